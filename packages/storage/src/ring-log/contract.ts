@@ -1,0 +1,168 @@
+/**
+ * What the ring log promises to the replog and to the journal; both are a {@link RingLog} with another owner.
+ *
+ * The log stores frames (`@sitelink/protocol/entry`) as they are, in the order of `append`, in commit groups. A
+ * {@link LogPosition} is a byte position that grows for ever; position modulo ring size is the place on disk. Positions
+ * of frames are dense within a group; groups start on 4 KiB.
+ *
+ *          tail                      durable        written      end
+ *   --------|--------------------------|---------------|-----------|-------->
+ *     free   still needed by somebody    in the file     gathering   free
+ */
+import type { Frame, Id64, LogPosition, Lsn } from '@sitelink/protocol/entry'
+
+/** A frame and where it lies. One object an entry is all that the hot path allocates here. */
+export interface LogEntry {
+  readonly frame: Frame
+  /** Position of its header's first byte. Set when its group is formed; -1 while it gathers. */
+  position: LogPosition
+  /** Position behind its payload. */
+  end: LogPosition
+}
+
+/** What the log tells its owner. Calls come from the log's own turns, never from inside `append`. */
+export interface RingLogListener {
+  /** Entries have got their positions and their write begins now; they are not in the file yet. In order, each once. */
+  submitted?(entries: readonly LogEntry[]): void
+  /** Entries are in the file (they survive the process). In order, each once, after `submitted`. */
+  written(entries: readonly LogEntry[]): void
+  /** Everything below `position` is on stable storage; `lsn` is the last LSN below it. Grows only. */
+  durable(position: LogPosition, lsn: Lsn): void
+  /** `freeBytes` grew. */
+  spaceFreed(): void
+  /** A write or a sync failed: the log takes no more appends until it is opened anew. Reads go on. Called once. */
+  failed(error: Error): void
+  /**
+   * The owner's part of the superblock (positions, marks, epoch), asked for at each superblock write: at most
+   * {@link OWNER_BYTES_MAX} bytes. What it says must be true of everything below `tail`.
+   */
+  ownerState(): Buffer
+}
+
+/** Room for the owner's part of a superblock, in bytes. */
+export const OWNER_BYTES_MAX = 60 * 1024
+
+/** A life of the log between two opens. */
+export interface Incarnation {
+  /** From 1, one more at each open. */
+  readonly number: number
+  /** Random; tells apart two histories that used the same number. */
+  readonly id: Id64
+  /** First LSN that this life may give to an entry. The life before it ends one below. */
+  readonly firstLsn: Lsn
+  /** Where this life begins; bytes of earlier lives at or above it are void. */
+  readonly firstPosition: LogPosition
+  /** Byte where the life before it ends exactly (it may lie inside a commit group). */
+  readonly previousEnd: LogPosition
+}
+
+/** Entries that were durable once and cannot be read any more. */
+export interface LogHole {
+  readonly position: LogPosition
+  readonly end: LogPosition
+  /** LSNs that are lost or unreadable; equal if one. */
+  readonly firstLsn: Lsn
+  readonly lastLsn: Lsn
+  /** The ranges that the lost entries touched, or null if their headers are unreadable too. */
+  readonly ranges: readonly { readonly deviceId: number; readonly offset: number; readonly length: number }[] | null
+}
+
+/** What open found. */
+export interface RecoveryReport {
+  readonly created: boolean
+  readonly cleanStop: boolean
+  readonly entriesFound: number
+  readonly bytesScanned: number
+  /** Bytes behind the cut of a torn tail; 0 if there was none. */
+  readonly cutBytes: number
+  /** First LSN behind the cut, as far as its header could be read. */
+  readonly cutLsn: Lsn | null
+  readonly holes: readonly LogHole[]
+}
+
+/** Facts for `status` and `log ls`. */
+export interface RingLogStatus {
+  readonly sizeBytes: number
+  readonly ringBytes: number
+  readonly usedBytes: number
+  readonly freeBytes: number
+  readonly tail: LogPosition
+  readonly end: LogPosition
+  readonly writtenEnd: LogPosition
+  readonly durableEnd: LogPosition
+  readonly lastLsn: Lsn
+  readonly durableLsn: Lsn
+  readonly wraps: number
+  readonly groupsWritten: number
+  readonly entriesWritten: number
+  readonly bytesWritten: number
+  readonly syncs: number
+  readonly superblockWrites: number
+}
+
+/** A place that is being read: its bytes are not overwritten until it is released. Move it forward with `advance`. */
+export interface Lease {
+  readonly position: LogPosition
+  advance(position: LogPosition): void
+  release(): void
+}
+
+/** Reads entries in order from a position. At most one `next` at a time. Holds a lease on where it stands. */
+export interface LogCursor {
+  /** Position of the next entry. */
+  readonly position: LogPosition
+  /**
+   * The next entries that are in the file, at least one and about `bytesMax` bytes of them, payload CRCs checked; a
+   * hole stands for entries that cannot be read; null if there are none yet. Answers without a promise where the
+   * entries are still in memory.
+   */
+  next(bytesMax: number): readonly (LogEntry | LogHole)[] | null | Promise<readonly (LogEntry | LogHole)[] | null>
+  close(): void
+}
+
+export interface RingLog {
+  readonly identity: Id64
+  readonly incarnation: Incarnation
+  /** Oldest first, the current one last; holds at least those that any entry in the log belongs to, and the newest 128. */
+  readonly incarnations: readonly Incarnation[]
+  readonly lastLsn: Lsn
+  /** Header CRC of the last entry, for the successor's `previousCrc`; 0 before the first. */
+  readonly lastHeaderCrc: number
+  readonly writtenEnd: LogPosition
+  readonly durableEnd: LogPosition
+  readonly durableLsn: Lsn
+  readonly tail: LogPosition
+  /** Bytes that appends may still use, overhead for groups already subtracted. */
+  readonly freeBytes: number
+  readonly ringBytes: number
+  /** The owner's part of the superblock as found at open (empty if created). */
+  readonly ownerStateFound: Buffer
+
+  /** True if entries of so many payload bytes fit now. */
+  hasRoom(entryCount: number, payloadBytes: number): boolean
+  /** Takes a frame into the gathering group. The caller has checked `hasRoom`; LSNs obey the log's rule. */
+  append(frame: Frame): LogEntry
+  /** Asks for a sync that covers everything appended so far; `durable` will tell. */
+  requestSync(): void
+  /** Everything below is not needed any more. Space comes back when a superblock says so durably (in steps). */
+  releaseBelow(position: LogPosition): void
+  /** Writes a superblock with the current owner state; resolves when it is durable. */
+  writeSuperblock(): Promise<void>
+  /** A cursor at a position that is not below the tail. */
+  cursor(position: LogPosition): LogCursor
+  lease(position: LogPosition): Lease
+  /** Position of the first entry with an LSN above `lsn`, or null if it is below the tail. */
+  locate(lsn: Lsn): Promise<LogPosition | null>
+  /** One entry's payload bytes, CRC-checked, for the overlay; rejects if it cannot be read. */
+  readEntry(position: LogPosition): Promise<LogEntry>
+  /** Bytes of a payload without checking its CRC again (it was checked when the position was taken). */
+  readPayload(position: LogPosition, offset: number, length: number): Promise<Buffer>
+  /** Journal only: voids everything from `position` on, durably, by a new incarnation. Nothing may be gathering. */
+  truncate(position: LogPosition): Promise<void>
+  /** Marks a clean stop durably and closes. Waits for what is under way. */
+  close(): Promise<void>
+  status(): RingLogStatus
+}
+
+/** `dense`: LSNs rise by one (replog). `monotone`: LSNs never fall within the frames' incarnation order (journal). */
+export type LsnRule = 'dense' | 'monotone'
