@@ -1,0 +1,271 @@
+/**
+ * A simulated directory tree of {@link FaultDisk}s: one host's disks, as a process of it sees them.
+ *
+ * Owns the paths, the locks and the space of its file system. Like a disk it lives as long as its process: after
+ * `powerCut` or `crashProcess` it is dead, its operations never settle, and the returned provider is what the next
+ * process of that host uses. Names are durable as soon as an operation on them has returned; one under way when the
+ * process dies happened or did not.
+ */
+import type { Clock } from '@sitelink/protocol/entry'
+import { DiskError, type DiskCode } from '../disk/disk-error.js'
+import type { Disk, DiskProvider, OpenOptions } from '../disk/disk.js'
+import { FaultDisk, type DiskCounts, type DiskLatency } from './fault-disk.js'
+import { FaultMedium, type PowerCutPolicy } from './fault-medium.js'
+import { FaultPlan, type DiskFault, type InjectedFault } from './fault-plan.js'
+import { Prng } from './prng.js'
+import { SPARSE_CHUNK_BYTES } from './sparse-bytes.js'
+
+export interface FaultProviderOptions {
+  readonly prng?: Prng
+  readonly clock?: Clock
+  readonly latency?: DiskLatency
+  /** Space of the file system in bytes; block devices do not count. Default: no end. */
+  readonly capacityBytes?: number
+}
+
+/** An operation of the provider that is to fail. */
+export interface ProviderFault {
+  readonly on: 'open' | 'create' | 'readFile' | 'replaceFile' | 'removeFile'
+  readonly path: string
+  readonly code: DiskCode
+  /** Operations to strike. Default 1. */
+  readonly count?: number
+}
+
+interface Node {
+  readonly id: string
+  readonly kind: 'file' | 'block-device'
+  readonly medium: FaultMedium
+  readonly faults: FaultPlan
+  readonly counts: DiskCounts
+  readonly sectorBytes: 512 | 4096
+  readonly readOnly: boolean
+  /** Bytes taken from the file system whatever is written; 0 for a sparse file. */
+  readonly reservedBytes: number
+  readonly handles: Set<FaultDisk>
+  heldBy: FaultDisk | null
+}
+
+interface Shared {
+  readonly nodes: Map<string, Node>
+  readonly prng: Prng
+  nextId: number
+}
+
+export class FaultDiskProvider implements DiskProvider {
+  readonly #options: FaultProviderOptions
+  readonly #shared: Shared
+  readonly #faults: { readonly fault: ProviderFault; left: number }[] = []
+  readonly #underWay = new Set<() => void>()
+  #dead = false
+
+  constructor(options: FaultProviderOptions = {}, shared?: Shared) {
+    this.#options = options
+    this.#shared = shared ?? { nodes: new Map(), prng: options.prng ?? new Prng(1), nextId: 1 }
+  }
+
+  // ----- what a test does to it -----
+
+  /** Puts a block device of zeros there. */
+  addDevice(path: string, sizeBytes: number, options: { readonly sectorBytes?: 512 | 4096; readonly readOnly?: boolean } = {}): void {
+    this.#shared.nodes.set(path, this.#newNode('block-device', sizeBytes, { ...options, reservedBytes: 0 }))
+  }
+
+  /** Makes `path` another name of what is at `target`. */
+  link(target: string, path: string): void {
+    this.#shared.nodes.set(path, this.#find(target, 'link'))
+  }
+
+  /** Changes the size of a block device or file under whoever uses it, as an administrator could. */
+  resize(path: string, sizeBytes: number): void {
+    this.#find(path, 'resize').medium.resize(sizeBytes)
+  }
+
+  /** A fault of the disk at `path`, for handles that are open and for those to come. */
+  inject(path: string, fault: DiskFault): InjectedFault {
+    return this.#find(path, 'inject').faults.inject(fault)
+  }
+
+  /** A fault of an operation on names. */
+  injectProviderFault(fault: ProviderFault): void {
+    this.#faults.push({ fault, left: fault.count ?? 1 })
+  }
+
+  /** The handles that are open on a path, oldest first. */
+  handles(path: string): readonly FaultDisk[] {
+    return [...this.#find(path, 'handles').handles]
+  }
+
+  /** The contents at a path, for a look without an operation. */
+  medium(path: string): FaultMedium {
+    return this.#find(path, 'medium').medium
+  }
+
+  /** Every path, sorted. */
+  paths(): string[] {
+    return [...this.#shared.nodes.keys()].sort()
+  }
+
+  /** The host loses power: what was unsynced on each disk is kept or lost by the policy. */
+  powerCut(policy: PowerCutPolicy): FaultDiskProvider {
+    this.#die('unsynced')
+    for (const node of new Set(this.#shared.nodes.values())) node.medium.powerCut(policy)
+    return new FaultDiskProvider(this.#options, this.#shared)
+  }
+
+  /** The process dies; the host lives on. */
+  crashProcess(underWay: 'all' | 'none' | 'random' = 'random'): FaultDiskProvider {
+    this.#die(underWay)
+    return new FaultDiskProvider(this.#options, this.#shared)
+  }
+
+  // ----- DiskProvider -----
+
+  async open(path: string, options: OpenOptions = {}): Promise<Disk> {
+    await this.#turn()
+    this.#strike('open', path)
+    const node = this.#find(path, 'open')
+    if (node.readOnly && options.readOnly !== true) throw new DiskError('DISK_READ_ONLY', path, 'cannot open', { errno: 'EROFS' })
+    return this.#handle(node, path, options)
+  }
+
+  async create(
+    path: string,
+    sizeBytes: number,
+    options: OpenOptions & { readonly preallocate?: boolean; readonly progress?: (bytes: number) => void } = {},
+  ): Promise<Disk> {
+    await this.#turn()
+    this.#strike('create', path)
+    if (this.#shared.nodes.has(path)) throw new DiskError('DISK_EXISTS', path, 'cannot create', { errno: 'EEXIST' })
+    const reservedBytes = options.preallocate === true ? sizeBytes : 0
+    if (!this.#hasSpace(reservedBytes)) throw new DiskError('DISK_FULL', path, 'cannot create', { errno: 'ENOSPC' })
+    const node = this.#newNode('file', sizeBytes, { reservedBytes })
+    const put = (): void => void this.#shared.nodes.set(path, node)
+    await this.#name(put)
+    if (options.preallocate === true) {
+      options.progress?.(Math.floor(sizeBytes / 2))
+      options.progress?.(sizeBytes)
+    }
+    return this.#handle(node, path, options)
+  }
+
+  async exists(path: string): Promise<'file' | 'block-device' | null> {
+    await this.#turn()
+    return this.#shared.nodes.get(path)?.kind ?? null
+  }
+
+  async identify(path: string): Promise<string> {
+    await this.#turn()
+    return this.#find(path, 'identify').id
+  }
+
+  async readFile(path: string): Promise<Buffer | null> {
+    await this.#turn()
+    this.#strike('readFile', path)
+    const node = this.#shared.nodes.get(path)
+    if (node === undefined) return null
+    const bytes = Buffer.alloc(node.medium.sizeBytes)
+    if (node.medium.isUnreadable(0, bytes.length)) throw new DiskError('DISK_IO', path, 'cannot read', { errno: 'EIO' })
+    node.medium.read(bytes, 0)
+    return bytes
+  }
+
+  async replaceFile(path: string, content: Buffer): Promise<void> {
+    const bytes = Buffer.from(content)
+    await this.#turn()
+    this.#strike('replaceFile', path)
+    if (!this.#hasSpace(bytes.length)) throw new DiskError('DISK_FULL', path, 'cannot replace', { errno: 'ENOSPC' })
+    const node = this.#newNode('file', bytes.length, { reservedBytes: bytes.length })
+    if (bytes.length > 0) node.medium.apply(0, bytes.length, bytes)
+    node.medium.synced(node.medium.sequence)
+    await this.#name(() => void this.#shared.nodes.set(path, node))
+  }
+
+  async removeFile(path: string): Promise<void> {
+    await this.#turn()
+    this.#strike('removeFile', path)
+    await this.#name(() => void this.#shared.nodes.delete(path))
+  }
+
+  // ----- inside -----
+
+  #newNode(kind: Node['kind'], sizeBytes: number, options: { readonly sectorBytes?: 512 | 4096; readonly readOnly?: boolean; readonly reservedBytes: number }): Node {
+    const id = `${kind}:${this.#shared.nextId++}`
+    return {
+      id,
+      kind,
+      medium: new FaultMedium(sizeBytes, this.#shared.prng.fork(id)),
+      faults: new FaultPlan(),
+      counts: { reads: 0, writes: 0, syncs: 0, discards: 0, readBytes: 0, writtenBytes: 0, failures: 0 },
+      sectorBytes: options.sectorBytes ?? 512,
+      readOnly: options.readOnly ?? false,
+      reservedBytes: options.reservedBytes,
+      handles: new Set(),
+      heldBy: null,
+    }
+  }
+
+  #handle(node: Node, path: string, options: OpenOptions): FaultDisk {
+    if (options.exclusive === true && node.heldBy !== null) throw new DiskError('DISK_IN_USE', path, 'cannot open', { errno: 'EBUSY' })
+    const { clock, latency } = this.#options
+    const disk = new FaultDisk(
+      {
+        sizeBytes: node.medium.sizeBytes,
+        prng: node.medium.prng,
+        description: path,
+        sectorBytes: node.sectorBytes,
+        readOnly: options.readOnly ?? false,
+        ...(clock === undefined ? {} : { clock }),
+        ...(latency === undefined ? {} : { latency }),
+        takeSpace: (bytes) => node.kind === 'block-device' || node.reservedBytes > 0 || this.#hasSpace(bytes),
+      },
+      { medium: node.medium, counts: node.counts, faults: node.faults },
+    )
+    node.handles.add(disk)
+    if (options.exclusive === true) node.heldBy = disk
+    disk.onEnd(() => {
+      node.handles.delete(disk)
+      if (node.heldBy === disk) node.heldBy = null
+    })
+    return disk
+  }
+
+  #hasSpace(bytes: number): boolean {
+    let used = 0
+    for (const node of new Set(this.#shared.nodes.values())) {
+      if (node.kind === 'file') used += Math.max(node.reservedBytes, node.medium.chunkCount * SPARSE_CHUNK_BYTES)
+    }
+    return used + bytes <= (this.#options.capacityBytes ?? Number.POSITIVE_INFINITY)
+  }
+
+  #find(path: string, what: string): Node {
+    const node = this.#shared.nodes.get(path)
+    if (node === undefined) throw new DiskError('DISK_MISSING', path, `cannot ${what}`, { errno: 'ENOENT' })
+    return node
+  }
+
+  #strike(on: ProviderFault['on'], path: string): void {
+    const hit = this.#faults.find(({ fault, left }) => left > 0 && fault.on === on && fault.path === path)
+    if (hit === undefined) return
+    hit.left--
+    throw new DiskError(hit.fault.code, path, `cannot ${on}`)
+  }
+
+  /** Changes a name: between its call and its return a death of the process leaves it done or not. */
+  async #name(change: () => void): Promise<void> {
+    this.#underWay.add(change)
+    await this.#turn()
+    if (this.#underWay.delete(change)) change()
+  }
+
+  async #turn(): Promise<void> {
+    if (!this.#dead) await Promise.resolve()
+    if (this.#dead) await new Promise<never>(() => undefined)
+  }
+
+  #die(underWay: 'all' | 'none' | 'random' | 'unsynced'): void {
+    this.#dead = true
+    for (const change of this.#underWay) if (underWay === 'all' || (underWay !== 'none' && this.#shared.prng.chance(0.5))) change()
+    for (const node of new Set(this.#shared.nodes.values())) for (const disk of [...node.handles]) disk.die(underWay)
+  }
+}
