@@ -1,1 +1,12 @@
-export {}
+/**
+ * The room's door: an NBD server over a device interface, and a client for tests and tools.
+ */
+export * from './export.js'
+export { AssertionError } from './assert.js'
+export type { Timer } from './connection.js'
+export type { ConnectionReport, NbdEvent } from './events.js'
+export { defaultLimits, type NbdLimits, resolveLimits } from './limits.js'
+export { MemoryExport, type MemoryExportOptions } from './memory-export.js'
+export { type CloseResult, type ListenAddress, NbdServer, type NbdServerOptions } from './server.js'
+export type { WaitReason } from './transmission.js'
+export { ListenError } from './unix-socket.js'
