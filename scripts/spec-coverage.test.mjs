@@ -1,0 +1,29 @@
+/**
+ * Canaries for the page of covered rows: what counts as a test of a row, and what does not.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { coverage, coveragePage, testsWithIds } from './lib/spec-coverage-page.mjs'
+
+test('a row counts only if a test name starts with its id in brackets', () => {
+  const text = [
+    "test('[WR-01] an answer waits', f)",
+    'it("[WR-02] [WR-03] two rows", f)',
+    'describe(`[WR-04] a suite`, f)',
+    "test('mentions [WR-05] late', f)",
+    "// [WR-06] only a comment",
+    "const x = '[WR-07] no test'",
+  ].join('\n')
+  assert.deepEqual(testsWithIds(text).flatMap((each) => each.ids), ['WR-01', 'WR-02', 'WR-03', 'WR-04'])
+})
+
+test('the page names the tests of covered rows and calls the others open', () => {
+  const rows = [
+    { id: 'WR-01', title: 'first' },
+    { id: 'WR-02', title: 'second' },
+  ]
+  const page = coveragePage(coverage(rows, [{ path: 'test/a.test.ts', text: "test('[WR-01] a | b', f)" }]))
+  assert.match(page, /\| WR-01 \| first \| a \\\| b \(`test\/a\.test\.ts`\) \|/)
+  assert.match(page, /\| WR-02 \| second \| open \|/)
+  assert.match(page, /1 of 2 rows/)
+})
