@@ -1,12 +1,13 @@
 /**
- * One interface for every way to reach a peer. Implementations: `tcp`, `memory`; later `tls`, WebTransport, QUIC.
+ * One interface for every way to reach a peer. Implementations: `tcp`, `memory`; others join them behind the same suite.
  *
  * Promises that the conformance suite holds each implementation to:
  * - Bytes arrive once, in order, unchanged, or the connection ends.
  * - Back-pressure is real: a writer that honours `write`'s answer keeps memory bounded even if the peer never reads;
  *   a reader that pauses stops the peer's writer before much is buffered.
  * - `closed` is called exactly once, after the last `data`; nothing is called afterwards. It may come without any
- *   reason (peer gone), with an error, or after our own `close`.
+ *   reason (peer gone), with an error, or after our own `close`. After our own `close` or `destroy` only `closed` comes.
+ * - A handler is called from events of the network and the clock only, never from within a method of the connection.
  * - A half-open peer (silence) is not detected here: that is the session's heartbeat.
  */
 
@@ -36,7 +37,7 @@ export interface Connection {
   /** Stops and restarts the delivery of `data`. */
   pause(): void
   resume(): void
-  /** Sends what is queued, then ends. */
+  /** Sends what is queued, then ends; what still comes from the peer is thrown away. Waits for the peer without limit. */
   close(): void
   /** Ends at once, dropping what is queued. `closed` gets `reason`. */
   destroy(reason?: Error): void

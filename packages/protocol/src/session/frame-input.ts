@@ -1,0 +1,128 @@
+/**
+ * Cuts the bytes of a connection into frames.
+ *
+ * Owns what is left of a chunk when a frame goes on in the next one: at most one frame's header and payload, allocated
+ * only after the header was checked. A frame that lies within one chunk is handed out as views into it, without a copy;
+ * only frames that span chunks are put together. Every header and payload CRC is checked here, once. After the first
+ * damage nothing more is read: a stream that was wrong once has no place at which to trust it again.
+ */
+import {
+  decodeFrame,
+  FRAME_HEADER_BYTES,
+  FRAME_MAGIC,
+  headerPayloadBytes,
+  headerProblem,
+  payloadMatches,
+  type Frame,
+} from '../entry/frame.js'
+import { scanFrame } from '../entry/frame-scanner.js'
+
+/** What {@link FrameInput.next} found. */
+export type InputStep =
+  | { readonly kind: 'frame'; readonly frame: Frame }
+  /** The chunk is used up. */
+  | { readonly kind: 'more' }
+  /** The bytes are not ours; a sentence that names what failed. */
+  | { readonly kind: 'damaged'; readonly why: string }
+
+const MORE: InputStep = { kind: 'more' }
+
+const WORDS = {
+  magic: 'no frame begins where one must',
+  crc: 'the CRC of a frame header does not match',
+  version: 'a frame has a version or header length that this release does not know',
+  type: 'a frame has a type that this release does not know',
+  field: 'a frame header has a field that cannot be',
+  'too-large': 'a frame announces a payload beyond the limit',
+  payload: 'the CRC of a frame payload does not match',
+} as const
+
+/** One direction of one connection. */
+export class FrameInput {
+  #chunk: Buffer | null = null
+  #at = 0
+  /** Bytes of the chunks before the present one. */
+  #passed = 0
+  /** A frame that began in an earlier chunk: header, then payload; allocated in this order. */
+  #header: Buffer | null = null
+  #payload: Buffer | null = null
+  #filled = 0
+  #damage: InputStep | null = null
+
+  /** Stream position behind the last frame, in bytes since the connection began; for error messages. */
+  get position(): number {
+    return this.#passed + this.#at
+  }
+
+  /** Takes the next chunk. The one before must be used up. */
+  push(chunk: Buffer): void {
+    this.#passed += this.#chunk === null ? 0 : this.#chunk.length
+    this.#chunk = chunk
+    this.#at = 0
+  }
+
+  /** The next frame of the chunk. */
+  next(): InputStep {
+    if (this.#damage !== null) return this.#damage
+    const chunk = this.#chunk
+    if (chunk === null || this.#at >= chunk.length) return MORE
+    return this.#header === null ? this.#scan(chunk) : this.#continue(chunk, this.#header)
+  }
+
+  #scan(chunk: Buffer): InputStep {
+    const scan = scanFrame(chunk, this.#at)
+    switch (scan.kind) {
+      case 'entry':
+        this.#at = scan.next
+        return { kind: 'frame', frame: scan.frame }
+      case 'need-more':
+        return this.#begin(chunk)
+      case 'torn':
+        return this.#damaged(WORDS[scan.why === 'magic' ? 'magic' : 'crc'])
+      case 'corrupt':
+        return this.#damaged(WORDS[scan.why === 'payload-crc' ? 'payload' : scan.why])
+      case 'too-large':
+        return this.#damaged(WORDS['too-large'])
+      case 'end': // zero fill, which ends a log but is nothing that a peer sends
+        return this.#damaged(WORDS.magic)
+    }
+  }
+
+  /** A frame goes on in the next chunk: keep what is here of it. */
+  #begin(chunk: Buffer): InputStep {
+    this.#header = Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES)
+    this.#filled = 0
+    return this.#continue(chunk, this.#header)
+  }
+
+  #continue(chunk: Buffer, header: Buffer): InputStep {
+    if (this.#payload === null) {
+      this.#fill(chunk, header)
+      if (this.#filled >= 4 && header.readUInt32LE(0) !== FRAME_MAGIC) return this.#damaged(WORDS.magic)
+      if (this.#filled < FRAME_HEADER_BYTES) return MORE
+      const problem = headerProblem(header)
+      if (problem !== null) return this.#damaged(WORDS[problem])
+      this.#payload = Buffer.allocUnsafeSlow(headerPayloadBytes(header))
+      this.#filled = 0
+    }
+    const payload = this.#payload
+    this.#fill(chunk, payload)
+    if (this.#filled < payload.length) return MORE
+    this.#header = null
+    this.#payload = null
+    if (!payloadMatches(header, payload)) return this.#damaged(WORDS.payload)
+    return { kind: 'frame', frame: decodeFrame(header, payload) }
+  }
+
+  #fill(chunk: Buffer, into: Buffer): void {
+    const count = Math.min(into.length - this.#filled, chunk.length - this.#at)
+    chunk.copy(into, this.#filled, this.#at, this.#at + count)
+    this.#filled += count
+    this.#at += count
+  }
+
+  #damaged(what: string): InputStep {
+    this.#damage = { kind: 'damaged', why: `${what} (near byte ${this.position} of the connection)` }
+    return this.#damage
+  }
+}

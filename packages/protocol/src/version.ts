@@ -1,0 +1,15 @@
+/**
+ * The versions of the wire that this release speaks.
+ *
+ * Owns two numbers and their history. A test pins a hash of every message shape and of the frame's layout to
+ * {@link WIRE_VERSION}, so that neither can change without a line here. Peers speak the highest version that both know;
+ * a peer whose floor lies above it is refused with a sentence (docs/internals/handshake.md).
+ *
+ *   1  the first: frames of 96 header bytes, control messages as in control/messages.ts
+ */
+
+/** Highest wire version that this release speaks. */
+export const WIRE_VERSION = 1
+
+/** Lowest wire version that this release still speaks. */
+export const WIRE_FLOOR = 1
