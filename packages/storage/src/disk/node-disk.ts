@@ -1,0 +1,191 @@
+/**
+ * A {@link Disk} over a real file or block device, through the page cache.
+ *
+ * Owns one open descriptor and its lock. Never keeps data of its own: what a write returned for is the kernel's. A sync
+ * is `fdatasync`, once, its failure reported once; nothing is retried here, because a repeated sync proves nothing.
+ * Every failure is a {@link DiskError}.
+ */
+import { open, type FileHandle } from 'node:fs/promises'
+import { DiskError, toDiskError } from './disk-error.js'
+import type { Disk, DiskExtent, OpenOptions } from './disk.js'
+import type { Ffi } from './ffi.js'
+import { blockDeviceFacts, identityOf, kindOf, openFlags, statPath, type DiskKind } from './node-disk-block.js'
+import { dataSync, readFully, writeFully } from './node-disk-io.js'
+import { lockFile, type FileLock } from './node-disk-lock.js'
+import { DiskSpace } from './node-disk-space.js'
+
+interface Opened {
+  readonly handle: FileHandle
+  readonly path: string
+  readonly kind: DiskKind
+  readonly identity: string
+  readonly sizeBytes: number
+  readonly sectorBytes: number
+  readonly readOnly: boolean
+  readonly lock: FileLock | null
+  readonly ffi: Ffi | null
+}
+
+/** A file says 512: what lies under its file system, and may tear there, is not known. */
+const FILE_SECTOR_BYTES = 512
+
+export class NodeDisk implements Disk {
+  readonly description: string
+  readonly sectorBytes: number
+  readonly kind: DiskKind
+  /** The same for every path to this file or device. */
+  readonly identity: string
+  readonly readOnly: boolean
+  #sizeBytes: number
+  readonly #handle: FileHandle
+  readonly #fd: number
+  readonly #ffi: Ffi | null
+  readonly #lock: FileLock | null
+  readonly #space: DiskSpace
+  #underWayCount = 0
+  #closing: Promise<void> | null = null
+  #idle: (() => void) | null = null
+
+  private constructor(opened: Opened) {
+    this.description = opened.path
+    this.kind = opened.kind
+    this.identity = opened.identity
+    this.readOnly = opened.readOnly
+    this.sectorBytes = opened.sectorBytes
+    this.#sizeBytes = opened.sizeBytes
+    this.#handle = opened.handle
+    this.#fd = opened.handle.fd
+    this.#ffi = opened.ffi
+    this.#lock = opened.lock
+    this.#space = new DiskSpace(this.#fd, opened.ffi, opened.kind === 'block-device', opened.sectorBytes)
+  }
+
+  /** Opens what is at `path`. Rejects: DISK_MISSING, _IN_USE, _NOT_PERMITTED, _READ_ONLY, _NOT_A_DEVICE. */
+  static async open(path: string, options: OpenOptions, ffi: Ffi | null): Promise<NodeDisk> {
+    // Looked at before it is opened: the open of a named pipe would wait for its other end.
+    const kind = kindOf(await statPath(path, 'cannot open'), path, 'cannot open')
+    let handle: FileHandle
+    try {
+      handle = await open(path, openFlags(kind, options.readOnly === true, options.exclusive === true))
+    } catch (error) {
+      throw toDiskError(error, path, 'cannot open')
+    }
+    return NodeDisk.adopt(handle, path, options, ffi)
+  }
+
+  /** Makes a disk of an open handle, which it then owns; closes it if that fails. */
+  static async adopt(handle: FileHandle, path: string, options: OpenOptions, ffi: Ffi | null): Promise<NodeDisk> {
+    try {
+      const stats = await handle.stat({ bigint: true })
+      const kind = kindOf(stats, path, 'cannot open')
+      const identity = identityOf(stats)
+      const readOnly = options.readOnly === true
+      const lock = kind === 'file' && options.exclusive === true ? await lockFile(handle.fd, identity, path, ffi) : null
+      const common = { handle, path, kind, identity, readOnly, lock, ffi }
+      if (kind === 'file') return new NodeDisk({ ...common, sizeBytes: Number(stats.size), sectorBytes: FILE_SECTOR_BYTES })
+      const facts = await blockDeviceFacts(stats, handle.fd, path, ffi)
+      if (facts.readOnly && !readOnly) throw new DiskError('DISK_READ_ONLY', path, 'cannot open for writing')
+      return new NodeDisk({ ...common, sizeBytes: facts.sizeBytes, sectorBytes: facts.sectorBytes })
+    } catch (error) {
+      await handle.close().catch(() => undefined)
+      throw toDiskError(error, path, 'cannot open')
+    }
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes
+  }
+
+  /** True unless it is known that `discard` only writes zeros here. */
+  get canDiscard(): boolean {
+    return this.#space.givesBack && !this.readOnly
+  }
+
+  read(into: Buffer, offset: number): Promise<void> {
+    return this.#run('read', offset, into.length, async () => {
+      const got = await readFully(this.#fd, into, offset)
+      if (got < into.length) throw new DiskError('DISK_RANGE', this.description, 'cannot read', { offset: offset + got, length: into.length - got })
+    })
+  }
+
+  write(chunks: readonly Buffer[], offset: number): Promise<void> {
+    let length = 0
+    for (const chunk of chunks) length += chunk.length
+    return this.#run('write', offset, length, () => writeFully(this.#fd, chunks, offset))
+  }
+
+  sync(): Promise<void> {
+    return this.#run('sync', 0, 0, () => dataSync(this.#fd))
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    return this.#run('discard', offset, length, () => this.#space.discard(offset, length))
+  }
+
+  writeZeroes(offset: number, length: number): Promise<void> {
+    return this.#run('zero', offset, length, () => this.#space.writeZeroes(offset, length))
+  }
+
+  async extents(offset: number, length: number): Promise<readonly DiskExtent[] | null> {
+    let found: readonly DiskExtent[] | null = null
+    await this.#run('look for holes in', offset, length, async () => {
+      found = await this.#space.extents(offset, length)
+    })
+    return found
+  }
+
+  /**
+   * Changes the size of a file, durably; what is added reads as zeros and has no space of its own yet. A block device
+   * cannot be changed, but if it has grown meanwhile, a size up to its new one is taken over.
+   */
+  resize(sizeBytes: number): Promise<void> {
+    return this.#run('resize', 0, 0, async () => {
+      if (this.kind === 'block-device') {
+        const facts = await blockDeviceFacts(await this.#handle.stat({ bigint: true }), this.#fd, this.description, this.#ffi)
+        if (sizeBytes > facts.sizeBytes) throw new DiskError('DISK_NOT_SUPPORTED', this.description, 'cannot resize')
+      } else {
+        await this.#handle.truncate(sizeBytes)
+        await this.#handle.sync()
+      }
+      this.#sizeBytes = sizeBytes
+    })
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    if (this.#underWayCount > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+    try {
+      await this.#lock?.release()
+      await this.#handle.close()
+    } catch (error) {
+      throw toDiskError(error, this.description, 'cannot close')
+    }
+  }
+
+  async #run(what: string, offset: number, length: number, work: () => Promise<void>): Promise<void> {
+    if (this.#closing !== null) throw new DiskError('DISK_CLOSED', this.description, `cannot ${what}`)
+    if (offset < 0 || offset + length > this.#sizeBytes) {
+      throw new DiskError('DISK_RANGE', this.description, `cannot ${what}`, { offset, length })
+    }
+    if (this.readOnly && (what === 'write' || what === 'discard' || what === 'zero' || what === 'resize')) {
+      throw new DiskError('DISK_READ_ONLY', this.description, `cannot ${what}`)
+    }
+    this.#underWayCount++
+    try {
+      await work()
+    } catch (error) {
+      throw toDiskError(error, this.description, `cannot ${what}`, { offset, length })
+    } finally {
+      this.#underWayCount--
+      if (this.#underWayCount === 0) this.#idle?.()
+    }
+  }
+}
