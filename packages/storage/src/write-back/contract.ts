@@ -15,6 +15,7 @@
 import type { Frame, LogPosition, Lsn } from '@sitelink/protocol/entry'
 import type { BlockDevice } from '../device/block-device.js'
 import type { LogEntry } from '../ring-log/contract.js'
+import type { LostRange } from './lost-ranges.js'
 
 /** A piece of a planned read, in order of offset, without gaps. */
 export type ReadPiece =
@@ -39,6 +40,11 @@ export interface WriteBackListener {
   /** A device failed (first time), or works again. It is retried with backoff; reads keep coming from the log. */
   deviceFailed(deviceId: number, error: Error): void
   deviceRecovered(deviceId: number): void
+  /**
+   * The payload of an entry that is to be written to a device could not be read from the log. It is tried again with
+   * backoff; {@link WriteBack.noteLost} of the range ends that.
+   */
+  logUnreadable?(position: LogPosition, deviceId: number, offset: number, length: number, error: Error): void
 }
 
 export interface WriteBack {
@@ -48,33 +54,100 @@ export interface WriteBack {
   /** Payload bytes that are held in memory, and intervals over all layers. */
   readonly memoryBytes: number
   readonly intervalCount: number
-  /** True if another entry of so many bytes may be noted within the limits. */
+  /**
+   * True if another entry of so many payload bytes may be noted within the limits; `roomFreed` tells when a false may have
+   * become true. `note` itself never refuses: entries that were admitted before still come. Past the memory limit entries
+   * are noted without their bytes, so what ends room is intervals and the lag in log bytes. Always true while nothing is
+   * waiting, so that the biggest entry fits.
+   */
   hasRoom(payloadBytes: number): boolean
 
-  /** Makes a device known; entries of an unknown device id are held (nothing is applied beyond them) until it is. */
+  /**
+   * Makes a device known; entries of an unknown device id are held (nothing is applied beyond them) until it is. Of an id
+   * that is attached: another way to the same device (opened anew); what was not synced through the old one is written again.
+   */
   attach(deviceId: number, device: BlockDevice): void
-  /** Entries of this id are dropped from here on; resolves once nothing of it is under way. */
+  /**
+   * Entries of this id are dropped from here on; resolves once nothing of it is under way. `apply-first`: what was noted
+   * before the call is applied durably first, which waits for the limit and for a failing device; a `drop` ends that wait.
+   */
   detach(deviceId: number, mode: 'apply-first' | 'drop'): Promise<void>
-  /** Takes an entry that is in the log file, in order. `recovered`: its bytes stay in the log, not in memory. */
+  /**
+   * Takes an entry that is in the log file, in order. `recovered`: its bytes stay in the log, not in memory; its frame
+   * needs no payload. What is noted can never be unmade: an agent notes nothing that a primary's power cut may cut from
+   * its journal.
+   */
   note(entry: LogEntry, recovered?: boolean): void
-  /** A range whose acknowledged bytes are lost: reads of it fail until it is overwritten. */
+  /**
+   * A range whose acknowledged bytes are lost: reads of it fail until it is overwritten. Comes in order with `note`; at a
+   * start, the ranges that were stored come before the first entry.
+   */
   noteLost(deviceId: number, offset: number, length: number): void
+  /**
+   * What to store with the applied position and to note lost again at the next start: ranges that no entry below the
+   * applied position has overwritten.
+   */
+  lostRanges(): readonly LostRange[]
   /** Entries below `position` may be written to the devices. Grows only. */
   allow(position: LogPosition): void
   /** Plans a read in this very turn: what stands where now. */
   plan(deviceId: number, offset: number, length: number): readonly ReadPiece[]
-  /** Reads a range through the layers: buffers that add up to `length`. Rejects with EIO facts. */
+  /**
+   * Reads a range through the layers: buffers that add up to `length`, not to be written to. Planned in the turn of the
+   * call. Rejects with a {@link WriteBackReadError}: EIO, and why.
+   */
   read(deviceId: number, offset: number, length: number): Promise<readonly Buffer[]>
-  /** True if any layer holds something of the range that the device does not. */
+  /** True if any layer holds something of the range that the device does not, or bytes of it are lost. */
   covers(deviceId: number, offset: number, length: number): boolean
-  /** Writes and syncs everything noted so far and allowed; resolves when it is applied durably. */
+  /** Writes and syncs soon what may be written, whatever the limits say: the log runs short of space. */
+  checkpoint(): void
+  /**
+   * Writes and syncs everything noted so far and allowed; resolves when it is applied durably. What is noted but not
+   * allowed, or held for an unknown device, is left; `appliedPosition` tells. A failing device is waited for. Rejects with
+   * {@link WriteBackStopped} at a stop.
+   */
   drain(): Promise<void>
-  /** Stops new batches and waits for the one under way. */
+  /** Stops new batches and waits for the one under way; reads go on. Waiting drains and detaches reject. */
   stop(): Promise<void>
+  status(): WriteBackStatus
 }
 
 /** What write-back does with frames that are not writes: the agent's copies, the marks. Others are noted by type. */
 export interface FrameSink {
-  /** Called in order when everything up to and with this frame is applied durably. */
+  /**
+   * Called in order, for frames of type marker, skip, map, unmap, resyncBegin, copy and copyZeroes, when everything up to
+   * and with this frame is applied durably, and before `applied` of the listener says so. A copy comes without its payload.
+   */
   applied(frame: Frame, end: LogPosition): void
+}
+
+/** Facts for `status` and metrics. Counters run from the start of this write-back. */
+export interface WriteBackStatus {
+  readonly appliedPosition: LogPosition
+  readonly appliedLsn: Lsn
+  /** Behind the newest noted entry. */
+  readonly notedPosition: LogPosition
+  readonly notedLsn: Lsn
+  readonly allowedPosition: LogPosition
+  /** Log bytes between the applied and the noted position. */
+  readonly lagBytes: number
+  readonly memoryBytes: number
+  readonly intervalCount: number
+  /** Closed layers that are not yet on all their devices, and layers that are but not synced. */
+  readonly closedLayerCount: number
+  readonly unsyncedLayerCount: number
+  /** Milliseconds since the oldest entry that is not applied was noted; null if there is none. */
+  readonly oldestUnappliedMs: number | null
+  readonly notedEntryCount: number
+  readonly notedBytes: number
+  /** Bytes of payloads written to devices, rewrites included. */
+  readonly writtenBytes: number
+  readonly zeroedBytes: number
+  /** Device writes, discards and zeroings; what merging saved is `notedEntryCount` less this. */
+  readonly deviceWriteCount: number
+  readonly deviceSyncCount: number
+  readonly failedDeviceIds: readonly number[]
+  /** Ids with entries that are held because no such device is attached. */
+  readonly heldDeviceIds: readonly number[]
+  readonly lostRangeCount: number
 }

@@ -1,0 +1,395 @@
+/**
+ * Moves layers to the devices: closes them, gives their parts to the lanes, calls for syncs, retires them, tells the owner.
+ *
+ * Owns the lanes and one routine, `pump`, that does all of it. Whatever happens asks for a pump, which runs once, soon, in a
+ * turn of its own: the listener is never called from inside a call of the owner, and no wake-up is lost.
+ * Invariants: no byte of an entry above the allowed position is ever given to a device; the applied position moves over
+ * whole layers only, oldest first, each synced on every device that it touches; entries of an unknown device, and all
+ * behind them, are given to no device.
+ */
+import { assert, type Clock, type LogPosition, type Lsn, type Timer } from '@sitelink/protocol/entry'
+import type { BlockDevice } from '../device/block-device.js'
+import type { RingLog } from '../ring-log/contract.js'
+import type { FrameSink, WriteBackListener } from './contract.js'
+import { DeviceLane, type LaneHost } from './lane.js'
+import type { Layer, Part } from './layer.js'
+import type { LayerStack } from './layer-stack.js'
+import type { WriteBackLimits } from './limits.js'
+import { ByteBudget, type LogReadFailure, type PartWriteTools, type PartWriteTotals } from './part-writer.js'
+import { WriteBackStopped } from './stopped.js'
+
+/** Somebody who waits until the layers up to `sequence` are applied; of one device (its lane) or of all (null). */
+interface Waiter {
+  readonly sequence: number
+  readonly lane: DeviceLane | null
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+export class Flusher implements LaneHost {
+  readonly lanes = new Map<number, DeviceLane>()
+  /** Ids whose entries are ignored. */
+  readonly dropped = new Set<number>()
+  /** Ids of no attached device that have entries in the stack. */
+  readonly held = new Set<number>()
+  allowed: LogPosition
+  appliedPosition: LogPosition
+  appliedLsn: Lsn
+  writtenBytes = 0
+  zeroedBytes = 0
+  deviceWrites = 0
+  readonly #stack: LayerStack
+  readonly #clock: Clock
+  readonly #limits: WriteBackLimits
+  readonly #listener: WriteBackListener
+  readonly #sink: FrameSink | null
+  readonly #tools: PartWriteTools
+  /** The oldest layers that are on all their devices; falls when a sync fails. */
+  #writtenCount = 0
+  #toldWritten: LogPosition
+  /** Layers up to here are to be synced now. */
+  #syncTarget = -1
+  /** Layers up to here are to be written and synced whatever the limits say. */
+  #hurryTarget = -1
+  #limitAsked: LogPosition
+  #waiters: Waiter[] = []
+  #pumpAsked = false
+  #stopped = false
+  #roomFreed = false
+  #timer: Timer | null = null
+  #timerAtMs = 0
+  #syncsOfGone = 0
+
+  constructor(
+    stack: LayerStack,
+    log: Pick<RingLog, 'readPayload'>,
+    clock: Clock,
+    limits: WriteBackLimits,
+    listener: WriteBackListener,
+    sink: FrameSink | null,
+  ) {
+    this.#stack = stack
+    this.#clock = clock
+    this.#limits = limits
+    this.#listener = listener
+    this.#sink = sink
+    this.#tools = { log, budget: new ByteBudget(limits.logReadBytesMax), limits }
+    this.appliedPosition = stack.end
+    this.appliedLsn = stack.lastLsn
+    this.allowed = stack.end
+    this.#toldWritten = stack.end
+    this.#limitAsked = stack.end
+  }
+
+  /** Layers that are on all their devices and not retired. */
+  get writtenCount(): number {
+    return this.#writtenCount
+  }
+
+  get syncCount(): number {
+    let count = this.#syncsOfGone
+    for (const lane of this.lanes.values()) count += lane.syncCount
+    return count
+  }
+
+  attach(deviceId: number, device: BlockDevice): void {
+    this.dropped.delete(deviceId)
+    this.held.delete(deviceId)
+    const lane = this.lanes.get(deviceId)
+    if (lane === undefined) {
+      this.lanes.set(deviceId, new DeviceLane(deviceId, device, this, this.#clock, this.#limits, this.#tools))
+    } else {
+      assert(!lane.halted, 'a device that is being detached is not attached')
+      lane.replaceDevice(device)
+    }
+    this.askPump()
+  }
+
+  async detach(deviceId: number, mode: 'apply-first' | 'drop'): Promise<void> {
+    this.dropped.add(deviceId)
+    const lane = this.lanes.get(deviceId)
+    if (lane !== undefined) {
+      if (mode === 'apply-first') {
+        if (!this.#stack.active.empty) this.close()
+        await this.#wait(lane)
+      }
+      const halted = lane.halt()
+      this.askPump()
+      await halted
+      // Of two that detach the same device, the first to get here does it.
+      if (this.lanes.get(deviceId) !== lane) return
+      this.#syncsOfGone += lane.syncCount
+      this.lanes.delete(deviceId)
+    }
+    this.held.delete(deviceId)
+    this.#stack.dropDevice(deviceId)
+    this.#roomFreed = true
+    this.askPump()
+  }
+
+  /** An entry of an unknown device comes: what was noted before it must not wait with it. */
+  hold(deviceId: number): void {
+    if (this.held.has(deviceId)) return
+    if (this.held.size === 0 && !this.#stack.active.empty) this.close()
+    this.held.add(deviceId)
+  }
+
+  allow(position: LogPosition): void {
+    if (position <= this.allowed) return
+    this.allowed = position
+    this.askPump()
+  }
+
+  /** What is noted and allowed is to be written and synced now, without waiting for size or age. */
+  hurry(): void {
+    const { active } = this.#stack
+    if (!active.empty && active.end <= this.allowed) this.close()
+    this.#hurryTarget = this.#stack.active.sequence - 1
+    this.askPump()
+  }
+
+  drain(): Promise<void> {
+    this.hurry()
+    return this.#wait(null)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#timer?.cancel()
+    this.#timer = null
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const waiter of waiters) waiter.reject(new WriteBackStopped())
+    await Promise.all([...this.lanes.values()].map((lane) => lane.halt()))
+  }
+
+  /** Runs the pump soon; asking often costs nothing. */
+  askPump(): void {
+    if (this.#pumpAsked || this.#stopped) return
+    this.#pumpAsked = true
+    this.#clock.soon(() => this.#pump())
+  }
+
+  /** Closes the active layer if it is big and few enough are closed already. */
+  maybeClose(): void {
+    if (this.#mayClose()) this.close()
+  }
+
+  /** Closes the active layer, which holds something. */
+  close(): void {
+    const layer = this.#stack.close()
+    // While entries wait for a device that may never come, their bytes are in the log, not in memory.
+    if (this.held.size > 0) for (const part of layer.parts.values()) this.#stack.forgetBytes(part)
+    this.askPump()
+  }
+
+  /** Runs the pump at this monotonic time, or before. */
+  wakeAt(atMs: number): void {
+    if (this.#stopped) return
+    if (this.#timer !== null) {
+      if (this.#timerAtMs <= atMs) return
+      this.#timer.cancel()
+    }
+    this.#timerAtMs = atMs
+    this.#timer = this.#clock.after(Math.max(1, atMs - this.#clock.nowMs()), () => {
+      this.#timer = null
+      this.askPump()
+    })
+  }
+
+  // ----- what lanes tell -----
+
+  laneChanged(): void {
+    this.askPump()
+  }
+
+  partWritten(_lane: DeviceLane, part: Part, totals: PartWriteTotals): void {
+    this.writtenBytes += totals.bytes
+    this.zeroedBytes += totals.zeroBytes
+    this.deviceWrites += totals.writes
+    if (part.memoryBytes > 0) this.#roomFreed = true
+    this.#stack.forgetBytes(part)
+  }
+
+  laneFailed(lane: DeviceLane, error: Error, first: boolean): void {
+    if (first) this.#listener.deviceFailed(lane.deviceId, error)
+  }
+
+  laneRecovered(lane: DeviceLane): void {
+    this.#listener.deviceRecovered(lane.deviceId)
+  }
+
+  logUnreadable(failure: LogReadFailure): void {
+    this.#listener.logUnreadable?.(failure.position, failure.deviceId, failure.offset, failure.length, failure)
+  }
+
+  // ----- the pump -----
+
+  #pump(): void {
+    this.#pumpAsked = false
+    if (this.#stopped) return
+    this.#feedLanes()
+    this.#countWritten()
+    while (this.#activeIsDue() && this.#mayClose()) {
+      this.close()
+      this.#feedLanes()
+      this.#countWritten()
+    }
+    this.#callForSyncs()
+    this.#retire()
+    this.#askForLimit()
+    if (this.#roomFreed) {
+      this.#roomFreed = false
+      this.#listener.roomFreed()
+    }
+    this.#answerWaiters()
+    this.#setTimer()
+  }
+
+  #mayClose(): boolean {
+    return this.#stack.layers.length - 1 - this.#writtenCount < this.#limits.closedLayersMax
+  }
+
+  #activeIsDue(): boolean {
+    const { active, activeIntervals } = this.#stack
+    if (active.empty) return false
+    const { layerBytes, layerIntervals, layerAgeMs } = this.#limits
+    return active.spanBytes >= layerBytes || activeIntervals >= layerIntervals || this.#clock.nowMs() >= active.openedAtMs + layerAgeMs
+  }
+
+  /** True if parts of the layer may be given to devices, as far as the layer itself is concerned. */
+  #mayWrite(layer: Layer): boolean {
+    if (!layer.closed || layer.end > this.allowed) return false
+    for (const deviceId of this.held) if (layer.parts.has(deviceId)) return false
+    return true
+  }
+
+  #feedLanes(): void {
+    const { layers } = this.#stack
+    let free = 0
+    while (free < layers.length && this.#mayWrite(layers[free] as Layer)) free++
+    for (const lane of this.lanes.values()) {
+      for (let i = 0; i < free && lane.canWrite; i++) {
+        const layer = layers[i] as Layer
+        if (layer.sequence <= lane.writtenSequence) continue
+        const part = layer.parts.get(lane.deviceId)
+        if (part === undefined) {
+          lane.pass(layer)
+        } else {
+          this.#stack.applyCuts(part)
+          lane.beginWrite(layer, part)
+        }
+      }
+    }
+  }
+
+  #countWritten(): void {
+    const { layers } = this.#stack
+    let count = 0
+    while (count < layers.length && this.#isWritten(layers[count] as Layer)) {
+      const layer = layers[count] as Layer
+      layer.writtenAtMs ??= this.#clock.nowMs()
+      count++
+    }
+    this.#writtenCount = count
+    const newest = layers[count - 1]
+    if (newest === undefined || newest.end <= this.#toldWritten) return
+    this.#toldWritten = newest.end
+    this.#listener.writtenToDevices?.(newest.end, newest.lastLsn)
+  }
+
+  #isWritten(layer: Layer): boolean {
+    if (!this.#mayWrite(layer)) return false
+    for (const deviceId of layer.parts.keys()) {
+      if ((this.lanes.get(deviceId) as DeviceLane).writtenSequence < layer.sequence) return false
+    }
+    return true
+  }
+
+  #isSynced(layer: Layer): boolean {
+    for (const deviceId of layer.parts.keys()) {
+      if ((this.lanes.get(deviceId) as DeviceLane).syncedSequence < layer.sequence) return false
+    }
+    return true
+  }
+
+  #callForSyncs(): void {
+    const { layers } = this.#stack
+    const oldest = layers[0] as Layer
+    const newest = layers[this.#writtenCount - 1]
+    if (newest !== undefined && this.#syncIsDue(oldest, newest)) this.#syncTarget = Math.max(this.#syncTarget, newest.sequence)
+    for (const lane of this.lanes.values()) {
+      if (lane.syncedSequence < this.#syncTarget && lane.writtenSequence >= this.#syncTarget) lane.maybeSync()
+    }
+    for (const { lane } of this.#waiters) if (lane !== null && lane.writing === null) lane.maybeSync()
+  }
+
+  #syncIsDue(oldest: Layer, newest: Layer): boolean {
+    const { syncBytes, syncMs, intervalsMax, lagBytesMax } = this.#limits
+    if (newest.end - this.appliedPosition >= syncBytes) return true
+    if (this.#clock.nowMs() >= (oldest.writtenAtMs as number) + syncMs) return true
+    if (2 * this.#stack.intervalCount > intervalsMax || 2 * (this.#stack.end - this.appliedPosition) > lagBytesMax) return true
+    if (oldest.sequence > this.#hurryTarget) return false
+    const next = this.#stack.layers[this.#writtenCount] as Layer
+    return newest.sequence >= this.#hurryTarget || !this.#mayWrite(next)
+  }
+
+  #retire(): void {
+    const before = this.appliedPosition
+    while (this.#writtenCount > 0 && this.#isSynced(this.#stack.layers[0] as Layer)) {
+      const layer = this.#stack.retireOldest()
+      this.#writtenCount--
+      this.appliedPosition = layer.end
+      this.appliedLsn = layer.lastLsn
+      this.#roomFreed = true
+      for (const { frame, end } of layer.marks) this.#sink?.applied(frame, end)
+    }
+    if (this.appliedPosition > before) this.#listener.applied(this.appliedPosition, this.appliedLsn)
+  }
+
+  #askForLimit(): void {
+    const closed = this.#stack.layers.at(-2)
+    if (closed === undefined || closed.end <= this.allowed || closed.end <= this.#limitAsked) return
+    this.#limitAsked = closed.end
+    this.#listener.limitWanted(closed.end)
+  }
+
+  #wait(lane: DeviceLane | null): Promise<void> {
+    if (this.#stopped) return Promise.reject(new WriteBackStopped())
+    const sequence = this.#stack.active.sequence - 1
+    this.askPump()
+    return new Promise((resolve, reject) => this.#waiters.push({ sequence, lane, resolve, reject }))
+  }
+
+  #answerWaiters(): void {
+    if (this.#waiters.length === 0) return
+    const left: Waiter[] = []
+    for (const waiter of this.#waiters) {
+      if (waiter.lane === null ? this.#nothingLeft(waiter.sequence) : this.#laneDone(waiter.lane, waiter.sequence)) waiter.resolve()
+      else left.push(waiter)
+    }
+    this.#waiters = left
+  }
+
+  /** True if no layer up to there can be applied any more, because all are or because the next one may not be. */
+  #nothingLeft(sequence: number): boolean {
+    const oldest = this.#stack.layers[0] as Layer
+    return oldest.sequence > sequence || !this.#mayWrite(oldest)
+  }
+
+  #laneDone(lane: DeviceLane, sequence: number): boolean {
+    if (lane.halted) return true
+    for (const layer of this.#stack.layers) {
+      if (layer.sequence > sequence) break
+      if (layer.sequence > lane.syncedSequence && layer.parts.has(lane.deviceId)) return false
+    }
+    return true
+  }
+
+  #setTimer(): void {
+    const { active, layers } = this.#stack
+    if (!active.empty && this.#mayClose()) this.wakeAt(active.openedAtMs + this.#limits.layerAgeMs)
+    const oldest = layers[0] as Layer
+    if (this.#writtenCount > 0 && oldest.sequence > this.#syncTarget) this.wakeAt((oldest.writtenAtMs as number) + this.#limits.syncMs)
+  }
+}

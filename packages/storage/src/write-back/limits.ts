@@ -1,0 +1,77 @@
+/**
+ * Limits of write-back, each with its unit last and its reason. Relations between them are asserted where they are
+ * resolved, once per {@link WriteBackLimits}.
+ */
+import { assert, ENTRY_PAYLOAD_BYTES_MAX } from '@sitelink/protocol/entry'
+
+/** What bounds memory, start-up and the pace of the devices. An owner may pass some of them, e.g. from its ring's size. */
+export interface WriteBackLimits {
+  /** Payload bytes held in memory. Past it, entries are noted with a pointer into the log instead of their bytes. */
+  readonly memoryBytesMax: number
+  /** Intervals over all layers, about 100 bytes of memory each. Past it, `hasRoom` is false. */
+  readonly intervalsMax: number
+  /** Log bytes between the applied position and the newest entry, which a restart has to read. Past it, `hasRoom` is false. */
+  readonly lagBytesMax: number
+  /** A layer of so many log bytes is closed: large enough to merge neighbours, small enough to let memory go soon. */
+  readonly layerBytes: number
+  /** A layer of so many intervals is closed: bounds the turn that plans its device writes. */
+  readonly layerIntervals: number
+  /** A layer this old is closed: bounds how long an idle group keeps its last bytes in memory. */
+  readonly layerAgeMs: number
+  /** Closed layers that are not yet on the devices; the active one grows meanwhile. */
+  readonly closedLayersMax: number
+  /** Log bytes written to the devices and not synced that call for a sync. */
+  readonly syncBytes: number
+  /** Age of the oldest unsynced bytes that calls for a sync. */
+  readonly syncMs: number
+  /** Device writes under way at once per device. */
+  readonly writesInFlightMax: number
+  /** Bytes of one merged device write. */
+  readonly writeBytesMax: number
+  /** Buffers of one merged device write: below the IOV_MAX of every system (1024), the longest vector a write takes. */
+  readonly writePiecesMax: number
+  /** Bytes that are on their way from the log to the devices, over all devices. */
+  readonly logReadBytesMax: number
+  /** First and longest pause before a failed device is tried again; it doubles in between. */
+  readonly retryMsMin: number
+  readonly retryMsMax: number
+}
+
+const MIB = 1024 * 1024
+
+export const WRITE_BACK_LIMITS: WriteBackLimits = {
+  memoryBytesMax: 64 * MIB,
+  intervalsMax: 512 * 1024,
+  lagBytesMax: 1024 * MIB,
+  layerBytes: 8 * MIB,
+  layerIntervals: 16 * 1024,
+  layerAgeMs: 20,
+  closedLayersMax: 4,
+  syncBytes: 128 * MIB,
+  syncMs: 1000,
+  writesInFlightMax: 4,
+  writeBytesMax: MIB,
+  writePiecesMax: 512,
+  logReadBytesMax: 16 * MIB,
+  retryMsMin: 100,
+  retryMsMax: 5000,
+}
+
+/** The most intervals that noting one entry can add: its own head, run and tail, and what it splits. */
+export const INTERVALS_PER_ENTRY_MAX = 8
+
+/** Length of the shared buffer that zero pieces are sliced from, in bytes. */
+export const ZERO_BUFFER_BYTES = 256 * 1024
+
+/** Fills in the defaults and checks that the limits fit together. */
+export function resolveLimits(some: Partial<WriteBackLimits> = {}): WriteBackLimits {
+  const limits = { ...WRITE_BACK_LIMITS, ...some }
+  for (const [name, value] of Object.entries(limits)) assert(value >= 0, `write-back limit ${name} is not negative`)
+  assert(limits.intervalsMax >= INTERVALS_PER_ENTRY_MAX, 'the biggest entry fits into the interval limit')
+  assert(limits.writeBytesMax >= ENTRY_PAYLOAD_BYTES_MAX, 'the biggest interval fits into one device write')
+  assert(limits.logReadBytesMax >= limits.writeBytesMax, 'one device write fits into the log read budget')
+  assert(limits.writePiecesMax >= 1 && limits.writePiecesMax <= 1024, 'a device write is a vector that systems take')
+  assert(limits.writesInFlightMax >= 1 && limits.closedLayersMax >= 1, 'something may be under way')
+  assert(limits.retryMsMin > 0 && limits.retryMsMin <= limits.retryMsMax, 'retry pauses grow')
+  return limits
+}

@@ -1,0 +1,149 @@
+/**
+ * Writes one part of a layer to its device: zeros first, then data, a few operations at once.
+ *
+ * Owns the budget of bytes on their way from the log. Never retries: the first error ends the attempt once what was under
+ * way has ended, and the whole part is written again later. It reads payloads from the log only as it goes.
+ */
+import { assert, type LogPosition } from '@sitelink/protocol/entry'
+import type { BlockDevice } from '../device/block-device.js'
+import type { RingLog } from '../ring-log/contract.js'
+import type { Interval } from './chunk-intervals.js'
+import { planFlush, type WriteOperation } from './flush-plan.js'
+import type { Part } from './layer.js'
+import type { WriteBackLimits } from './limits.js'
+
+/** A payload that the log could not give back. */
+export class LogReadFailure extends Error {
+  override readonly name = 'LogReadFailure'
+  constructor(
+    readonly deviceId: number,
+    /** Position of the entry. */
+    readonly position: LogPosition,
+    /** The range on the device. */
+    readonly offset: number,
+    readonly length: number,
+    cause: unknown,
+  ) {
+    super(`cannot read the payload of the entry at log position ${position}`, { cause })
+  }
+}
+
+/** What one attempt did. */
+export interface PartWriteTotals {
+  readonly writes: number
+  readonly bytes: number
+  readonly zeroBytes: number
+}
+
+/** Bytes that may be on their way from the log at once. First come, first served. */
+export class ByteBudget {
+  #free: number
+  readonly #waiting: { readonly bytes: number; readonly go: () => void }[] = []
+
+  constructor(readonly totalBytes: number) {
+    this.#free = totalBytes
+  }
+
+  /** Resolves when the bytes may be used; they are given back with {@link release}. */
+  async take(bytes: number): Promise<void> {
+    assert(bytes <= this.totalBytes, 'nobody asks for more than the whole budget')
+    if (this.#waiting.length === 0 && bytes <= this.#free) {
+      this.#free -= bytes
+      return
+    }
+    await new Promise<void>((go) => this.#waiting.push({ bytes, go }))
+  }
+
+  release(bytes: number): void {
+    this.#free += bytes
+    for (let first = this.#waiting[0]; first !== undefined && first.bytes <= this.#free; first = this.#waiting[0]) {
+      this.#waiting.shift()
+      this.#free -= first.bytes
+      first.go()
+    }
+  }
+}
+
+export interface PartWriteTools {
+  readonly log: Pick<RingLog, 'readPayload'>
+  readonly budget: ByteBudget
+  readonly limits: WriteBackLimits
+}
+
+/** Writes the whole part. Rejects with the device's error or a {@link LogReadFailure}; nothing is under way then. */
+export async function writePart(part: Part, device: BlockDevice, tools: PartWriteTools): Promise<PartWriteTotals> {
+  const { limits } = tools
+  const plan = planFlush(part, limits.writeBytesMax, limits.writePiecesMax)
+  let zeroBytes = 0
+  let bytes = 0
+  await eachOf(plan.zeroes, limits.writesInFlightMax, (operation) => {
+    zeroBytes += operation.length
+    return operation.discard && device.canDiscard
+      ? device.discard(operation.offset, operation.length)
+      : device.zero(operation.offset, operation.length)
+  })
+  await eachOf(plan.writes, limits.writesInFlightMax, (operation) => {
+    bytes += operation.length
+    if (operation.logBytes > 0) return writeFromLog(part.deviceId, operation, device, tools)
+    return device.write(operation.pieces.map(bytesOf), operation.offset)
+  })
+  return { writes: plan.zeroes.length + plan.writes.length, bytes, zeroBytes }
+}
+
+async function writeFromLog(deviceId: number, operation: WriteOperation, device: BlockDevice, tools: PartWriteTools): Promise<void> {
+  const { budget, log } = tools
+  const { logBytes } = operation
+  await budget.take(logBytes)
+  try {
+    let behind = operation.offset
+    const load = async (piece: Interval): Promise<Buffer> => {
+      const offset = behind
+      const length = piece.end - piece.start
+      behind += length
+      if (piece.bytes !== null) return bytesOf(piece)
+      try {
+        return await log.readPayload(piece.position, piece.start - piece.base, length)
+      } catch (error) {
+        throw new LogReadFailure(deviceId, piece.position, offset, length, error)
+      }
+    }
+    const loaded = await Promise.allSettled(operation.pieces.map(load))
+    const chunks: Buffer[] = []
+    for (const result of loaded) {
+      if (result.status === 'rejected') throw result.reason
+      chunks.push(result.value)
+    }
+    await device.write(chunks, operation.offset)
+  } finally {
+    budget.release(logBytes)
+  }
+}
+
+/** Runs `work` for each item, at most `atOnce` at a time. After an error nothing new begins; it rejects when all has ended. */
+async function eachOf<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
+  if (items.length === 0) return
+  let next = 0
+  let failed = false
+  let failure: unknown = null
+  const worker = async (): Promise<void> => {
+    while (next < items.length && !failed) {
+      try {
+        await work(items[next++] as T)
+      } catch (error) {
+        if (!failed) failure = error
+        failed = true
+      }
+    }
+  }
+  const workers: Promise<void>[] = []
+  for (let i = Math.min(atOnce, items.length); i > 0; i--) workers.push(worker())
+  await Promise.all(workers)
+  if (failed) throw failure
+}
+
+function bytesOf(piece: Interval): Buffer {
+  const bytes = piece.bytes as Buffer
+  const from = piece.start - piece.base
+  const to = piece.end - piece.base
+  return from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to)
+}

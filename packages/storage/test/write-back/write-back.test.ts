@@ -1,0 +1,143 @@
+/**
+ * Write-back by situation: what reads see, what reaches the devices and when, one claim a test.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Prng } from '../../src/testing/index.js'
+import { FrameType } from '@sitelink/protocol/entry'
+import { MIB, World } from './world.js'
+
+const world = (options: Partial<ConstructorParameters<typeof World>[0]> = {}): World => new World({ prng: new Prng(1), ...options })
+
+test('[RD-01] a read without pending writes goes to the device', async () => {
+  const w = world()
+  assert.deepEqual(w.writeBack.plan(1, 512, 4096), [{ from: 'device', offset: 512, length: 4096 }])
+})
+
+test('[RD-02] [RD-08] a pending write is read back at once, though the device is stale', async () => {
+  const w = world()
+  w.write(4096, 4096)
+  assert.deepEqual(new Set(await w.read(4096, 4096)), new Set([1]))
+  assert.deepEqual(new Set(w.onDisk(4096, 4096)), new Set([0]))
+})
+
+test('[RD-03] a partly covered read is put together from memory and device', async () => {
+  const w = world()
+  w.write(0, 8192)
+  w.allow()
+  await w.drain()
+  w.write(2048, 1024)
+  await w.check()
+  assert.deepEqual(w.writeBack.plan(1, 0, 8192).map(({ from, length }) => [from, length]), [['device', 2048], ['memory', 1024], ['device', 5120]])
+})
+
+test('[RD-04] the newest bytes win over any number of overlapping writes', async () => {
+  const w = world()
+  for (let i = 0; i < 40; i++) w.write(i * 512, 32768 - i * 512 + 4)
+  for (let i = 0; i < 10; i++) w.write(1000 + i * 100, 400)
+  await w.check()
+})
+
+test('[RD-05] the same offset on two devices is never mixed', async () => {
+  const w = world({ deviceCount: 2 })
+  w.write(0, 4096, 1)
+  assert.deepEqual(new Set(await w.read(0, 4096, 2)), new Set([0]))
+  w.write(0, 4096, 2)
+  assert.deepEqual(new Set(await w.read(0, 4096, 1)), new Set([1]))
+  assert.deepEqual(new Set(await w.read(0, 4096, 2)), new Set([2]))
+})
+
+test('[RD-07] many concurrent reads of one entry all complete', async () => {
+  const w = world({ latency: true })
+  w.write(4096, 8192, 1, true)
+  const reads = Array.from({ length: 64 }, () => w.read(0, 16384))
+  const expected = w.model.get(1)?.subarray(0, 4096)
+  for (const read of reads) assert.deepEqual(await read, expected)
+  assert.equal(w.log.leaseCount, 0)
+})
+
+test('nothing above the limit is written, and the limit is asked for', async () => {
+  const w = world()
+  const first = w.write(0, 4096)
+  await w.clock.advance(1000)
+  const second = w.write(4096, 4096)
+  await w.clock.advance(1000)
+  assert.equal(w.disk().counts.writes, 0)
+  assert.equal(w.limitWanted, second.end)
+  w.allow(first)
+  await w.clock.advance(10)
+  assert.deepEqual(new Set(w.onDisk(0, 4096)), new Set([1]))
+  assert.deepEqual(new Set(w.onDisk(4096, 4096)), new Set([0]))
+  await w.clock.advance(2000)
+  assert.deepEqual(w.applied, { position: first.end, lsn: 1 })
+})
+
+test('a layer is written in few, merged, sorted writes, the last writer of a block only [WR-08]', async () => {
+  const w = world()
+  for (const offset of [8192, 0, 4096, 0, 12288, 100 * 4096]) w.write(offset, 4096)
+  w.allow()
+  await w.drain()
+  assert.equal(w.disk().counts.writes, 2)
+  assert.equal(w.disk().counts.writtenBytes, 5 * 4096)
+  assert.equal(w.disk().counts.syncs, 1)
+  assert.equal(w.writeBack.memoryBytes, 0)
+  assert.equal(w.writeBack.intervalCount, 0)
+  await w.check()
+})
+
+test('after a trim a range reads as zeros, from the layers and from the device', async () => {
+  const w = world()
+  w.write(MIB - 8192, 8192)
+  w.write(MIB, 8192)
+  w.allow()
+  await w.drain()
+  w.note({ type: FrameType.trim, deviceId: 1, offset: MIB - 4096, length: 2 * MIB })
+  w.write(MIB + 512, 512)
+  await w.check()
+  assert.ok(w.writeBack.intervalCount <= 4)
+  w.allow()
+  await w.drain()
+  await w.check()
+  assert.ok(w.disk().counts.discards > 0)
+})
+
+test('[WR-13] [WR-14] a failed device write is tried again; reads keep coming from the layer', async () => {
+  const w = world()
+  w.disk().inject({ on: 'write', error: 'EIO', count: 3 })
+  const entry = w.write(0, 4096)
+  w.allow()
+  await w.clock.advance(150)
+  assert.deepEqual(w.events, ['failed 1'])
+  await w.check()
+  assert.equal(w.applied.position, 4096)
+  await w.clock.advance(5000)
+  assert.deepEqual(w.events, ['failed 1', 'recovered 1'])
+  assert.equal(w.applied.position, entry.end)
+  await w.check()
+})
+
+test('after a failed sync reads come from the log, everything since the last good one is rewritten, then synced', async () => {
+  const w = world()
+  w.write(0, 4096)
+  w.allow()
+  await w.clock.advance(100)
+  assert.equal(w.writeBack.plan(1, 0, 4096)[0]?.from, 'device')
+  w.disk().inject({ on: 'sync', error: 'EIO', keep: 'none' })
+  const writes = w.disk().counts.writes
+  await w.clock.advance(1000)
+  assert.deepEqual(w.events, ['failed 1'])
+  w.disk().dropAbandoned()
+  assert.equal(w.writeBack.plan(1, 0, 4096)[0]?.from, 'log')
+  await w.check()
+  assert.equal(w.applied.position, 4096)
+  await w.clock.advance(10_000)
+  assert.equal(w.disk().counts.writes, writes + 1)
+  assert.deepEqual(w.events, ['failed 1', 'recovered 1'])
+  assert.equal(w.applied.lsn, 1)
+  assert.deepEqual(new Set(asDurable(w)), new Set([1]))
+})
+
+function asDurable(w: World): number[] {
+  const bytes = w.disk().peekDurable(0, 4096)
+  return [...new Uint32Array(new Uint8Array(bytes).buffer)]
+}
