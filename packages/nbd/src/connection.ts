@@ -50,6 +50,8 @@ export class Connection implements Wire {
   #reason: string | null = null
   #socketClosed = false
   #gone = false
+  /** The client took its leave during the handshake. */
+  #left = false
 
   constructor(socket: Socket, client: string, context: ConnectionContext) {
     this.client = client
@@ -157,6 +159,7 @@ export class Connection implements Wire {
       case 'more':
         return
       case 'aborted':
+        this.#left = true
         return this.finish('the client took its leave during the handshake')
       case 'refused':
         return this.finish(outcome.reason)
@@ -203,7 +206,7 @@ export class Connection implements Wire {
     const { client } = this
     const reason = this.#reason ?? 'the connection was lost'
     if (this.#transmission === null) {
-      this.#context.log({ kind: 'refused', client, reason })
+      this.#context.log(this.#left ? { kind: 'left', client } : { kind: 'refused', client, reason })
     } else {
       const { session, totals } = this.#transmission
       this.#context.log({ kind: 'disconnected', client, export: session.export.name, reason, ...totals })

@@ -8,6 +8,8 @@ import type { WaitReason } from './transmission.js'
 export type NbdEvent =
   /** A client has finished its negotiation. */
   | { readonly kind: 'connected'; readonly client: string; readonly export: string; readonly structured: boolean }
+  /** A client looked around, and left during its negotiation as the protocol has it. */
+  | { readonly kind: 'left'; readonly client: string }
   /** A client did not get as far; `reason` is a sentence. */
   | { readonly kind: 'refused'; readonly client: string; readonly reason: string }
   /** A client that was connected has gone, and its last request is answered. */

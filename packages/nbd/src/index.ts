@@ -3,6 +3,9 @@
  */
 export * from './export.js'
 export { AssertionError } from './assert.js'
+export { type ConnectOptions, NbdClient, type WriteOptions, type ZeroOptions } from './client.js'
+export { type ClientErrorKind, errnoName, NbdClientError } from './client-error.js'
+export { type ExportInfo, type ListedExport, NbdNegotiation } from './client-negotiation.js'
 export type { Timer } from './connection.js'
 export type { ConnectionReport, NbdEvent } from './events.js'
 export { defaultLimits, type NbdLimits, resolveLimits } from './limits.js'
