@@ -43,7 +43,8 @@ export function fieldProblem(field: Field, value: unknown, path: string): string
       if (isUnsigned(value) && value >= field.min && value <= field.max) return null
       return `${path} is not an integer from ${field.min} to ${field.max}`
     case 'power':
-      if (isUnsigned(value) && value >= field.min && value <= field.max && Number.isInteger(Math.log2(value))) return null
+      if (isUnsigned(value) && value >= field.min && value <= field.max && Number.isInteger(Math.log2(value)))
+        return null
       return `${path} is not a power of two from ${field.min} to ${field.max}`
     case 'text':
       if (typeof value !== 'string' || CONTROL_CHARACTER.test(value)) return `${path} is not plain text`

@@ -60,14 +60,28 @@ const regions = { firstRegion: count, regionCount: uint(1, 8 * DIRTY_BITS_BYTES_
 const bits: Field = { is: 'bytes', min: 1, max: DIRTY_BITS_BYTES_MAX }
 
 const mapFields: FieldsOf<MapPayload> = {
-  mappingId: identity, number: deviceNumber, name, remote: name, sizeBytes: count, regionBytes,
+  mappingId: identity,
+  number: deviceNumber,
+  name,
+  remote: name,
+  sizeBytes: count,
+  regionBytes,
 }
 const replica = record<WireReplica>({
-  logId: id64, incarnationId: id64, end: point, endCrc: crc, durable: point, applied: point, primaryDurable: point, stamp: point,
+  logId: id64,
+  incarnationId: id64,
+  end: point,
+  endCrc: crc,
+  durable: point,
+  applied: point,
+  primaryDurable: point,
+  stamp: point,
 })
 
 /** The shape of every control message, without its `kind`. */
-export const messageShapes: { readonly [K in ControlMessage['kind']]: FieldsOf<Omit<Extract<ControlMessage, { kind: K }>, 'kind'>> } = {
+export const messageShapes: {
+  readonly [K in ControlMessage['kind']]: FieldsOf<Omit<Extract<ControlMessage, { kind: K }>, 'kind'>>
+} = {
   hello: {
     wireVersion: version,
     wireFloor: version,
@@ -77,8 +91,13 @@ export const messageShapes: { readonly [K in ControlMessage['kind']]: FieldsOf<O
     session: identity,
     logId: id64,
     incarnations: {
-      is: 'list', max: INCARNATIONS_MAX,
-      of: record<WireIncarnation>({ number: uint(1, 0xffff_ffff), id: id64, firstLsn: uint(1, Number.MAX_SAFE_INTEGER) }),
+      is: 'list',
+      max: INCARNATIONS_MAX,
+      of: record<WireIncarnation>({
+        number: uint(1, 0xffff_ffff),
+        id: id64,
+        firstLsn: uint(1, Number.MAX_SAFE_INTEGER),
+      }),
     },
     head: point,
     durable: point,
@@ -93,14 +112,22 @@ export const messageShapes: { readonly [K in ControlMessage['kind']]: FieldsOf<O
     epoch,
     replica: { is: 'nullable', of: replica },
     devices: {
-      is: 'list', max: DEVICES_MAX,
+      is: 'list',
+      max: DEVICES_MAX,
       of: record<WireDevice>({
-        name, sizeBytes: count, problem: { is: 'nullable', of: { is: 'prose', max: PROBLEM_BYTES_MAX } },
+        name,
+        sizeBytes: count,
+        problem: { is: 'nullable', of: { is: 'prose', max: PROBLEM_BYTES_MAX } },
       }),
     },
     mappings: {
-      is: 'list', max: DEVICES_MAX,
-      of: record<Pick<WireMapping, 'deviceId' | 'mappingId' | 'remote'>>({ deviceId, mappingId: identity, remote: name }),
+      is: 'list',
+      max: DEVICES_MAX,
+      of: record<Pick<WireMapping, 'deviceId' | 'mappingId' | 'remote'>>({
+        deviceId,
+        mappingId: identity,
+        remote: name,
+      }),
     },
     dirtyMaps: uint(0, DIRTY_MAPS_MAX),
     allDirty: flag,
@@ -110,8 +137,13 @@ export const messageShapes: { readonly [K in ControlMessage['kind']]: FieldsOf<O
   ready: { end: point, creditBytes: count },
   refuse: { code: { is: 'word', of: refuseCodes }, message: prose },
   ack: {
-    received: mark, durable: mark, applied: mark,
-    dirtyRegions: count, consistent: flag, journalUsedBytes: count, journalBytes: count,
+    received: mark,
+    durable: mark,
+    applied: mark,
+    dirtyRegions: count,
+    consistent: flag,
+    journalUsedBytes: count,
+    journalBytes: count,
   },
   credit: { bytes: count },
   durable: { point },
@@ -165,12 +197,19 @@ function helloProblem(hello: Extract<ControlMessage, { kind: 'hello' }>): string
   return timesProblem(hello)
 }
 
-function timesProblem(message: { readonly kind: string; readonly heartbeatMs: number; readonly detectMs: number }): string | null {
+function timesProblem(message: {
+  readonly kind: string
+  readonly heartbeatMs: number
+  readonly detectMs: number
+}): string | null {
   return message.detectMs >= 2 * message.heartbeatMs ? null : `${message.kind}.detectMs is less than two heartbeats`
 }
 
 /** Why `bits` do not belong to `regionCount`: another length, or bits set beyond the last region. */
-export function bitsProblem(part: { readonly regionCount: number; readonly bits: Buffer }, path: string): string | null {
+export function bitsProblem(
+  part: { readonly regionCount: number; readonly bits: Buffer },
+  path: string,
+): string | null {
   if (part.bits.length !== Math.ceil(part.regionCount / 8)) return `${path}.bits does not fit to ${path}.regionCount`
   const used = part.regionCount % 8
   const last = part.bits[part.bits.length - 1] as number

@@ -190,7 +190,21 @@ export function encodeFrame(
   const headerCrc = crc32(header.subarray(0, FRAME_OFFSET.headerCrc))
   header.writeUInt32LE(headerCrc, FRAME_OFFSET.headerCrc)
   const bytes = payloadBytes === 0 ? null : payload
-  return { type, flags, deviceId, lsn, incarnation, offset, length, durableLsn, aux, wallUs, headerCrc, header, payload: bytes }
+  return {
+    type,
+    flags,
+    deviceId,
+    lsn,
+    incarnation,
+    offset,
+    length,
+    durableLsn,
+    aux,
+    wallUs,
+    headerCrc,
+    header,
+    payload: bytes,
+  }
 }
 
 /** Why a header is not one of ours, or null if it is. Reads nothing beyond the header; bounds the payload's length. */

@@ -24,52 +24,9 @@ import { FIRST_MESSAGE_MS_DEFAULT, PAUSED_INPUT_BYTES_MAX } from '../limits.js'
 import type { Connection } from '../transport/transport.js'
 import { CreditAccount } from './credit.js'
 import { FrameInput } from './frame-input.js'
-import { KEEP_ALIVE_DEFAULT, KeepAlive, type KeepAliveTimes } from './keep-alive.js'
-import { RoundTrip } from './round-trip.js'
-
-/** Why a session ended. `message` is a sentence for the log. */
-export interface SessionEnd {
-  readonly kind:
-    /** The peer said good-bye. */
-    | 'peer-bye'
-    /** The peer reported a fatal error. */
-    | 'peer-error'
-    /** Nothing came for the detection time, or no first message. */
-    | 'silence'
-    /** The connection ended or broke. */
-    | 'connection'
-    /** The peer, or the wire, broke the protocol: damage, bad messages, frames without credit. */
-    | 'protocol'
-    /** We ended it. */
-    | 'local'
-  readonly message: string
-  /** Code of the error or refusal that was sent or received, else null. */
-  readonly code: string | null
-}
-
-/** What a session calls. */
-export interface SessionHandler {
-  /** A stream frame, checked. `streamCount` counts them from `ready` on, this one included. At the agent only. */
-  frame(frame: Frame, streamCount: number): void
-  /** A message other than `heartbeat` and `credit`, in its order among the frames. */
-  control(message: ControlMessage): void
-  /** All frames and messages of what had arrived together have been delivered. Also before an end that the peer caused. */
-  batchEnd(): void
-  /** There may be room again: the connection drained, or credit came. Ask `writable` and `creditBytes`. */
-  writable(): void
-  closed(end: SessionEnd): void
-}
-
-export interface SessionOptions {
-  /** Which side we are. */
-  readonly role: 'primary' | 'agent'
-  readonly clock: Clock
-  readonly handler: SessionHandler
-  /** Until {@link Session.setKeepAlive} says otherwise. Default {@link KEEP_ALIVE_DEFAULT}. */
-  readonly keepAlive?: KeepAliveTimes
-  /** The peer's first message must come within so many milliseconds. Default {@link FIRST_MESSAGE_MS_DEFAULT}. */
-  readonly firstMessageMs?: number
-}
+import { KEEP_ALIVE_DEFAULT, type KeepAliveTimes } from './keep-alive.js'
+import { Pulse } from './pulse.js'
+import type { SessionEnd, SessionHandler, SessionOptions } from './session-types.js'
 
 /** See the file's head. Attaches itself to the connection at once; heartbeats begin at once. */
 export class Session {
@@ -78,10 +35,8 @@ export class Session {
   readonly #clock: Clock
   readonly #handler: SessionHandler
   readonly #input = new FrameInput()
-  readonly #keepAlive: KeepAlive
-  readonly #trip = new RoundTrip()
+  readonly #pulse: Pulse
   readonly #firstMessageTimer: Timer
-  #tick: Timer | null = null
 
   /** The primary's account of what the agent granted; null before `ready` came. */
   #account: CreditAccount | null = null
@@ -101,7 +56,6 @@ export class Session {
   #heldBytes = 0
   #connectionPaused = false
 
-  #lastHeartbeat: { readonly sentUs: number; readonly atMs: number } | null = null
   /** Why the session ends, once it is known: from then on nothing but `closed` is called. */
   #end: SessionEnd | null = null
   #endTimer: Timer | null = null
@@ -112,7 +66,10 @@ export class Session {
     this.#role = options.role
     this.#clock = options.clock
     this.#handler = options.handler
-    this.#keepAlive = new KeepAlive(options.keepAlive ?? KEEP_ALIVE_DEFAULT, this.#clock.nowMs())
+    this.#pulse = new Pulse(this.#clock, options.keepAlive ?? KEEP_ALIVE_DEFAULT, {
+      send: (heartbeat) => this.#sendHeartbeat(heartbeat),
+      silent: (forMs) => this.#destroy('silence', `nothing was heard from the peer for ${Math.round(forMs)} ms`),
+    })
     const firstMs = options.firstMessageMs ?? FIRST_MESSAGE_MS_DEFAULT
     this.#firstMessageTimer = this.#clock.after(firstMs, () => {
       this.#destroy('silence', `the peer sent no first message within ${firstMs} ms`)
@@ -122,7 +79,7 @@ export class Session {
       drained: () => this.#drained(),
       closed: (reason) => this.#connectionClosed(reason),
     })
-    this.#tick = this.#clock.after(0, () => this.#onTick())
+    this.#pulse.start()
   }
 
   /** Transport and peer, for logs. */
@@ -162,12 +119,12 @@ export class Session {
 
   /** Shortest recent round trip in milliseconds; null before the first. */
   get rttMs(): number | null {
-    return this.#trip.rttMs
+    return this.#pulse.rttMs
   }
 
   /** The peer's wall clock minus ours in microseconds, for reports; null before the first round trip. */
   get clockOffsetUs(): number | null {
-    return this.#trip.clockOffsetUs
+    return this.#pulse.clockOffsetUs
   }
 
   /** True from the first reason to end on. */
@@ -177,8 +134,7 @@ export class Session {
 
   /** The times agreed in the handshake. */
   setKeepAlive(times: KeepAliveTimes): void {
-    this.#keepAlive.retime(times, this.#clock.nowMs())
-    this.#rearm(0)
+    this.#pulse.retime(times)
   }
 
   /**
@@ -270,6 +226,13 @@ export class Session {
     return room
   }
 
+  /** Behind a full queue a heartbeat comes no sooner, and what waits there proves our life as well: then none is sent. */
+  #sendHeartbeat(heartbeat: Heartbeat): boolean {
+    if (!this.writable) return false
+    this.#write(encodeMessage(heartbeat))
+    return true
+  }
+
   #drained(): void {
     if (this.#end !== null) return
     this.#writable = true
@@ -279,7 +242,7 @@ export class Session {
   #data(chunk: Buffer): void {
     if (this.#end !== null) return
     this.#receivedBytes += chunk.length
-    this.#keepAlive.heard(this.#clock.nowMs())
+    this.#pulse.heard()
     this.#held.push(chunk)
     this.#heldBytes += chunk.length
     if (!this.#paused) {
@@ -287,7 +250,7 @@ export class Session {
     } else if (this.#heldBytes >= PAUSED_INPUT_BYTES_MAX && !this.#connectionPaused) {
       this.#connectionPaused = true
       this.#connection.pause()
-      this.#keepAlive.setDeaf(true, this.#clock.nowMs())
+      this.#pulse.setDeaf(true)
     }
   }
 
@@ -316,9 +279,8 @@ export class Session {
 
   #listenAgain(): void {
     this.#connectionPaused = false
-    this.#keepAlive.setDeaf(false, this.#clock.nowMs())
+    this.#pulse.setDeaf(false)
     this.#connection.resume()
-    this.#rearm(0)
   }
 
   #onFrame(frame: Frame): void {
@@ -329,7 +291,8 @@ export class Session {
       return
     }
     const bytes = frameBytes(frame)
-    if (this.#granted < 0) return this.#fail('protocol', 'order', 'a frame of the stream came before this side was ready for one')
+    if (this.#granted < 0)
+      return this.#fail('protocol', 'order', 'a frame of the stream came before this side was ready for one')
     if (this.#streamBytes + bytes > this.#granted) {
       return this.#fail('protocol', 'credit', `the peer sent more than the ${this.#granted} bytes that it was granted`)
     }
@@ -342,7 +305,7 @@ export class Session {
   #onMessage(message: ControlMessage): void {
     switch (message.kind) {
       case 'heartbeat':
-        return this.#onHeartbeat(message)
+        return this.#pulse.onHeartbeat(message)
       case 'credit':
         if (this.#account === null || !this.#account.raise(message.bytes)) {
           return this.#fail('protocol', 'credit', 'the peer sent credit before ready, or less than before')
@@ -367,48 +330,6 @@ export class Session {
     this.#handler.control(message)
   }
 
-  #onHeartbeat(heartbeat: Heartbeat): void {
-    const nowMs = this.#clock.nowMs()
-    this.#lastHeartbeat = { sentUs: heartbeat.sentUs, atMs: nowMs }
-    this.#trip.heard(heartbeat.sentUs, heartbeat.echoUs, heartbeat.heldUs, nowMs, this.#clock.wallUs())
-  }
-
-  #sendHeartbeat(nowMs: number): void {
-    // Bytes that wait to be sent prove our life as well when they arrive; behind a full queue a heartbeat comes no sooner.
-    if (!this.#writable) return
-    const sentUs = this.#clock.wallUs()
-    const last = this.#lastHeartbeat
-    const heldUs = last === null ? 0 : Math.max(0, Math.round((nowMs - last.atMs) * 1000))
-    this.#trip.sent(sentUs, nowMs)
-    this.#write(encodeMessage({ kind: 'heartbeat', sentUs, echoUs: last?.sentUs ?? 0, heldUs }))
-  }
-
-  #rearm(delayMs: number): void {
-    if (this.#end !== null) return
-    this.#tick?.cancel()
-    this.#tick = this.#clock.after(delayMs, () => this.#onTick())
-  }
-
-  #onTick(): void {
-    if (this.#end !== null) return
-    const nowMs = this.#clock.nowMs()
-    const step = this.#keepAlive.step(nowMs)
-    if (step.kind === 'silent') {
-      // This process may have been held up itself, with the peer's bytes waiting at the door: they are let in first.
-      this.#clock.soon(() => this.#clock.soon(() => this.#judge()))
-      return
-    }
-    if (step.kind === 'send') this.#sendHeartbeat(nowMs)
-    this.#rearm(step.again)
-  }
-
-  #judge(): void {
-    if (this.#end !== null) return
-    const step = this.#keepAlive.step(this.#clock.nowMs())
-    if (step.kind === 'silent') this.#destroy('silence', `nothing was heard from the peer for ${Math.round(step.forMs)} ms`)
-    else this.#rearm(0)
-  }
-
   #fail(kind: 'protocol' | 'local', code: string, message: string): void {
     if (this.#end !== null) return
     this.#write(encodeMessage({ kind: 'error', code, message, fatal: true }))
@@ -419,7 +340,7 @@ export class Session {
   #finish(end: SessionEnd): void {
     if (!this.#become(end)) return
     this.#connection.close()
-    this.#endTimer = this.#clock.after(this.#keepAlive.times.detectMs, () => this.#connection.destroy())
+    this.#endTimer = this.#clock.after(this.#pulse.times.detectMs, () => this.#connection.destroy())
   }
 
   #destroy(kind: SessionEnd['kind'], message: string): void {
@@ -432,7 +353,7 @@ export class Session {
     this.#end = end
     this.#held = []
     this.#heldBytes = 0
-    this.#tick?.cancel()
+    this.#pulse.stop()
     this.#firstMessageTimer.cancel()
     return true
   }

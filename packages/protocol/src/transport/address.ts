@@ -24,7 +24,8 @@ export interface NameAddress {
 export type Address = HostAddress | NameAddress
 
 const NAME = /^[A-Za-z0-9._-]{1,128}$/
-const HOST_NAME = /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$/
+const HOST_NAME =
+  /^(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$/
 
 /** The scheme of `address` without colon; throws `ADDRESS_INVALID` if it has none. */
 export function schemeOf(address: string): string {
@@ -38,7 +39,8 @@ export function parseAddress(address: string): Address {
   const scheme = schemeOf(address)
   const rest = address.slice(scheme.length + 1)
   if (scheme === 'memory') {
-    if (!NAME.test(rest)) throw invalid(address, `"${rest}" is not a name of 1 to 128 letters, digits, dots, dashes or underscores`)
+    if (!NAME.test(rest))
+      throw invalid(address, `"${rest}" is not a name of 1 to 128 letters, digits, dots, dashes or underscores`)
     return { scheme, name: rest }
   }
   if (!rest.startsWith('//')) throw invalid(address, `"//" is missing behind "${scheme}:"`)
@@ -66,15 +68,22 @@ export function formatHostPort(host: string, port: number): string {
 function parseHostPort(address: string, text: string): { host: string; port: number } {
   const found = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/.exec(text)
   if (found === null) {
-    throw invalid(address, isIPv6(text.replace(/:\d+$/, '')) || isIPv6(text) ? 'an IPv6 address needs brackets' : `"${text}" is not host:port`)
+    throw invalid(
+      address,
+      isIPv6(text.replace(/:\d+$/, '')) || isIPv6(text)
+        ? 'an IPv6 address needs brackets'
+        : `"${text}" is not host:port`,
+    )
   }
   const [, v6, name, port] = found
   if (v6 !== undefined && !isIPv6(v6)) throw invalid(address, `"${v6}" is not an IPv6 address`)
   if (name === '') throw invalid(address, 'the host is missing')
   if (name !== undefined && !HOST_NAME.test(name)) throw invalid(address, `"${name}" is not a host name`)
-  if (name !== undefined && /^[\d.]+$/.test(name) && !isIPv4(name)) throw invalid(address, `"${name}" is not an IPv4 address`)
+  if (name !== undefined && /^[\d.]+$/.test(name) && !isIPv4(name))
+    throw invalid(address, `"${name}" is not an IPv4 address`)
   if (port === undefined || port === '') throw invalid(address, 'the port is missing')
-  if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) throw invalid(address, `"${port}" is not a port from 0 to 65535`)
+  if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535)
+    throw invalid(address, `"${port}" is not a port from 0 to 65535`)
   return { host: (v6 ?? name) as string, port: Number(port) }
 }
 

@@ -208,7 +208,8 @@ export class MemoryPipe {
   /** Copies the next bytes of the queue into a segment of their own: the writer may reuse its buffers once they are sent. */
   #takeSegment(): Buffer {
     const { segmentBytesMin, segmentBytesMax } = this.#conditions
-    const wanted = segmentBytesMin + (segmentBytesMax > segmentBytesMin ? this.#uniform(segmentBytesMax - segmentBytesMin + 1) : 0)
+    const wanted =
+      segmentBytesMin + (segmentBytesMax > segmentBytesMin ? this.#uniform(segmentBytesMax - segmentBytesMin + 1) : 0)
     const segment = Buffer.allocUnsafeSlow(Math.min(wanted, this.#queuedBytes))
     let filled = 0
     while (filled < segment.length) {

@@ -68,7 +68,10 @@ export class MemoryNetwork {
   /** Changes conditions of the direction from one host to another; what is not named stays. */
   setLink(from: string, to: string, change: Partial<LinkConditions>): void {
     const conditions = { ...this.link(from, to), ...change }
-    assert(conditions.segmentBytesMin >= 1 && conditions.segmentBytesMax >= conditions.segmentBytesMin, 'a segment has bytes')
+    assert(
+      conditions.segmentBytesMin >= 1 && conditions.segmentBytesMax >= conditions.segmentBytesMin,
+      'a segment has bytes',
+    )
     this.#links.set(linkKey(from, to), conditions)
     for (const wire of this.#wires) wire.setConditions(from, to, conditions)
   }
@@ -167,8 +170,18 @@ class Wire {
     }
     this.dialed = new MemoryConnection(`memory ${from} to ${to}`, network.clock, ended)
     this.accepted = new MemoryConnection(`memory ${to} from ${from}`, network.clock, ended)
-    this.#there = new MemoryPipe(network.clock, network.random, network.link(from, to), pipeEnds(this.dialed, this.accepted))
-    this.#back = new MemoryPipe(network.clock, network.random, network.link(to, from), pipeEnds(this.accepted, this.dialed))
+    this.#there = new MemoryPipe(
+      network.clock,
+      network.random,
+      network.link(from, to),
+      pipeEnds(this.dialed, this.accepted),
+    )
+    this.#back = new MemoryPipe(
+      network.clock,
+      network.random,
+      network.link(to, from),
+      pipeEnds(this.accepted, this.dialed),
+    )
     this.dialed.join(this.#there, this.#back)
     this.accepted.join(this.#back, this.#there)
   }
@@ -328,6 +341,7 @@ function linkKey(from: string, to: string): string {
 
 function nameOf(address: string): string {
   const parsed = parseAddress(address)
-  if (!('name' in parsed)) throw new ProtocolError('ADDRESS_INVALID', { address, why: 'a name as in memory:name is needed' })
+  if (!('name' in parsed))
+    throw new ProtocolError('ADDRESS_INVALID', { address, why: 'a name as in memory:name is needed' })
   return parsed.name
 }

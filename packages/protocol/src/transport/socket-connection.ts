@@ -26,9 +26,9 @@ export class SocketConnection implements Connection {
   ) {
     this.#stream = stream
     stream.on('error', (error: Error) => {
-      this.#reason ??= this.#ending ? null : new ProtocolError(
-        'CONNECTION_LOST', { connection: this.description, why: reasonOf(error) }, { cause: error },
-      )
+      this.#reason ??= this.#ending
+        ? null
+        : new ProtocolError('CONNECTION_LOST', { connection: this.description, why: reasonOf(error) }, { cause: error })
     })
     stream.on('drain', () => {
       if (!this.#ending) this.#handler?.drained()
