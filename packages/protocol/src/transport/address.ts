@@ -66,15 +66,10 @@ export function formatHostPort(host: string, port: number): string {
 }
 
 function parseHostPort(address: string, text: string): { host: string; port: number } {
+  const bare = isIPv6(text) || isIPv6(text.replace(/:\d*$/, ''))
+  if (bare) throw invalid(address, 'an IPv6 address needs brackets')
   const found = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/.exec(text)
-  if (found === null) {
-    throw invalid(
-      address,
-      isIPv6(text.replace(/:\d+$/, '')) || isIPv6(text)
-        ? 'an IPv6 address needs brackets'
-        : `"${text}" is not host:port`,
-    )
-  }
+  if (found === null) throw invalid(address, `"${text}" is not host:port`)
   const [, v6, name, port] = found
   if (v6 !== undefined && !isIPv6(v6)) throw invalid(address, `"${v6}" is not an IPv6 address`)
   if (name === '') throw invalid(address, 'the host is missing')

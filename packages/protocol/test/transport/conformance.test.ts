@@ -1,0 +1,50 @@
+/** Every transport of this package under the conformance suite, the memory network also with bytes cut at any place. */
+import { createServer } from 'node:net'
+import { MemoryNetwork, TcpTransport, type LinkConditions } from '../../src/index.js'
+import { realClock } from '../support/clock.js'
+import { SEED, SeededRandom } from '../support/random.js'
+import { transportConformance, type TransportUnderTest } from '../transport-suite.js'
+
+function memory(link: Partial<LinkConditions>): TransportUnderTest {
+  const network = new MemoryNetwork({ clock: realClock, random: new SeededRandom(SEED), link })
+  network.setLink('client', 'mute', { silent: true })
+  void network.host('mute').listen('memory:mute', () => {})
+  return {
+    server: network.host('server'),
+    client: network.host('client'),
+    listenAddress: 'memory:server',
+    secondListenAddress: 'memory:second',
+    deadAddress: 'memory:nobody',
+    mutedAddress: 'memory:mute',
+  }
+}
+
+transportConformance('memory', () => memory({}))
+transportConformance('memory with segments cut at random', () =>
+  memory({ segmentBytesMin: 1, segmentBytesMax: 200_000 }),
+)
+transportConformance('memory with latency, jitter and little bandwidth', () =>
+  memory({ latencyMs: 0.2, jitterMs: 0.5, bandwidthBytes: 500_000_000 }),
+)
+
+transportConformance('tcp', async () => {
+  const transport = new TcpTransport({ clock: realClock })
+  return {
+    server: transport,
+    client: transport,
+    listenAddress: 'tcp://127.0.0.1:0',
+    secondListenAddress: 'tcp://127.0.0.1:0',
+    deadAddress: `tcp://127.0.0.1:${await freePort()}`,
+    mutedAddress: null,
+  }
+})
+
+/** A port that was free a moment ago. */
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { readonly port: number }
+      server.close(() => resolve(port))
+    })
+  })
+}
