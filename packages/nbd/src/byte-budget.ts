@@ -78,7 +78,11 @@ export class BudgetShare {
 
   /** Takes `bytes`, or nothing and returns false: the caller tries again after it has given back, or when woken. */
   tryTake(bytes: number): boolean {
-    if (this.#takenBytes + bytes > this.#limitBytes) return false
+    if (this.#takenBytes + bytes > this.#limitBytes) {
+      // What it waits for now is its own to give back; others need not queue behind it.
+      this.leave()
+      return false
+    }
     if (!this.#budget.tryTake(this, bytes)) return false
     this.#takenBytes += bytes
     return true

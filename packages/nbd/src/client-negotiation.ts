@@ -1,11 +1,10 @@
 /**
  * The client's side of the handshake: greeting, options, and the way into the transmission phase.
  *
- * Owns the socket until `go` hands it to an `NbdClient`. One option is under way at a time, as the protocol wants it. For
+ * Owns the socket until `go` hands it over. One option is under way at a time, as the protocol wants it. For
  * tests and tools of our own: it believes a server what a server may claim, but allocates no more than a reply may hold.
  */
 import { connect, type Socket } from 'node:net'
-import { NbdClient } from './client.js'
 import { NbdClientError } from './client-error.js'
 import * as nbd from './constants.js'
 import type { ListenAddress } from './server.js'
@@ -27,6 +26,17 @@ export interface ExportInfo {
 export interface ListedExport {
   readonly name: string
   readonly description: string
+}
+
+/** A connection that has entered the transmission phase. */
+export interface EnteredExport {
+  readonly socket: Socket
+  readonly info: ExportInfo
+  readonly structured: boolean
+  /** base:allocation was selected for it. */
+  readonly allocationContext: boolean
+  /** Bytes that came after the negotiation. */
+  readonly input: Buffer
 }
 
 interface OptionReply {
@@ -113,13 +123,14 @@ export class NbdNegotiation {
     return this.#context !== null
   }
 
-  /** Enters the transmission phase; the negotiation is over then. */
-  async go(name: string): Promise<NbdClient> {
+  /** Enters the transmission phase; the negotiation is over then. The socket is paused, for `NbdClient` to go on. */
+  async go(name: string): Promise<EnteredExport> {
     const info = parseInfo(await this.#option(nbd.Option.GO, encodeInfoRequest(name)))
-    this.#socket.off('data', this.#onData)
-    this.#socket.off('error', this.#onError)
-    this.#socket.off('close', this.#onClose)
-    return new NbdClient(this.#socket, info, this.#structured, this.#context === name, this.#input)
+    const socket = this.#socket
+    socket.pause()
+    socket.off('data', this.#onData)
+    socket.off('close', this.#onClose)
+    return { socket, info, structured: this.#structured, allocationContext: this.#context === name, input: this.#input }
   }
 
   /** Takes leave. Resolves when the connection is closed. */

@@ -8,7 +8,7 @@
 import type { Socket } from 'node:net'
 import { ByteReader } from './byte-reader.js'
 import { NbdClientError } from './client-error.js'
-import { type ExportInfo, type ListedExport, NbdNegotiation } from './client-negotiation.js'
+import { type EnteredExport, type ExportInfo, type ListedExport, NbdNegotiation } from './client-negotiation.js'
 import { Answer, type ReplyChunk } from './client-reply.js'
 import * as nbd from './constants.js'
 import type { Extent } from './export.js'
@@ -48,11 +48,11 @@ export class NbdClient {
   #failure: NbdClientError | null = null
   readonly #closed: Promise<void>
 
-  /** Use `connect`, or `NbdNegotiation.go`. `input`: bytes that came after the negotiation. */
-  constructor(socket: Socket, info: ExportInfo, structured: boolean, context: boolean, input: Buffer) {
+  /** Goes on where a negotiation has entered an export; `connect` does both. */
+  constructor({ socket, info, structured, allocationContext, input }: EnteredExport) {
     this.info = info
     this.structured = structured
-    this.hasAllocationContext = context
+    this.hasAllocationContext = allocationContext
     this.#socket = socket
     this.#closed = new Promise((resolve) => {
       const lost = (cause?: Error): void => {
@@ -68,6 +68,7 @@ export class NbdClient {
     })
     socket.on('data', (chunk) => this.#onData(chunk))
     if (input.length > 0) this.#onData(input)
+    socket.resume()
   }
 
   /** Connects, negotiates and enters an export. Throws `NbdClientError`. */
@@ -78,7 +79,7 @@ export class NbdClient {
       if (options.structured !== false && (await negotiation.structuredReplies())) {
         await negotiation.allocationContext(name)
       }
-      return await negotiation.go(name)
+      return new NbdClient(await negotiation.go(name))
     } catch (error) {
       await negotiation.abort()
       throw error

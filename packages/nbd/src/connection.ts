@@ -78,7 +78,7 @@ export class Connection implements Wire {
     const transmission = this.#transmission
     return {
       client: this.client,
-      phase: this.#phase,
+      phase: transmission?.ending === true ? 'closing' : this.#phase,
       export: transmission?.session.export.name ?? null,
       requestsInFlight: transmission?.requestsInFlight ?? 0,
       payloadBytes: this.#payloadShare.takenBytes,

@@ -3,7 +3,7 @@
  *
  * Only shapes. The program decides what is logged and how loud.
  */
-import type { WaitReason } from './transmission.js'
+import type { WaitReason } from './admission.js'
 
 export type NbdEvent =
   /** A client has finished its negotiation. */

@@ -9,7 +9,16 @@
 export type NbdOperation = 'read' | 'write' | 'flush' | 'trim' | 'write-zeroes' | 'cache' | 'block-status'
 
 /** Linux errno values that NBD knows. */
-export const NbdErrno = { EPERM: 1, EIO: 5, ENOMEM: 12, EINVAL: 22, ENOSPC: 28, EOVERFLOW: 75, ENOTSUP: 95, ESHUTDOWN: 108 } as const
+export const NbdErrno = {
+  EPERM: 1,
+  EIO: 5,
+  ENOMEM: 12,
+  EINVAL: 22,
+  ENOSPC: 28,
+  EOVERFLOW: 75,
+  ENOTSUP: 95,
+  ESHUTDOWN: 108,
+} as const
 export type NbdErrno = (typeof NbdErrno)[keyof typeof NbdErrno]
 
 /** A run of an export with the same allocation. */

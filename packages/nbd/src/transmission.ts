@@ -2,15 +2,14 @@
  * The transmission phase of one connection, without its socket.
  *
  * Chunks come in, requests go to the export, replies go out, once in a turn of the event loop for all that were answered
- * in it. Owns the reservations of the connection: a request enters only when there is a place for it, room for its
- * payload and room for its reply; until then nothing more is taken from the socket. What was reserved is given back when
- * the device has answered (place, payload) and when the socket has taken the reply (reply). Requests that are in keep
- * moving while the next one waits. Never answers a request that the device has not, and never answers one twice.
+ * in it. A request enters only when `Admission` has room for it; until then nothing more is taken from the socket, and
+ * requests that are in keep moving. Never answers a request that the device has not, and never answers one twice.
  *
  *   chunk ─► header ─► judge ─► admit ─► payload ─► device ─► reply batch ─► socket
  *                        │        └─ no room: pause, try again in a later turn
  *                        └─ refused: skip the payload ─► reply batch
  */
+import { Admission, type WaitReason } from './admission.js'
 import { assert } from './assert.js'
 import type { BudgetShare } from './byte-budget.js'
 import { ByteReader } from './byte-reader.js'
@@ -39,9 +38,6 @@ export interface Wire {
   settled(): void
 }
 
-/** Why the next request has to wait. */
-export type WaitReason = 'requests' | 'payload-bytes' | 'reply-bytes'
-
 type Step = 'header' | 'admit' | 'payload' | 'skip' | 'over'
 
 export class Transmission implements RequestOwner {
@@ -49,8 +45,7 @@ export class Transmission implements RequestOwner {
   readonly #limits: NbdLimits
   readonly #rules: Rules
   readonly #wire: Wire
-  readonly #payloadShare: BudgetShare
-  readonly #replyShare: BudgetShare
+  readonly #admission: Admission
   readonly #reader = new ByteReader()
   readonly #header = new RequestHeader()
   readonly #batch = new ReplyBatch()
@@ -59,8 +54,6 @@ export class Transmission implements RequestOwner {
   #step: Step = 'header'
   /** Of the request being admitted or skipped; null: it may go to the device. */
   #refusal: Refusal | null = null
-  /** Reserved for the request whose payload is being received. */
-  #replyBytes = 0
   #waiting: WaitReason | null = null
   #paused = false
   #turnDue = false
@@ -70,8 +63,6 @@ export class Transmission implements RequestOwner {
   /** The socket is gone: answers are only counted. */
   #lost = false
   #finished = false
-  #requestsInFlight = 0
-  #writesInFlight = 0
   /** Encoded, and not yet taken by the operating system. */
   #unsentBytes = 0
   #requestCount = 0
@@ -83,13 +74,12 @@ export class Transmission implements RequestOwner {
     this.#limits = limits
     this.#rules = rulesOf(session, limits)
     this.#wire = wire
-    this.#payloadShare = payload
-    this.#replyShare = reply
+    this.#admission = new Admission(limits, payload, reply)
   }
 
   /** Requests between admission and answer. */
   get requestsInFlight(): number {
-    return this.#requestsInFlight
+    return this.#admission.requestsInFlight
   }
 
   get unsentBytes(): number {
@@ -98,6 +88,11 @@ export class Transmission implements RequestOwner {
 
   get waiting(): WaitReason | null {
     return this.#waiting
+  }
+
+  /** It takes no more requests, or only to refuse them. */
+  get ending(): boolean {
+    return this.#ending !== null
   }
 
   /** Since the connection began: requests answered, bytes read from and written to the export. */
@@ -131,7 +126,7 @@ export class Transmission implements RequestOwner {
     this.#lost = true
     this.#stop()
     this.#batch.take()
-    this.#replyShare.give(this.#unsentBytes)
+    this.#admission.giveReply(this.#unsentBytes)
     this.#unsentBytes = 0
   }
 
@@ -140,7 +135,7 @@ export class Transmission implements RequestOwner {
     if (this.#lost) return
     this.#unsentBytes -= bytes
     assert(this.#unsentBytes >= 0, 'more replies were sent than encoded')
-    this.#replyShare.give(bytes)
+    this.#admission.giveReply(bytes)
     if (this.#waiting !== null || this.#ending !== null) this.#schedule()
   }
 
@@ -176,19 +171,12 @@ export class Transmission implements RequestOwner {
 
   /** Gives back the request's place and payload. Returns the size of the batch, or -1 when nobody waits for a reply. */
   #settle(request: PendingRequest): number {
-    this.#leave(request.payload === null ? 0 : request.length)
+    this.#admission.leave(request.payload === null ? 0 : request.length)
     this.#requestCount++
     if (!this.#lost) return this.#batch.bytes
-    this.#replyShare.give(request.replyBytes)
-    if (this.#requestsInFlight === 0) this.#wire.settled()
+    this.#admission.giveReply(request.replyBytes)
+    if (this.#admission.requestsInFlight === 0) this.#wire.settled()
     return -1
-  }
-
-  #leave(payloadBytes: number): void {
-    this.#requestsInFlight--
-    if (payloadBytes === 0) return
-    this.#writesInFlight--
-    this.#payloadShare.give(payloadBytes)
   }
 
   /** A reply has been encoded: what it did not need of its reservation goes back. */
@@ -196,7 +184,7 @@ export class Transmission implements RequestOwner {
     const bytes = this.#batch.bytes - before
     assert(bytes <= reservedBytes, 'a reply is larger than its reservation')
     this.#unsentBytes += bytes
-    if (bytes < reservedBytes) this.#replyShare.give(reservedBytes - bytes)
+    this.#admission.giveReply(reservedBytes - bytes)
     this.#schedule()
   }
 
@@ -231,7 +219,7 @@ export class Transmission implements RequestOwner {
     if (this.#ending === null || this.#finished || this.#lost || this.#waiting !== null) return
     // A payload of which the rest will never come would keep the connection open for good.
     if (this.#step === 'payload' && !this.#shuttingDown) this.#stop()
-    if (this.#requestsInFlight > 0 || this.#batch.bytes > 0) return
+    if (this.#admission.requestsInFlight > 0 || this.#batch.bytes > 0) return
     this.#finished = true
     this.#stop()
     this.#wire.finish(this.#ending)
@@ -240,13 +228,13 @@ export class Transmission implements RequestOwner {
   /** Takes no more requests, and lets go of the one that was being received. */
   #stop(): void {
     if (this.#step === 'payload') {
-      this.#leave(this.#header.length)
-      this.#replyShare.give(this.#replyBytes)
+      const { type, length } = this.#header
+      this.#admission.leave(length)
+      this.#admission.giveReply(this.#admission.replyBytesOf(type, length))
     }
     this.#step = 'over'
     this.#waiting = null
-    this.#payloadShare.leave()
-    this.#replyShare.leave()
+    this.#admission.stopWaiting()
     this.#reader.discard()
   }
 
@@ -312,7 +300,8 @@ export class Transmission implements RequestOwner {
   #admitRefused(): boolean {
     const refused = this.#refusal
     assert(refused !== null, 'a refusal has a reason')
-    if (!this.#replyShare.tryTake(REPLY_OVERHEAD_BYTES)) return this.#wait('reply-bytes')
+    this.#waiting = this.#admission.enterRefused()
+    if (this.#waiting !== null) return false
     const before = this.#batch.bytes
     this.#error(this.#header, refused.errno, refused.sentence)
     this.#requestCount++
@@ -323,42 +312,18 @@ export class Transmission implements RequestOwner {
 
   #admit(): boolean {
     const { type, length } = this.#header
-    const writes = type === Command.WRITE
-    const { requestsInFlightMax, writesInFlightMax } = this.#limits
-    if (this.#requestsInFlight >= requestsInFlightMax) return this.#wait('requests')
-    if (writes && this.#writesInFlight >= writesInFlightMax) return this.#wait('requests')
-    if (writes && !this.#payloadShare.tryTake(length)) return this.#wait('payload-bytes')
-    this.#replyBytes = this.#replyBytesOf(type, length)
-    if (!this.#replyShare.tryTake(this.#replyBytes)) {
-      if (writes) this.#payloadShare.give(length)
-      return this.#wait('reply-bytes')
-    }
-    this.#requestsInFlight++
-    if (writes) {
-      this.#writesInFlight++
-      this.#step = 'payload'
-    } else {
-      this.#submit(null)
-    }
+    this.#waiting = this.#admission.enter(type, length)
+    if (this.#waiting !== null) return false
+    if (type === Command.WRITE) this.#step = 'payload'
+    else this.#submit(null)
     return true
-  }
-
-  /** The most that the reply to a request can take. */
-  #replyBytesOf(type: number, length: number): number {
-    if (type === Command.READ) return length + REPLY_OVERHEAD_BYTES
-    if (type === Command.BLOCK_STATUS) return this.#limits.extentCountMax * 8 + REPLY_OVERHEAD_BYTES
-    return REPLY_OVERHEAD_BYTES
-  }
-
-  #wait(reason: WaitReason): false {
-    this.#waiting = reason
-    return false
   }
 
   #submit(payload: Buffer | null): void {
     const operation = operationOf(this.#header.type)
     assert(operation !== null, 'a request that was admitted has an operation')
-    const request = new PendingRequest(this, this.#header, operation, payload, this.#replyBytes)
+    const replyBytes = this.#admission.replyBytesOf(this.#header.type, this.#header.length)
+    const request = new PendingRequest(this, this.#header, operation, payload, replyBytes)
     // Before the export may answer: an answer inside `submit` must find this request already taken in.
     this.#step = 'header'
     this.session.export.submit(request)

@@ -56,6 +56,19 @@ test('one that leaves makes way for the next', () => {
   assert.equal(second.tryTake(5), true)
 })
 
+test('one that waits for its own limit does not stand in the way of others', () => {
+  const budget = new ByteBudget(100, 1)
+  const holder = budget.share(100, () => {})
+  const limited = budget.share(20, () => {})
+  const other = budget.share(100, () => {})
+  holder.tryTake(85)
+  limited.tryTake(10)
+  assert.equal(limited.tryTake(9), false, 'the budget is short')
+  assert.equal(other.tryTake(2), false, 'it stands behind the one before')
+  assert.equal(limited.tryTake(11), false, 'its own limit is reached')
+  assert.equal(other.tryTake(2), true)
+})
+
 test('giving back what was not taken is a bug', () => {
   const share = new ByteBudget(100, 1).share(100, () => {})
   assert.throws(() => share.give(1), /gave back more/)

@@ -102,10 +102,10 @@ test('the golden bytes of a whole negotiation stay as they are', () => {
 
 test('EXPORT_NAME answers with size and flags, and with zeroes unless both sides leave them out', () => {
   const padded = talk({}, FIXED, encodeOption(Option.EXPORT_NAME))
-  assert.equal(padded.replies.toString('hex'), `0000000000001000${'0c6d'}${'00'.repeat(124)}`)
+  assert.equal(padded.replies.toString('hex'), `00000000000010000c6d${'00'.repeat(124)}`)
   assert.equal(padded.outcome.kind, 'transmission')
   const bare = talk({}, FIXED_NO_ZEROES, encodeOption(Option.EXPORT_NAME, Buffer.from('archive')))
-  assert.equal(bare.replies.toString('hex'), '00000000000020000' + '50f')
+  assert.equal(bare.replies.toString('hex'), '0000000000002000050f')
 })
 
 test('without fixed newstyle only EXPORT_NAME is understood', () => {
@@ -207,11 +207,7 @@ const refusedOptions: readonly [claim: string, said: readonly Buffer[], type: nu
   ['GO with bytes left over', [encodeOption(Option.GO, hex('00000000 0000 00'))], OptionReply.ERR_INVALID],
   ['GO with a name that is not UTF-8', [encodeOption(Option.GO, hex('00000001 ff 0000'))], OptionReply.ERR_INVALID],
   ['GO with a NUL in the name', [encodeOption(Option.GO, hex('00000001 00 0000'))], OptionReply.ERR_INVALID],
-  [
-    'GO with a name over 4096 bytes',
-    [encodeOption(Option.GO, infoRequest('n'.repeat(4097)))],
-    OptionReply.ERR_INVALID,
-  ],
+  ['GO with a name over 4096 bytes', [encodeOption(Option.GO, infoRequest('n'.repeat(4097)))], OptionReply.ERR_INVALID],
   [
     'a context before structured replies',
     [encodeOption(Option.SET_META_CONTEXT, metaRequest('disk', 'base:allocation'))],

@@ -21,20 +21,18 @@ test('the golden bytes of every kind of reply stay as they are', () => {
   const golden: readonly [(batch: ReplyBatch) => void, string][] = [
     [(batch) => batch.simple(to, 0), '67446698 00000000 0102030405060708'],
     [(batch) => batch.simple(to, 28), '67446698 0000001c 0102030405060708'],
-    [
-      (batch) => batch.simpleData(to, [hex('aabb'), hex('cc')]),
-      '67446698 00000000 0102030405060708 aabbcc',
-    ],
+    [(batch) => batch.simpleData(to, [hex('aabb'), hex('cc')]), '67446698 00000000 0102030405060708 aabbcc'],
     [
       (batch) => batch.data(to, 0x1_2345_6789, 3, [hex('aabb'), hex('cc')]),
       '668e33ef 0001 0001 0102030405060708 0000000b 0000000123456789 aabbcc',
     ],
+    [(batch) => batch.error(to, 22, 'no'), '668e33ef 0001 8001 0102030405060708 00000008 00000016 0002 6e6f'],
     [
-      (batch) => batch.error(to, 22, 'no'),
-      '668e33ef 0001 8001 0102030405060708 00000008 00000016 0002 6e6f',
-    ],
-    [
-      (batch) => batch.status(to, [{ length: 512, ...hole }, { length: 4096, ...data }]),
+      (batch) =>
+        batch.status(to, [
+          { length: 512, ...hole },
+          { length: 4096, ...data },
+        ]),
       '668e33ef 0001 0005 0102030405060708 00000014 00000001 00000200 00000003 00001000 00000000',
     ],
   ]

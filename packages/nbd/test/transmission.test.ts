@@ -405,7 +405,9 @@ test('no bytes make the transmission throw, leak or forget a request', () => {
       const carries = type === Command.WRITE && length <= 70_000
       const shape = { type, cookie: count, flags: prng.next() < 0.2 ? prng.between(0, 63) : 0, length }
       const offset = prng.pick([0, 4096, (1 << 20) - 4096, 2 ** 52])
-      const request = encodeRequest(carries ? { ...shape, offset, payload: Buffer.alloc(length) } : { ...shape, offset })
+      const request = encodeRequest(
+        carries ? { ...shape, offset, payload: Buffer.alloc(length) } : { ...shape, offset },
+      )
       if (broken && prng.next() < 0.1) request[prng.between(0, 27)] = prng.between(0, 255)
       for (const chunk of chunksOf(request, () => prng.between(1, 50_000))) {
         for (let turns = 0; all.wire.paused && turns < 100; turns++) {
