@@ -36,7 +36,15 @@ export class Interval {
   /** Payload bytes that leave memory with this interval; 0 once it was split, for its halves share the payload. */
   charge: number
 
-  constructor(start: number, end: number, base: number, position: LogPosition, bytes: Buffer | null, fill: Fill, charge: number) {
+  constructor(
+    start: number,
+    end: number,
+    base: number,
+    position: LogPosition,
+    bytes: Buffer | null,
+    fill: Fill,
+    charge: number,
+  ) {
     this.start = start
     this.end = end
     this.base = base

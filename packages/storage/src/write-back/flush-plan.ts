@@ -48,7 +48,12 @@ export function planFlush(part: Part, bytesMax: number, piecesMax: number): Flus
       const length = interval.end - interval.start
       if (interval.fill === Fill.data) {
         const logBytes = interval.bytes === null ? length : 0
-        if (lastWrite !== null && writeEnd === offset && lastWrite.length + length <= bytesMax && lastWrite.pieces.length < piecesMax) {
+        if (
+          lastWrite !== null &&
+          writeEnd === offset &&
+          lastWrite.length + length <= bytesMax &&
+          lastWrite.pieces.length < piecesMax
+        ) {
           lastWrite.length += length
           lastWrite.logBytes += logBytes
           lastWrite.pieces.push(interval)

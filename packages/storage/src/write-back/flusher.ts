@@ -254,7 +254,11 @@ export class Flusher implements LaneHost {
     const { active, activeIntervals } = this.#stack
     if (active.empty) return false
     const { layerBytes, layerIntervals, layerAgeMs } = this.#limits
-    return active.spanBytes >= layerBytes || activeIntervals >= layerIntervals || this.#clock.nowMs() >= active.openedAtMs + layerAgeMs
+    return (
+      active.spanBytes >= layerBytes ||
+      activeIntervals >= layerIntervals ||
+      this.#clock.nowMs() >= active.openedAtMs + layerAgeMs
+    )
   }
 
   /** True if parts of the layer may be given to devices, as far as the layer itself is concerned. */
@@ -317,7 +321,8 @@ export class Flusher implements LaneHost {
     const { layers } = this.#stack
     const oldest = layers[0] as Layer
     const newest = layers[this.#writtenCount - 1]
-    if (newest !== undefined && this.#syncIsDue(oldest, newest)) this.#syncTarget = Math.max(this.#syncTarget, newest.sequence)
+    if (newest !== undefined && this.#syncIsDue(oldest, newest))
+      this.#syncTarget = Math.max(this.#syncTarget, newest.sequence)
     for (const lane of this.lanes.values()) {
       if (lane.syncedSequence < this.#syncTarget && lane.writtenSequence >= this.#syncTarget) lane.maybeSync()
     }
@@ -328,7 +333,8 @@ export class Flusher implements LaneHost {
     const { syncBytes, syncMs, intervalsMax, lagBytesMax } = this.#limits
     if (newest.end - this.appliedPosition >= syncBytes) return true
     if (this.#clock.nowMs() >= (oldest.writtenAtMs as number) + syncMs) return true
-    if (2 * this.#stack.intervalCount > intervalsMax || 2 * (this.#stack.end - this.appliedPosition) > lagBytesMax) return true
+    if (2 * this.#stack.intervalCount > intervalsMax || 2 * (this.#stack.end - this.appliedPosition) > lagBytesMax)
+      return true
     if (oldest.sequence > this.#hurryTarget) return false
     const next = this.#stack.layers[this.#writtenCount] as Layer
     return newest.sequence >= this.#hurryTarget || !this.#mayWrite(next)
@@ -365,7 +371,8 @@ export class Flusher implements LaneHost {
     if (this.#waiters.length === 0) return
     const left: Waiter[] = []
     for (const waiter of this.#waiters) {
-      if (waiter.lane === null ? this.#nothingLeft(waiter.sequence) : this.#laneDone(waiter.lane, waiter.sequence)) waiter.resolve()
+      if (waiter.lane === null ? this.#nothingLeft(waiter.sequence) : this.#laneDone(waiter.lane, waiter.sequence))
+        waiter.resolve()
       else left.push(waiter)
     }
     this.#waiters = left
@@ -390,6 +397,7 @@ export class Flusher implements LaneHost {
     const { active, layers } = this.#stack
     if (!active.empty && this.#mayClose()) this.wakeAt(active.openedAtMs + this.#limits.layerAgeMs)
     const oldest = layers[0] as Layer
-    if (this.#writtenCount > 0 && oldest.sequence > this.#syncTarget) this.wakeAt((oldest.writtenAtMs as number) + this.#limits.syncMs)
+    if (this.#writtenCount > 0 && oldest.sequence > this.#syncTarget)
+      this.wakeAt((oldest.writtenAtMs as number) + this.#limits.syncMs)
   }
 }

@@ -52,7 +52,14 @@ export class DeviceLane {
   #retry: Timer | null = null
   #idle: (() => void)[] = []
 
-  constructor(deviceId: number, device: BlockDevice, host: LaneHost, clock: Clock, limits: WriteBackLimits, tools: PartWriteTools) {
+  constructor(
+    deviceId: number,
+    device: BlockDevice,
+    host: LaneHost,
+    clock: Clock,
+    limits: WriteBackLimits,
+    tools: PartWriteTools,
+  ) {
     this.deviceId = deviceId
     this.device = device
     this.#host = host

@@ -159,7 +159,8 @@ export class LayerStack {
   #noteData(layer: Layer, frame: Frame, position: LogPosition, recovered: boolean): void {
     const { deviceId, offset, length } = frame
     if (length === 0) return
-    const payload = recovered || frame.payload === null || this.#memoryBytes + length > this.#memoryBytesMax ? null : frame.payload
+    const payload =
+      recovered || frame.payload === null || this.#memoryBytes + length > this.#memoryBytesMax ? null : frame.payload
     const part = layer.partFor(deviceId)
     const memoryBefore = part.memoryBytes
     const intervalsBefore = part.intervalCount
@@ -206,7 +207,8 @@ export class LayerStack {
       this.lost.applied(part.deviceId, first * CHUNK_BYTES, (behind - first) * CHUNK_BYTES, sequence)
     }
     for (const [index, list] of part.chunks) {
-      for (const { start, end } of list) this.lost.applied(part.deviceId, index * CHUNK_BYTES + start, end - start, sequence)
+      for (const { start, end } of list)
+        this.lost.applied(part.deviceId, index * CHUNK_BYTES + start, end - start, sequence)
     }
   }
 }

@@ -56,7 +56,7 @@ export class Part {
       this.#put(chunk, new Interval(start, start + length, start, position, payload, Fill.data, charge))
       return
     }
-    for (let at = offset; at < offset + length; ) {
+    for (let at = offset; at < offset + length;) {
       const index = Math.floor(at / CHUNK_BYTES)
       const origin = index * CHUNK_BYTES
       const end = Math.min(offset + length, origin + CHUNK_BYTES)
@@ -103,7 +103,12 @@ export class Part {
         const origin = index * CHUNK_BYTES
         if (origin >= offset + length || origin + CHUNK_BYTES <= offset) continue
         const before = list.length
-        this.#memoryBytes -= replaceRange(list, Math.max(0, offset - origin), Math.min(CHUNK_BYTES, offset + length - origin), null)
+        this.#memoryBytes -= replaceRange(
+          list,
+          Math.max(0, offset - origin),
+          Math.min(CHUNK_BYTES, offset + length - origin),
+          null,
+        )
         this.#intervals += list.length - before
       }
     }

@@ -101,7 +101,13 @@ function firstBehind(list: readonly Span[], at: number): number {
   return low
 }
 
-function removeFrom(lists: Map<number, Span[]>, deviceId: number, offset: number, length: number, sequence: number): void {
+function removeFrom(
+  lists: Map<number, Span[]>,
+  deviceId: number,
+  offset: number,
+  length: number,
+  sequence: number,
+): void {
   const list = lists.get(deviceId)
   if (list === undefined) return
   removeSpan(list, offset, offset + length, sequence)

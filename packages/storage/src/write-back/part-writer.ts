@@ -90,7 +90,12 @@ export async function writePart(part: Part, device: BlockDevice, tools: PartWrit
   return { writes: plan.zeroes.length + plan.writes.length, bytes, zeroBytes }
 }
 
-async function writeFromLog(deviceId: number, operation: WriteOperation, device: BlockDevice, tools: PartWriteTools): Promise<void> {
+async function writeFromLog(
+  deviceId: number,
+  operation: WriteOperation,
+  device: BlockDevice,
+  tools: PartWriteTools,
+): Promise<void> {
   const { budget, log } = tools
   const { logBytes } = operation
   await budget.take(logBytes)

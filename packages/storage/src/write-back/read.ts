@@ -39,7 +39,10 @@ export class WriteBackReadError extends Error {
     readonly length: number,
     cause?: unknown,
   ) {
-    super(`cannot read ${length} bytes at ${offset} of device ${deviceId}: ${REASON_TEXT[reason]}`, cause === undefined ? undefined : { cause })
+    super(
+      `cannot read ${length} bytes at ${offset} of device ${deviceId}: ${REASON_TEXT[reason]}`,
+      cause === undefined ? undefined : { cause },
+    )
   }
 }
 
@@ -60,7 +63,12 @@ export interface ReadSource {
 const ZEROES = Buffer.alloc(ZERO_BUFFER_BYTES)
 
 /** See {@link WriteBack.read}. */
-export async function readRange(source: ReadSource, deviceId: number, offset: number, length: number): Promise<readonly Buffer[]> {
+export async function readRange(
+  source: ReadSource,
+  deviceId: number,
+  offset: number,
+  length: number,
+): Promise<readonly Buffer[]> {
   for (;;) {
     const lane = source.lane(deviceId)
     const generation = lane === null ? 0 : lane.generation

@@ -70,7 +70,10 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     const { layers, active, intervalCount, end } = this.#stack
     if (layers.length === 1 && active.empty) return true
     const { intervalsMax, lagBytesMax } = this.#limits
-    return intervalCount + INTERVALS_PER_ENTRY_MAX <= intervalsMax && end - this.appliedPosition + payloadBytes <= lagBytesMax
+    return (
+      intervalCount + INTERVALS_PER_ENTRY_MAX <= intervalsMax &&
+      end - this.appliedPosition + payloadBytes <= lagBytesMax
+    )
   }
 
   attach(deviceId: number, device: BlockDevice): void {
@@ -90,7 +93,8 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     stack.note(entry, recovered, ignore, this.#keepsMarks, this.#nowMs)
     const { active } = stack
     if (active.entryCount === 1) flusher.wakeAt(active.openedAtMs + this.#limits.layerAgeMs)
-    if (active.end - active.start >= this.#limits.layerBytes || stack.activeIntervals >= this.#limits.layerIntervals) flusher.maybeClose()
+    if (active.end - active.start >= this.#limits.layerBytes || stack.activeIntervals >= this.#limits.layerIntervals)
+      flusher.maybeClose()
   }
 
   noteLost(deviceId: number, offset: number, length: number): void {
@@ -109,7 +113,8 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
   plan(deviceId: number, offset: number, length: number): readonly ReadPiece[] {
     const { layers, lost } = this.#stack
     const plan = new PiecePlan(offset, length)
-    if (lost.touches(deviceId)) lost.within(deviceId, offset, length, (start, end) => plan.takeRange(start, end, 'lost'))
+    if (lost.touches(deviceId))
+      lost.within(deviceId, offset, length, (start, end) => plan.takeRange(start, end, 'lost'))
     const written = this.#flusher.lanes.get(deviceId)?.writtenSequence ?? -1
     for (let i = layers.length - 1; i >= 0 && !plan.complete; i--) {
       const layer = layers[i] as Layer

@@ -44,7 +44,10 @@ export function noteAnything(world: World, prng: Prng, deviceCount: number): voi
     const length = Math.min(toBoundary, prng.chance(0.1) ? 4 * prng.between(1, 32 * 1024) : 4 * prng.between(1, 2048))
     world.note({ type: kind === 0 ? FrameType.copy : FrameType.write, deviceId, offset, length }, prng.chance(0.1))
   } else if (kind < 19) {
-    const length = Math.min(DEVICE_BYTES - offset, prng.chance(0.3) ? 4 * prng.between(1, (3 * MIB) / 4) : 4 * prng.between(1, 4096))
+    const length = Math.min(
+      DEVICE_BYTES - offset,
+      prng.chance(0.3) ? 4 * prng.between(1, (3 * MIB) / 4) : 4 * prng.between(1, 4096),
+    )
     world.note({ type: prng.pick([FrameType.zeroes, FrameType.trim, FrameType.copyZeroes]), deviceId, offset, length })
   } else {
     world.note({ type: prng.pick([FrameType.marker, FrameType.skip]), deviceId: 0, offset: 0, length: 0 })
@@ -82,7 +85,9 @@ class Reader {
       assert.equal(words.length, length / 4)
       for (let i = 0; i < words.length; i++) {
         if (read.states.some((state) => state[i] === words[i])) continue
-        assert.fail(`device ${deviceId}, word at ${offset + i * 4}: read ${words[i]}, could be ${read.states.map((state) => state[i]).join()}`)
+        assert.fail(
+          `device ${deviceId}, word at ${offset + i * 4}: read ${words[i]}, could be ${read.states.map((state) => state[i]).join()}`,
+        )
       }
     })
   }
@@ -108,8 +113,16 @@ test('[RD-04] [RD-05] [RD-08] [WR-08] [WR-13] whatever happens, reads see the ne
   for (let run = 0; run < 60; run++) {
     const prng = master.fork(`run ${run}`)
     const deviceCount = prng.between(1, 3)
-    const world = new World({ prng, deviceCount, deviceBytes: DEVICE_BYTES, limits: smallLimits(prng), latency: prng.chance(0.8) })
-    world.log.beforeRead = prng.chance(0.5) ? () => new Promise((resolve) => void world.clock.after(prng.below(4), resolve)) : null
+    const world = new World({
+      prng,
+      deviceCount,
+      deviceBytes: DEVICE_BYTES,
+      limits: smallLimits(prng),
+      latency: prng.chance(0.8),
+    })
+    world.log.beforeRead = prng.chance(0.5)
+      ? () => new Promise((resolve) => void world.clock.after(prng.below(4), resolve))
+      : null
     const reader = new Reader(world)
     const failing = prng.chance(0.7)
     for (let step = 0; step < 150; step++) {
@@ -122,7 +135,9 @@ test('[RD-04] [RD-05] [RD-08] [WR-08] [WR-13] whatever happens, reads see the ne
         allowSome(world, prng)
       } else if (choice < 85) {
         const offset = 4 * prng.below(DEVICE_BYTES / 4)
-        const start = prng.chance(0.3) ? offset : Math.max(0, prng.pick([0, MIB, 2 * MIB, DEVICE_BYTES]) - 4 * prng.below(8192))
+        const start = prng.chance(0.3)
+          ? offset
+          : Math.max(0, prng.pick([0, MIB, 2 * MIB, DEVICE_BYTES]) - 4 * prng.below(8192))
         const length = Math.min(DEVICE_BYTES - start, 4 * prng.between(0, 12_000))
         reader.begin(1 + prng.below(deviceCount), start, length)
       } else if (choice < 90 && failing) {
@@ -168,7 +183,9 @@ test('after any power cut, the devices with the log replayed from the applied po
       if (choice < 60) noteAnything(world, prng, deviceCount)
       else if (choice < 80) allowSome(world, prng)
       else if (choice < 84 && failing) {
-        world.disk(1 + prng.below(deviceCount)).inject({ on: prng.pick(['write', 'sync', 'sync']), error: 'EIO', count: prng.between(1, 2) })
+        world
+          .disk(1 + prng.below(deviceCount))
+          .inject({ on: prng.pick(['write', 'sync', 'sync']), error: 'EIO', count: prng.between(1, 2) })
       } else await world.clock.advance(prng.pick([1, 5, 10, 30, 60]))
     }
     const applied = world.applied.position
@@ -176,7 +193,8 @@ test('after any power cut, the devices with the log replayed from the applied po
     // The log's own power cut leaves it any end from the allowed position on.
     const { entries } = world.log
     const firstFree = entries.findIndex((entry) => entry.end > world.allowed)
-    const kept = firstFree < 0 ? entries.length : prng.pick([firstFree, entries.length, prng.between(firstFree, entries.length)])
+    const kept =
+      firstFree < 0 ? entries.length : prng.pick([firstFree, entries.length, prng.between(firstFree, entries.length)])
     const expected = new Map([...after.keys()].map((id) => [id, new Uint32Array(DEVICE_BYTES / 4)]))
     for (const entry of entries.slice(0, kept)) {
       applyTo(expected, entry.frame)

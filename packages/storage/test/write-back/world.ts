@@ -39,6 +39,8 @@ export class MemoryLog {
   /** What is below may be overwritten, but for leases. */
   freedBelow: LogPosition = 0
   payloadReads = 0
+  #bytesUnderWay = 0
+  bytesUnderWayMax = 0
   /** Positions of entries whose payload cannot be read. */
   readonly unreadable = new Set<LogPosition>()
   /** Called before each payload is answered; may wait. */
@@ -86,7 +88,10 @@ export class MemoryLog {
     const entry = this.#byPosition.get(position)
     assert.ok(entry?.frame.payload, 'a payload is read where an entry with one lies')
     this.payloadReads++
+    this.#bytesUnderWay += length
+    this.bytesUnderWayMax = Math.max(this.bytesUnderWayMax, this.#bytesUnderWay)
     await this.beforeRead?.()
+    this.#bytesUnderWay -= length
     let kept = this.freedBelow
     for (const lease of this.#leases) kept = Math.min(kept, lease.position)
     assert.ok(position >= kept, 'a payload is read while it is still there')
@@ -168,6 +173,8 @@ export class World {
   limitWanted: LogPosition = 0
   applied: { position: LogPosition; lsn: Lsn } = { position: 4096, lsn: 0 }
   roomFreed = 0
+  /** What `writtenToDevices` told last. */
+  written: LogPosition = 0
 
   constructor(options: WorldOptions) {
     const { prng, deviceCount = 1, deviceBytes = 4 * MIB, limits = {}, latency = false } = options
@@ -177,6 +184,10 @@ export class World {
         assert.equal(position, this.writeBack.appliedPosition)
         this.applied = { position, lsn }
         this.log.freedBelow = position
+      },
+      writtenToDevices: (position) => {
+        assert.ok(position > this.written, 'the written position only grows')
+        this.written = position
       },
       roomFreed: () => {
         this.roomFreed++
@@ -215,7 +226,8 @@ export class World {
   addDisk(id: number, disk: FaultDisk): DeviceUnderTest {
     const device = deviceOn(disk)
     device.check = (words) => {
-      for (const word of words) assert.ok(word <= this.allowedLsn, `[write-ahead] entry ${word} on the device, allowed ${this.allowedLsn}`)
+      for (const word of words)
+        assert.ok(word <= this.allowedLsn, `[write-ahead] entry ${word} on the device, allowed ${this.allowedLsn}`)
     }
     this.disks.set(id, disk)
     this.devices.set(id, device)

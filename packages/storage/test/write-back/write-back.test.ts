@@ -7,7 +7,8 @@ import { Prng } from '../../src/testing/index.js'
 import { FrameType } from '@sitelink/protocol/entry'
 import { MIB, World } from './world.js'
 
-const world = (options: Partial<ConstructorParameters<typeof World>[0]> = {}): World => new World({ prng: new Prng(1), ...options })
+const world = (options: Partial<ConstructorParameters<typeof World>[0]> = {}): World =>
+  new World({ prng: new Prng(1), ...options })
 
 test('[RD-01] a read without pending writes goes to the device', async () => {
   const w = world()
@@ -28,7 +29,14 @@ test('[RD-03] a partly covered read is put together from memory and device', asy
   await w.drain()
   w.write(2048, 1024)
   await w.check()
-  assert.deepEqual(w.writeBack.plan(1, 0, 8192).map(({ from, length }) => [from, length]), [['device', 2048], ['memory', 1024], ['device', 5120]])
+  assert.deepEqual(
+    w.writeBack.plan(1, 0, 8192).map(({ from, length }) => [from, length]),
+    [
+      ['device', 2048],
+      ['memory', 1024],
+      ['device', 5120],
+    ],
+  )
 })
 
 test('[RD-04] the newest bytes win over any number of overlapping writes', async () => {
