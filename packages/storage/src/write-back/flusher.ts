@@ -16,15 +16,8 @@ import type { Layer, Part } from './layer.js'
 import type { LayerStack } from './layer-stack.js'
 import type { WriteBackLimits } from './limits.js'
 import { ByteBudget, type LogReadFailure, type PartWriteTools, type PartWriteTotals } from './part-writer.js'
-import { WriteBackStopped } from './stopped.js'
-
-/** Somebody who waits until the layers up to `sequence` are applied; of one device (its lane) or of all (null). */
-interface Waiter {
-  readonly sequence: number
-  readonly lane: DeviceLane | null
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
-}
+import { closeIsDue, nextDueMs, syncIsDue } from './pace.js'
+import { Waiters, type Wait } from './waiters.js'
 
 export class Flusher implements LaneHost {
   readonly lanes = new Map<number, DeviceLane>()
@@ -52,7 +45,7 @@ export class Flusher implements LaneHost {
   /** Layers up to here are to be written and synced whatever the limits say. */
   #hurryTarget = -1
   #limitAsked: LogPosition
-  #waiters: Waiter[] = []
+  readonly #waiters = new Waiters()
   #pumpAsked = false
   #stopped = false
   #roomFreed = false
@@ -111,7 +104,8 @@ export class Flusher implements LaneHost {
     if (lane !== undefined) {
       if (mode === 'apply-first') {
         if (!this.#stack.active.empty) this.close()
-        await this.#wait(lane)
+        this.askPump()
+        await this.#waiters.add({ sequence: this.#stack.active.sequence - 1, lane })
       }
       const halted = lane.halt()
       this.askPump()
@@ -150,16 +144,14 @@ export class Flusher implements LaneHost {
 
   drain(): Promise<void> {
     this.hurry()
-    return this.#wait(null)
+    return this.#waiters.add({ sequence: this.#hurryTarget, lane: null })
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
     this.#timer?.cancel()
     this.#timer = null
-    const waiters = this.#waiters
-    this.#waiters = []
-    for (const waiter of waiters) waiter.reject(new WriteBackStopped())
+    this.#waiters.stop()
     await Promise.all([...this.lanes.values()].map((lane) => lane.halt()))
   }
 
@@ -230,7 +222,10 @@ export class Flusher implements LaneHost {
     if (this.#stopped) return
     this.#feedLanes()
     this.#countWritten()
-    while (this.#activeIsDue() && this.#mayClose()) {
+    while (
+      this.#mayClose() &&
+      closeIsDue(this.#stack.active, this.#stack.activeIntervals, this.#clock.nowMs(), this.#limits)
+    ) {
       this.close()
       this.#feedLanes()
       this.#countWritten()
@@ -242,23 +237,12 @@ export class Flusher implements LaneHost {
       this.#roomFreed = false
       this.#listener.roomFreed()
     }
-    this.#answerWaiters()
+    this.#waiters.answer((wait) => this.#isDone(wait))
     this.#setTimer()
   }
 
   #mayClose(): boolean {
     return this.#stack.layers.length - 1 - this.#writtenCount < this.#limits.closedLayersMax
-  }
-
-  #activeIsDue(): boolean {
-    const { active, activeIntervals } = this.#stack
-    if (active.empty) return false
-    const { layerBytes, layerIntervals, layerAgeMs } = this.#limits
-    return (
-      active.spanBytes >= layerBytes ||
-      activeIntervals >= layerIntervals ||
-      this.#clock.nowMs() >= active.openedAtMs + layerAgeMs
-    )
   }
 
   /** True if parts of the layer may be given to devices, as far as the layer itself is concerned. */
@@ -326,18 +310,20 @@ export class Flusher implements LaneHost {
     for (const lane of this.lanes.values()) {
       if (lane.syncedSequence < this.#syncTarget && lane.writtenSequence >= this.#syncTarget) lane.maybeSync()
     }
-    for (const { lane } of this.#waiters) if (lane !== null && lane.writing === null) lane.maybeSync()
+    for (const { lane } of this.#waiters.waits) if (lane !== null && lane.writing === null) lane.maybeSync()
   }
 
   #syncIsDue(oldest: Layer, newest: Layer): boolean {
-    const { syncBytes, syncMs, intervalsMax, lagBytesMax } = this.#limits
-    if (newest.end - this.appliedPosition >= syncBytes) return true
-    if (this.#clock.nowMs() >= (oldest.writtenAtMs as number) + syncMs) return true
-    if (2 * this.#stack.intervalCount > intervalsMax || 2 * (this.#stack.end - this.appliedPosition) > lagBytesMax)
-      return true
-    if (oldest.sequence > this.#hurryTarget) return false
     const next = this.#stack.layers[this.#writtenCount] as Layer
-    return newest.sequence >= this.#hurryTarget || !this.#mayWrite(next)
+    const facts = {
+      nowMs: this.#clock.nowMs(),
+      writtenAtMs: oldest.writtenAtMs as number,
+      unsyncedBytes: newest.end - this.appliedPosition,
+      lagBytes: this.#stack.end - this.appliedPosition,
+      intervalCount: this.#stack.intervalCount,
+      hurry: oldest.sequence <= this.#hurryTarget && (newest.sequence >= this.#hurryTarget || !this.#mayWrite(next)),
+    }
+    return syncIsDue(facts, this.#limits)
   }
 
   #retire(): void {
@@ -360,33 +346,13 @@ export class Flusher implements LaneHost {
     this.#listener.limitWanted(closed.end)
   }
 
-  #wait(lane: DeviceLane | null): Promise<void> {
-    if (this.#stopped) return Promise.reject(new WriteBackStopped())
-    const sequence = this.#stack.active.sequence - 1
-    this.askPump()
-    return new Promise((resolve, reject) => this.#waiters.push({ sequence, lane, resolve, reject }))
-  }
-
-  #answerWaiters(): void {
-    if (this.#waiters.length === 0) return
-    const left: Waiter[] = []
-    for (const waiter of this.#waiters) {
-      if (waiter.lane === null ? this.#nothingLeft(waiter.sequence) : this.#laneDone(waiter.lane, waiter.sequence))
-        waiter.resolve()
-      else left.push(waiter)
-    }
-    this.#waiters = left
-  }
-
-  /** True if no layer up to there can be applied any more, because all are or because the next one may not be. */
-  #nothingLeft(sequence: number): boolean {
-    const oldest = this.#stack.layers[0] as Layer
-    return oldest.sequence > sequence || !this.#mayWrite(oldest)
-  }
-
-  #laneDone(lane: DeviceLane, sequence: number): boolean {
+  /** True if nothing is left to wait for: what was waited for is applied, or may not be applied any more for now. */
+  #isDone({ lane, sequence }: Wait): boolean {
+    const { layers } = this.#stack
+    const oldest = layers[0] as Layer
+    if (lane === null) return oldest.sequence > sequence || !this.#mayWrite(oldest)
     if (lane.halted) return true
-    for (const layer of this.#stack.layers) {
+    for (const layer of layers) {
       if (layer.sequence > sequence) break
       if (layer.sequence > lane.syncedSequence && layer.parts.has(lane.deviceId)) return false
     }
@@ -395,9 +361,9 @@ export class Flusher implements LaneHost {
 
   #setTimer(): void {
     const { active, layers } = this.#stack
-    if (!active.empty && this.#mayClose()) this.wakeAt(active.openedAtMs + this.#limits.layerAgeMs)
     const oldest = layers[0] as Layer
-    if (this.#writtenCount > 0 && oldest.sequence > this.#syncTarget)
-      this.wakeAt((oldest.writtenAtMs as number) + this.#limits.syncMs)
+    const waitsForSync = this.#writtenCount > 0 && oldest.sequence > this.#syncTarget
+    const dueMs = nextDueMs(this.#mayClose() ? active : null, waitsForSync ? oldest : null, this.#limits)
+    if (dueMs !== Number.POSITIVE_INFINITY) this.wakeAt(dueMs)
   }
 }

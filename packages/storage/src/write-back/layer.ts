@@ -217,11 +217,6 @@ export class Layer {
     return this.entryCount === 0
   }
 
-  /** Log bytes that it spans. */
-  get spanBytes(): number {
-    return this.end - this.start
-  }
-
   /** The device's part, made if there is none. */
   partFor(deviceId: number): Part {
     let part = this.parts.get(deviceId)

@@ -15,6 +15,7 @@ import { LayerStack } from './layer-stack.js'
 import { INTERVALS_PER_ENTRY_MAX, resolveLimits, type WriteBackLimits } from './limits.js'
 import type { LostRange } from './lost-ranges.js'
 import { partTouches, PiecePlan } from './overlay.js'
+import { isBig } from './pace.js'
 import { readRange, type ReadSource } from './read.js'
 
 export interface WriteBackOptions {
@@ -93,8 +94,7 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     stack.note(entry, recovered, ignore, this.#keepsMarks, this.#nowMs)
     const { active } = stack
     if (active.entryCount === 1) flusher.wakeAt(active.openedAtMs + this.#limits.layerAgeMs)
-    if (active.end - active.start >= this.#limits.layerBytes || stack.activeIntervals >= this.#limits.layerIntervals)
-      flusher.maybeClose()
+    if (isBig(active, stack.activeIntervals, this.#limits)) flusher.maybeClose()
   }
 
   noteLost(deviceId: number, offset: number, length: number): void {
