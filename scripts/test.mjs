@@ -20,6 +20,8 @@ const PROCESS_FILE_SECONDS_MAX = 900
 /** Files under these folders start real programs and run after all others. */
 const processFolders = ['test/e2e/', 'test/interop/']
 
+const programs = ['packages/primary/bin/sitelink.js', 'packages/agent/bin/sitelink-agent.js']
+
 const reporter = pathToFileURL(join(root, 'scripts', 'lib', 'test-events.mjs')).href
 const groups = new Set()
 
@@ -34,6 +36,9 @@ export function findTests() {
     }
   }
   for (const path of filesBelow('scripts')) if (path.endsWith('.test.mjs')) found.push([path, path])
+  if (!programs.every((path) => existsSync(join(root, path)))) {
+    for (let at = found.length; at-- > 0; ) if (startsPrograms(found[at][1])) found.splice(at, 1)
+  }
   const late = ([, source]) => (startsPrograms(source) ? 1 : 0)
   return found.sort((a, b) => late(a) - late(b) || (a[1] < b[1] ? -1 : 1))
 }

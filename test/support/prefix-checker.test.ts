@@ -12,7 +12,8 @@ import { BLOCK_BYTES, readStamp, readStamps, type Shown, stampedPayload } from '
 
 const empty: Shown = { kind: 'empty' }
 const shows = (write: WriteRecord): Shown => ({ kind: 'write', writer: write.writer, sequence: write.sequence })
-const blank = (devices = 2, blocks = 4): Shown[][] => Array.from({ length: devices }, () => Array(blocks).fill(empty) as Shown[])
+const blank = (devices = 2, blocks = 4): Shown[][] =>
+  Array.from({ length: devices }, () => Array.from({ length: blocks }, () => empty))
 
 /** Performs one acknowledged write, after everything before it. */
 function acknowledged(history: History, device: number, block: number, count = 1): WriteRecord {

@@ -1,0 +1,174 @@
+/**
+ * Rounds of writing, killing and judging: the prefix checker over real processes.
+ *
+ * A round: concurrent writers over two devices; at a random moment `kill -9` of the agent, of the primary, or of both;
+ * what the agent then shows, its journal replayed and no primary connected, has to be a prefix; a restarted primary has
+ * to have everything that it acknowledged; and once all run again and nothing is written, both sides have to be equal.
+ * Some rounds write so much while the agent is away that the log overflows, and some kill again during the catch-up.
+ * While a resync is under way an agent's devices are no prefix, and it has to say so itself.
+ */
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Prng } from '@sitelink/storage/testing'
+import type { Cluster } from '../../support/cluster.js'
+import { History } from '../../support/history.js'
+import { checkPrefix } from '../../support/prefix-checker.js'
+import { BLOCK_BYTES, readStamps, type Shown } from '../../support/stamp.js'
+import { slinkOf } from '../../support/status-shape.js'
+import { Writers } from '../../support/writers.js'
+
+export type Victim = 'agent' | 'primary' | 'both'
+
+export interface StormCounts {
+  rounds: number
+  kills: number
+  writes: number
+  /** Judgements of the agent's devices, and those passed over because it said that a resync was under way. */
+  judged: number
+  inconsistent: number
+  overflows: number
+}
+
+export interface StormOptions {
+  readonly cluster: Cluster
+  readonly prng: Prng
+  /** With a synchronous slink nothing acknowledged may be missing at the agent. */
+  readonly synchronous: boolean
+  /** What the devices of the agent show with its whole journal replayed; asked for while it is dead. */
+  readonly replayed?: () => Promise<Shown[][] | null>
+}
+
+export class KillStorm {
+  readonly counts: StormCounts = { rounds: 0, kills: 0, writes: 0, judged: 0, inconsistent: 0, overflows: 0 }
+  readonly #cluster: Cluster
+  readonly #prng: Prng
+  readonly #options: StormOptions
+  readonly #history: History
+  /** Writes so large that a round of them is more than the log holds. */
+  #flooding = false
+
+  constructor(options: StormOptions) {
+    this.#options = options
+    this.#cluster = options.cluster
+    this.#prng = options.prng
+    this.#history = new History(
+      options.cluster.devices.map(({ sizeBytes }) =>
+        Array.from({ length: sizeBytes / BLOCK_BYTES }, (): Shown => ({ kind: 'empty' })),
+      ),
+    )
+  }
+
+  async round(): Promise<void> {
+    this.counts.rounds++
+    // A flood needs an agent that is away while the primary goes on.
+    this.#flooding = !this.#options.synchronous && this.#prng.chance(0.1)
+    const victim: Victim = this.#flooding ? 'agent' : this.#prng.pick(['agent', 'primary', 'both'] as const)
+    const writers = await this.#startWriters()
+    const before = this.#flooding ? 20 : this.#prng.between(10, 250)
+    await writers.reach(before)
+    await this.#strike(victim, writers)
+    if (this.#prng.chance(0.25)) {
+      // Again, while they catch up.
+      await delay(this.#prng.below(60))
+      await this.#strike(this.#prng.pick(['agent', 'primary', 'both'] as const), null)
+    }
+    await this.#compare()
+  }
+
+  #startWriters(): Promise<Writers> {
+    const { cluster } = this.#options
+    return Writers.start({
+      history: this.#history,
+      prng: this.#prng.fork(`round ${this.counts.rounds}`),
+      blocks: cluster.devices.map(({ sizeBytes }) => sizeBytes / BLOCK_BYTES),
+      connect: (device) => cluster.connect(cluster.devices[device]?.name ?? ''),
+      writerCount: 6,
+      blocksMax: this.#flooding ? 64 : 8,
+    })
+  }
+
+  /** Kills, judges what is there, and starts again whatever was killed. */
+  async #strike(victim: Victim, writers: Writers | null): Promise<void> {
+    await delay(this.#prng.below(8))
+    this.counts.kills += victim === 'both' ? 2 : 1
+    const agent = this.#cluster.agent()
+    if (victim === 'agent') {
+      // The primary lives: nobody lets it through to the agent before that has been judged.
+      await agent.kill()
+      agent.proxy.cut()
+      if (writers !== null && this.#flooding) await writers.reach(writers.acknowledged + 400)
+      await this.#judgeReplayed()
+      await agent.start()
+      await this.#judgeAgent()
+      if (slinkOf(await this.#cluster.status(), agent.slink).behind) this.counts.overflows++
+      agent.proxy.mend()
+      if (writers !== null) await this.#finish(writers)
+      return
+    }
+    const deaths = [this.#cluster.killPrimary(), victim === 'both' ? agent.kill() : null]
+    await Promise.all(deaths)
+    if (writers === null) this.#history.abandonUnderWay()
+    else await this.#finish(writers, true)
+    if (victim === 'both') {
+      await this.#judgeReplayed()
+      await agent.start()
+    }
+    await this.#judgeAgent()
+    await this.#cluster.startPrimary()
+    this.#judge('the restarted primary', await this.#cluster.images(), this.#history.now())
+  }
+
+  async #finish(writers: Writers, dead = false): Promise<void> {
+    await (dead ? writers.lost() : writers.stop())
+    this.counts.writes += writers.acknowledged
+    assert.equal(writers.refusal, null, `a writer was refused: ${String(writers.refusal)}`)
+  }
+
+  /** The agent's devices, while no primary is connected. */
+  async #judgeAgent(): Promise<void> {
+    const agent = this.#cluster.agent()
+    const status = await agent.applied()
+    if (status.replica === null || status.replica.consistent) {
+      this.counts.judged++
+      this.#judge('the agent', await agent.images())
+    } else {
+      this.counts.inconsistent++
+    }
+  }
+
+  /** The agent's devices with the whole journal replayed, while it is dead: nothing acknowledged may be missing. */
+  async #judgeReplayed(): Promise<void> {
+    const shown = (await this.#options.replayed?.()) ?? null
+    if (shown === null) return
+    const requiredUntil = this.#options.synchronous ? this.#history.now() : -1
+    const { faults } = checkPrefix({ history: this.#history, shown, requiredUntil })
+    assert.deepEqual(faults, [], 'the journal of the dead agent, replayed')
+  }
+
+  #judge(whose: string, images: readonly Buffer[], requiredUntil = -1): void {
+    const shown = images.map(readStamps)
+    const { faults } = checkPrefix({ history: this.#history, shown, requiredUntil })
+    assert.deepEqual(faults, [], `round ${this.counts.rounds}: ${whose}`)
+  }
+
+  /** Everybody runs and nothing is written: both sides become equal. */
+  async #compare(): Promise<void> {
+    const agent = this.#cluster.agent()
+    await this.#cluster.inStep()
+    await agent.applied()
+    const [here, there] = await Promise.all([this.#cluster.images(), agent.images()])
+    this.#judge('the primary at rest', here, this.#history.now())
+    here.forEach((image, device) => {
+      const other = there[device] ?? Buffer.alloc(0)
+      assert.ok(image.equals(other), `round ${this.counts.rounds}: device ${device} differs at ${firstDifference(image, other)}`)
+    })
+    this.#history.rebase(here.map(readStamps))
+  }
+}
+
+function firstDifference(one: Buffer, other: Buffer): string {
+  for (let at = 0; at < one.length; at += BLOCK_BYTES) {
+    if (!one.subarray(at, at + BLOCK_BYTES).equals(other.subarray(at, at + BLOCK_BYTES))) return `block ${at / BLOCK_BYTES}`
+  }
+  return `byte ${Math.min(one.length, other.length)} (its size)`
+}

@@ -1,0 +1,91 @@
+/**
+ * What the tests read of `sitelink status --json` and `sitelink-agent status --json`: the keys that they rely on.
+ *
+ * The programs may answer more. Units are in the names, `null` means unknown or none, LSNs are whole numbers or decimal
+ * strings. Everything that tests derive from a status is derived here, so that they do not each know its shape.
+ */
+
+export type Lsn = number | string
+
+export interface PrimaryStatus {
+  readonly group: { readonly uuid: string; readonly epoch: number; readonly state: string }
+  readonly log: {
+    readonly sizeBytes: number
+    readonly usedBytes: number
+    readonly freeBytes: number
+    readonly lastLsn: Lsn
+    readonly durableLsn: Lsn
+  }
+  readonly devices: readonly {
+    readonly number: number
+    readonly name: string
+    readonly path: string
+    readonly sizeBytes: number
+  }[]
+  readonly slinks: readonly SlinkStatus[]
+}
+
+export interface SlinkStatus {
+  readonly number: number
+  readonly state: string
+  readonly connected: boolean
+  readonly protected: boolean
+  readonly behind: boolean
+  readonly lagWrites: number
+  readonly lagBytes: number
+  readonly dirtyRegions: number
+  readonly totalRegions: number
+  /** Bytes sent as copies of regions since the daemon started. */
+  readonly copiedBytesTotal: number
+  readonly resync: ResyncStatus | null
+}
+
+export interface ResyncStatus {
+  readonly running: boolean
+  readonly copiedBytes: number
+  readonly totalBytes: number
+  readonly bytesPerSecond: number
+  readonly etaSeconds: number | null
+}
+
+export interface AgentStatus {
+  readonly replica: {
+    /** No region is dirty, and it has applied up to the largest stamp of a copy. */
+    readonly consistent: boolean
+    readonly dirtyRegions: number
+    readonly receivedLsn: Lsn
+    readonly durableLsn: Lsn
+    readonly appliedLsn: Lsn
+    /** What it may apply up to: the primary's durable point as it was told. */
+    readonly primaryDurableLsn: Lsn
+  } | null
+  readonly journal: { readonly sizeBytes: number; readonly usedBytes: number }
+  readonly devices: readonly { readonly name: string; readonly path: string; readonly sizeBytes: number }[]
+  readonly session: { readonly connected: boolean }
+}
+
+export function slinkOf(status: PrimaryStatus, number: number): SlinkStatus {
+  const slink = status.slinks.find((each) => each.number === number)
+  if (slink === undefined) throw new Error(`status names no slink ${number}`)
+  return slink
+}
+
+/** Everything that was written is durable at that site, and nothing is dirty. */
+export function isInStep(slink: SlinkStatus): boolean {
+  return (
+    slink.connected &&
+    !slink.behind &&
+    slink.lagWrites === 0 &&
+    slink.lagBytes === 0 &&
+    slink.dirtyRegions === 0 &&
+    slink.resync?.running !== true
+  )
+}
+
+/** The agent has applied all that it may. */
+export function isApplied(status: AgentStatus): boolean {
+  const { replica } = status
+  if (replica === null) return true
+  const reach = Math.min(Number(replica.durableLsn), Number(replica.primaryDurableLsn))
+  return Number(replica.appliedLsn) >= reach
+}
