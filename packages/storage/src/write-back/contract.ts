@@ -99,7 +99,7 @@ export interface WriteBack {
   read(deviceId: number, offset: number, length: number): Promise<readonly Buffer[]>
   /** True if any layer holds something of the range that the device does not, or bytes of it are lost. */
   covers(deviceId: number, offset: number, length: number): boolean
-  /** Writes and syncs soon what may be written, whatever the limits say: the log runs short of space. */
+  /** Closes what is noted, and writes and syncs it as soon as it is allowed, whatever the limits say: the log runs short of space. */
   checkpoint(): void
   /**
    * Writes and syncs everything noted so far and allowed; resolves when it is applied durably. What is noted but not

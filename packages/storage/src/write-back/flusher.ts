@@ -16,7 +16,7 @@ import type { Layer, Part } from './layer.js'
 import type { LayerStack } from './layer-stack.js'
 import type { WriteBackLimits } from './limits.js'
 import { ByteBudget, type LogReadFailure, type PartWriteTools, type PartWriteTotals } from './part-writer.js'
-import { closeIsDue, nextDueMs, syncIsDue } from './pace.js'
+import { closeIsDue, isTooBig, nextDueMs, syncIsDue } from './pace.js'
 import { Waiters, type Wait } from './waiters.js'
 
 export class Flusher implements LaneHost {
@@ -86,13 +86,13 @@ export class Flusher implements LaneHost {
   }
 
   attach(deviceId: number, device: BlockDevice): void {
+    const lane = this.lanes.get(deviceId)
+    assert(lane === undefined || !this.dropped.has(deviceId), 'a device that is being detached is not attached')
     this.dropped.delete(deviceId)
     this.held.delete(deviceId)
-    const lane = this.lanes.get(deviceId)
     if (lane === undefined) {
       this.lanes.set(deviceId, new DeviceLane(deviceId, device, this, this.#clock, this.#limits, this.#tools))
     } else {
-      assert(!lane.halted, 'a device that is being detached is not attached')
       lane.replaceDevice(device)
     }
     this.askPump()
@@ -134,16 +134,17 @@ export class Flusher implements LaneHost {
     this.askPump()
   }
 
-  /** What is noted and allowed is to be written and synced now, without waiting for size or age. */
-  hurry(): void {
+  /** What is noted is to be written and synced as soon as it may, without waiting for size or age. */
+  checkpoint(): void {
     const { active } = this.#stack
-    if (!active.empty && active.end <= this.allowed) this.close()
-    this.#hurryTarget = this.#stack.active.sequence - 1
-    this.askPump()
+    if (!active.empty && (active.end <= this.allowed || this.#mayClose())) this.close()
+    this.#hurry()
   }
 
   drain(): Promise<void> {
-    this.hurry()
+    const { active } = this.#stack
+    if (!active.empty && active.end <= this.allowed) this.close()
+    this.#hurry()
     return this.#waiters.add({ sequence: this.#hurryTarget, lane: null })
   }
 
@@ -162,9 +163,10 @@ export class Flusher implements LaneHost {
     this.#clock.soon(() => this.#pump())
   }
 
-  /** Closes the active layer if it is big and few enough are closed already. */
+  /** Closes the active layer, which is big, if few are closed already or it has grown too big for one turn. */
   maybeClose(): void {
-    if (this.#mayClose()) this.close()
+    const { active, activeIntervals } = this.#stack
+    if (this.#mayClose() || isTooBig(active, activeIntervals, this.#limits)) this.close()
   }
 
   /** Closes the active layer, which holds something. */
@@ -239,6 +241,12 @@ export class Flusher implements LaneHost {
     }
     this.#waiters.answer((wait) => this.#isDone(wait))
     this.#setTimer()
+  }
+
+  /** Closed layers are not left to wait for others. */
+  #hurry(): void {
+    this.#hurryTarget = this.#stack.active.sequence - 1
+    this.askPump()
   }
 
   #mayClose(): boolean {

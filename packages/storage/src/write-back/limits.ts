@@ -8,7 +8,7 @@ import { assert, ENTRY_PAYLOAD_BYTES_MAX } from '@sitelink/protocol/entry'
 export interface WriteBackLimits {
   /** Payload bytes held in memory. Past it, entries are noted with a pointer into the log instead of their bytes. */
   readonly memoryBytesMax: number
-  /** Intervals over all layers, about 100 bytes of memory each. Past it, `hasRoom` is false. */
+  /** Intervals over all layers, 110 (dense) to 190 (scattered) bytes of memory each. Past it, `hasRoom` is false. */
   readonly intervalsMax: number
   /** Log bytes between the applied position and the newest entry, which a restart has to read. Past it, `hasRoom` is false. */
   readonly lagBytesMax: number
@@ -18,7 +18,7 @@ export interface WriteBackLimits {
   readonly layerIntervals: number
   /** A layer this old is closed: bounds how long an idle group keeps its last bytes in memory. */
   readonly layerAgeMs: number
-  /** Closed layers that are not yet on the devices; the active one grows meanwhile. */
+  /** Closed layers that are not yet on the devices; the active one grows meanwhile, to {@link LAYER_GROWTH_MAX} times its size. */
   readonly closedLayersMax: number
   /** Log bytes written to the devices and not synced that call for a sync. */
   readonly syncBytes: number
@@ -59,6 +59,9 @@ export const WRITE_BACK_LIMITS: WriteBackLimits = {
 
 /** The most intervals that noting one entry can add: its own head, run and tail, and what it splits. */
 export const INTERVALS_PER_ENTRY_MAX = 8
+
+/** The active layer grows to so many times its size while enough closed ones wait; then it is closed all the same. */
+export const LAYER_GROWTH_MAX = 4
 
 /** Length of the shared buffer that zero pieces are sliced from, in bytes. */
 export const ZERO_BUFFER_BYTES = 256 * 1024

@@ -2,7 +2,8 @@
  * Writes one part of a layer to its device: zeros first, then data, a few operations at once.
  *
  * Owns the budget of bytes on their way from the log. Never retries: the first error ends the attempt once what was under
- * way has ended, and the whole part is written again later. It reads payloads from the log only as it goes.
+ * way has ended, and the whole part is written again later. Payloads that are only in the log are read in windows of bounded
+ * size, in the order of the log.
  */
 import { assert, type LogPosition } from '@sitelink/protocol/entry'
 import type { BlockDevice } from '../device/block-device.js'
@@ -70,55 +71,86 @@ export interface PartWriteTools {
   readonly limits: WriteBackLimits
 }
 
+/** Payloads that one device reads from the log at once: enough to keep a disk's queue busy. */
+const LOG_READS_AT_ONCE = 16
+
 /** Writes the whole part. Rejects with the device's error or a {@link LogReadFailure}; nothing is under way then. */
 export async function writePart(part: Part, device: BlockDevice, tools: PartWriteTools): Promise<PartWriteTotals> {
   const { limits } = tools
   const plan = planFlush(part, limits.writeBytesMax, limits.writePiecesMax)
   let zeroBytes = 0
-  let bytes = 0
   await eachOf(plan.zeroes, limits.writesInFlightMax, (operation) => {
     zeroBytes += operation.length
     return operation.discard && device.canDiscard
       ? device.discard(operation.offset, operation.length)
       : device.zero(operation.offset, operation.length)
   })
-  await eachOf(plan.writes, limits.writesInFlightMax, (operation) => {
-    bytes += operation.length
-    if (operation.logBytes > 0) return writeFromLog(part.deviceId, operation, device, tools)
-    return device.write(operation.pieces.map(bytesOf), operation.offset)
-  })
+  let bytes = 0
+  for (const { length } of plan.writes) bytes += length
+  const fromMemory = plan.writes.filter((operation) => operation.logBytes === 0)
+  await eachOf(fromMemory, limits.writesInFlightMax, (operation) =>
+    device.write(operation.pieces.map(bytesOf), operation.offset),
+  )
+  if (fromMemory.length < plan.writes.length) {
+    for (const window of logWindows(plan.writes, Math.max(limits.writeBytesMax, limits.logReadBytesMax / 4))) {
+      await writeFromLog(part.deviceId, window, device, tools)
+    }
+  }
   return { writes: plan.zeroes.length + plan.writes.length, bytes, zeroBytes }
 }
 
+/** The operations that need the log, in runs of at most `bytesMax` bytes from there. */
+function logWindows(operations: readonly WriteOperation[], bytesMax: number): WriteOperation[][] {
+  const windows: WriteOperation[][] = []
+  let left = 0
+  for (const operation of operations) {
+    if (operation.logBytes === 0) continue
+    if (operation.logBytes > left) {
+      windows.push([])
+      left = bytesMax
+    }
+    left -= operation.logBytes
+    windows.at(-1)?.push(operation)
+  }
+  return windows
+}
+
+/** Reads what a window needs in the order of the log, which a disk reads ahead, then writes it in the order of the device. */
 async function writeFromLog(
   deviceId: number,
-  operation: WriteOperation,
+  operations: readonly WriteOperation[],
   device: BlockDevice,
   tools: PartWriteTools,
 ): Promise<void> {
-  const { budget, log } = tools
-  const { logBytes } = operation
+  const { budget, log, limits } = tools
+  const wanted: { readonly piece: Interval; readonly offset: number }[] = []
+  let logBytes = 0
+  for (const operation of operations) {
+    let { offset } = operation
+    logBytes += operation.logBytes
+    for (const piece of operation.pieces) {
+      if (piece.bytes === null) wanted.push({ piece, offset })
+      offset += piece.end - piece.start
+    }
+  }
+  wanted.sort((a, b) => a.piece.position - b.piece.position)
   await budget.take(logBytes)
   try {
-    let behind = operation.offset
-    const load = async (piece: Interval): Promise<Buffer> => {
-      const offset = behind
+    const loaded = new Map<Interval, Buffer>()
+    await eachOf(wanted, LOG_READS_AT_ONCE, async ({ piece, offset }) => {
       const length = piece.end - piece.start
-      behind += length
-      if (piece.bytes !== null) return bytesOf(piece)
       try {
-        return await log.readPayload(piece.position, piece.start - piece.base, length)
+        loaded.set(piece, await log.readPayload(piece.position, piece.start - piece.base, length))
       } catch (error) {
         throw new LogReadFailure(deviceId, piece.position, offset, length, error)
       }
-    }
-    const loaded = await Promise.allSettled(operation.pieces.map(load))
-    const chunks: Buffer[] = []
-    for (const result of loaded) {
-      if (result.status === 'rejected') throw result.reason
-      chunks.push(result.value)
-    }
-    await device.write(chunks, operation.offset)
+    })
+    await eachOf(operations, limits.writesInFlightMax, (operation) =>
+      device.write(
+        operation.pieces.map((piece) => loaded.get(piece) ?? bytesOf(piece)),
+        operation.offset,
+      ),
+    )
   } finally {
     budget.release(logBytes)
   }

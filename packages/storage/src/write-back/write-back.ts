@@ -150,7 +150,7 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
   }
 
   checkpoint(): void {
-    this.#flusher.hurry()
+    this.#flusher.checkpoint()
   }
 
   drain(): Promise<void> {

@@ -210,6 +210,13 @@ test('a checkpoint writes and syncs without waiting for size or age', async () =
   w.writeBack.checkpoint()
   await w.clock.settle()
   assert.equal(w.applied.lsn, 1)
+  w.write(4096, 4096)
+  w.writeBack.checkpoint()
+  await w.clock.settle()
+  assert.equal(w.applied.lsn, 1)
+  w.allow()
+  await w.clock.settle()
+  assert.equal(w.applied.lsn, 2, 'also what is allowed only later')
 })
 
 test('frames that change no device are reported in order, when everything up to them is applied', async () => {
@@ -361,4 +368,17 @@ test('what is written to the devices is told before it is synced', async () => {
   assert.equal(w.applied.lsn, 0)
   const { unsyncedLayerCount, closedLayerCount, deviceWriteCount, writtenBytes } = w.writeBack.status()
   assert.deepEqual([unsyncedLayerCount, closedLayerCount, deviceWriteCount, writtenBytes], [1, 0, 1, 4096])
+})
+
+test('a restart that notes a whole log in one turn makes layers of bounded size', async () => {
+  const w = world({ limits: { layerBytes: 64 * 1024, layerIntervals: 1000, closedLayersMax: 2 } })
+  for (let i = 0; i < 500; i++) w.write((i * 7919 * 4096) % (4 * MIB), 4096, 1, true)
+  const { closedLayerCount, lagBytes } = w.writeBack.status()
+  assert.ok(closedLayerCount >= Math.floor(lagBytes / (5 * 64 * 1024)), `${closedLayerCount} layers`)
+  assert.equal(w.writeBack.memoryBytes, 0)
+  await w.check()
+  w.allow()
+  await w.drain()
+  assert.equal(w.applied.lsn, 500)
+  await w.check()
 })

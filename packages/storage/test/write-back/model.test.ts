@@ -110,7 +110,7 @@ test('[RD-04] [RD-05] [RD-08] [WR-08] [WR-13] whatever happens, reads see the ne
   const master = new Prng(seed)
   let reads = 0
   let failures = 0
-  for (let run = 0; run < 60; run++) {
+  for (let run = 0; run < 40; run++) {
     const prng = master.fork(`run ${run}`)
     const deviceCount = prng.between(1, 3)
     const world = new World({
@@ -167,12 +167,12 @@ test('[RD-04] [RD-05] [RD-08] [WR-08] [WR-13] whatever happens, reads see the ne
     assert.equal(world.log.leaseCount, 0)
     reads += reader.checked
   }
-  assert.ok(reads > 500 && failures > 50, 'the run was worth something')
+  assert.ok(reads > 300 && failures > 30, 'the run was worth something')
 })
 
 test('after any power cut, the devices with the log replayed from the applied position are exactly the log [RD-12]', async () => {
   const master = new Prng(seed).fork('crash')
-  for (let run = 0; run < 120; run++) {
+  for (let run = 0; run < 80; run++) {
     const prng = master.fork(`run ${run}`)
     const deviceCount = prng.between(1, 3)
     const world = new World({ prng, deviceCount, deviceBytes: DEVICE_BYTES, limits: smallLimits(prng), latency: true })
