@@ -73,6 +73,8 @@ export class ByteReader {
         this.#position += bytes
         return taken
       }
+      // Clients often send header and payload apart: the next chunk may well hold all of it.
+      if (rest === 0) return null
       this.#partial = Buffer.allocUnsafeSlow(bytes)
       this.#partialFilled = 0
     }

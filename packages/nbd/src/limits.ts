@@ -52,6 +52,8 @@ export interface NbdLimits {
   readonly lingerMsMax: number
 }
 
+/** Milliseconds of silence after which TCP asks whether a client still lives; a dead one must not hold its place. */
+export const KEEP_ALIVE_MS = 60_000
 /** Room for the header of a reply and for the sentence of an error. */
 export const REPLY_OVERHEAD_BYTES = 256
 /** A sentence in an error reply is cut here. */
@@ -67,7 +69,7 @@ export const defaultLimits: NbdLimits = {
   optionCountMax: 256,
   optionBytesMax: 16 * KIB,
   handshakeBytesMax: MIB,
-  handshakeReplyBytesMax: 4 * MIB,
+  handshakeReplyBytesMax: MIB,
   metaQueryCountMax: 64,
   payloadBytesMax: 32 * MIB,
   drainBytesMax: 256 * MIB,

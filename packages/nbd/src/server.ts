@@ -10,7 +10,7 @@ import { ByteBudget } from './byte-budget.js'
 import { Connection, type ConnectionContext, type Timer } from './connection.js'
 import type { ConnectionReport, NbdEvent } from './events.js'
 import type { ExportDirectory } from './export.js'
-import { type NbdLimits, resolveLimits } from './limits.js'
+import { KEEP_ALIVE_MS, type NbdLimits, resolveLimits } from './limits.js'
 import { clearSocketPath, ListenError, listenPrivately } from './unix-socket.js'
 
 export interface NbdServerOptions {
@@ -72,7 +72,12 @@ export class NbdServer {
   async listen(address: ListenAddress): Promise<ListenAddress> {
     assert(this.#closing === null, 'a server that is closing does not listen')
     if ('path' in address) await clearSocketPath(address.path)
-    const listener = createServer({ allowHalfOpen: true, noDelay: true })
+    const listener = createServer({
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    })
     const name = 'path' in address ? address.path : `${address.host}:${address.port}`
     await new Promise<void>((resolve, reject) => {
       listener.once('listening', resolve)

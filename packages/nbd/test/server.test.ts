@@ -22,6 +22,7 @@ import {
   encodeRequest,
   HeldExport,
   ManualClock,
+  Prng,
   smallLimits,
   until,
   withServer,
@@ -276,6 +277,24 @@ test('a client whose writes the device never answers is stopped within its limit
     },
     smallLimits,
   )
+})
+
+test('noise from clients does the server no harm', async () => {
+  const prng = new Prng('server noise')
+  await withServer([memory()], async ({ path, server, events }) => {
+    const good = await NbdClient.connect({ path })
+    for (let count = 0; count < 40; count++) {
+      const socket = await dial(path)
+      if (count % 2 === 0) enter(socket)
+      else socket.write(Buffer.from('00000001', 'hex'))
+      socket.end(prng.bytes(prng.between(1, 5000)))
+      await gone(socket)
+    }
+    await until(() => server.connections().length === 1, 'all the others have gone')
+    assert.equal(events.filter((event) => event.kind === 'refused').length, 20)
+    assert.equal((await good.read(0, 4096)).length, 4096)
+    await good.disconnect()
+  })
 })
 
 test('closing waits for the device, refuses new work, and removes the socket', async () => {
