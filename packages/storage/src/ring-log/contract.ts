@@ -67,6 +67,22 @@ export interface LogHole {
   readonly ranges: readonly { readonly deviceId: number; readonly offset: number; readonly length: number }[] | null
 }
 
+/** A run of whole units of 1 MiB on one device. */
+export interface RegionRun {
+  readonly deviceId: number
+  /** Index of the first unit: byte offset / 1 MiB. */
+  readonly firstUnit: number
+  readonly unitCount: number
+}
+
+/** What the entries of one stretch of the log touch. */
+export interface SegmentRegions {
+  readonly from: LogPosition
+  readonly to: LogPosition
+  /** By device id, then by unit, disjoint; null if entries are lost whose ranges nobody knows: then every region counts. */
+  readonly runs: readonly RegionRun[] | null
+}
+
 /** What open found. */
 export interface RecoveryReport {
   readonly created: boolean
@@ -131,6 +147,10 @@ export interface RingLog {
   readonly writtenEnd: LogPosition
   readonly durableEnd: LogPosition
   readonly durableLsn: Lsn
+  /**
+   * Lowest position from which a reader misses nothing: the end of the last entry that was given up. Compare stored
+   * positions with this one.
+   */
   readonly tail: LogPosition
   /** Bytes that appends may still use, overhead for groups already subtracted. */
   readonly freeBytes: number
@@ -153,6 +173,11 @@ export interface RingLog {
   lease(position: LogPosition): Lease
   /** Position of the first entry with an LSN above `lsn`, or null if it is below the tail. */
   locate(lsn: Lsn): Promise<LogPosition | null>
+  /**
+   * The regions that the entries from `from` up to `to` touch, exactly, a segment at a time: from its checkpoint where
+   * the segment lies inside, by walking its headers where only a part does. Holds a lease while it goes on.
+   */
+  regionsBetween(from: LogPosition, to: LogPosition): AsyncIterable<SegmentRegions>
   /** One entry's payload bytes, CRC-checked, for the overlay; rejects if it cannot be read. */
   readEntry(position: LogPosition): Promise<LogEntry>
   /** Bytes of a payload without checking its CRC again (it was checked when the position was taken). */

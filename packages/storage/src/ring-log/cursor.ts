@@ -1,0 +1,252 @@
+/**
+ * Reads entries in order from any position that an entry begins or ends at.
+ *
+ * Owns one place in the log and the lease on it. Answers from memory, without a promise and without a copy, as long as
+ * the entries are there; else it parses chunks from the disk and checks every CRC. Where something does not check it
+ * hands the place over to the scanner, which says what is lost. Never shows an entry that is not in the file, never
+ * passes one in silence.
+ */
+import {
+  assert,
+  headerLogId,
+  sameId64,
+  scanFrame,
+  FRAME_MAGIC,
+  type LogPosition,
+} from '@sitelink/protocol/entry'
+import type { ChunkHolder } from './chunk-pool.js'
+import type { Lease, LogCursor, LogEntry, LogHole } from './contract.js'
+import { alignUp } from './geometry.js'
+import { decodeGroupHeader, GROUP_HEADER_BYTES, GroupKind, groupSpan } from './group.js'
+import { BLOCK_BYTES, CHUNK_BYTES } from './limits.js'
+import { skipVoid, spanIndexAt, type LifeSpan } from './lives.js'
+import { scannerOver, type LogView } from './log-view.js'
+import { entryIndex } from './recent.js'
+
+export type LogItem = LogEntry | LogHole
+
+/** True for an entry, false for a hole. */
+export function isEntry(item: LogItem): item is LogEntry {
+  return 'frame' in item
+}
+
+/** What parsing came to: more bytes are needed, something does not check, or there is enough for now. */
+type Stop = 'need-more' | 'damage' | 'enough'
+
+export class Cursor implements LogCursor, ChunkHolder {
+  readonly #view: LogView
+  readonly #lease: Lease
+  #chunk: Buffer | null = null
+  #chunkStart: LogPosition = 0
+  /** End of the body of the group that it stands in; -1 if that is not known. */
+  #bodyEnd = -1
+  #busy = false
+  #closed = false
+
+  constructor(view: LogView, position: LogPosition) {
+    this.#view = view
+    this.#lease = view.lease(position)
+  }
+
+  get position(): LogPosition {
+    return this.#lease.position
+  }
+
+  next(bytesMax: number): readonly LogItem[] | null | Promise<readonly LogItem[] | null> {
+    assert(!this.#closed && !this.#busy, 'an open cursor reads one thing at a time')
+    const { recent } = this.#view
+    if (this.position >= this.#view.written().entriesEnd) return this.#nothing()
+    return recent.find(this.position) >= 0 ? this.#fromMemory(bytesMax) : this.#fromDisk(bytesMax)
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.dropChunk()
+    this.#view.chunks.letGo(this)
+    this.#lease.release()
+  }
+
+  dropChunk(): void {
+    this.#chunk = null
+  }
+
+  #nothing(): null {
+    if (this.#chunk !== null) {
+      this.dropChunk()
+      this.#view.chunks.letGo(this)
+    }
+    return null
+  }
+
+  #fromMemory(bytesMax: number): readonly LogEntry[] {
+    const { recent } = this.#view
+    const start = this.position
+    let index = recent.find(start)
+    const first = recent.group(index)
+    assert(first !== undefined, 'the group is held')
+    const from = entryIndex(first.entries, start)
+    this.#bodyEnd = -1
+    if (this.#chunk !== null) this.#nothing()
+    const bytesEnd = start + bytesMax
+    const result: LogEntry[] = []
+    for (let group: typeof first | undefined = first, at = from; group !== undefined; group = recent.group(++index), at = 0) {
+      for (; at < group.entries.length; at++) {
+        const entry = group.entries[at] as LogEntry
+        if (result.length > 0 && entry.end > bytesEnd) return this.#taken(result)
+        result.push(entry)
+      }
+      if (group.bodyEnd >= bytesEnd) break
+    }
+    return this.#taken(result)
+  }
+
+  #taken<T extends LogItem>(items: readonly T[]): readonly T[] {
+    const last = items.at(-1)
+    if (last !== undefined) this.#lease.advance(last.end)
+    return items
+  }
+
+  async #fromDisk(bytesMax: number): Promise<readonly LogItem[] | null> {
+    this.#busy = true
+    try {
+      for (;;) {
+        const { recent } = this.#view
+        const written = this.#view.written()
+        if (this.position >= written.entriesEnd) return this.#nothing()
+        if (recent.find(this.position) >= 0) return this.#fromMemory(bytesMax)
+        const limit = Math.min(written.position, recent.from)
+        const items: LogEntry[] = []
+        const stop = this.#parse(items, bytesMax, limit)
+        if (items.length > 0) return items
+        if (stop === 'damage') {
+          const lost = await this.#damaged()
+          if (lost.length > 0) return lost
+        } else if (stop === 'need-more') {
+          const lost = await this.#readChunk(limit)
+          if (lost.length > 0) return lost
+        }
+        if (this.#closed) return null
+      }
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  /** Reads on from where it stands; answers what is lost there if the disk refuses. */
+  async #readChunk(limit: LogPosition): Promise<readonly LogItem[]> {
+    const start = this.position
+    const length = Math.min(CHUNK_BYTES, limit - start)
+    assert(length > 0, 'there is something to read')
+    let bytes: Buffer
+    try {
+      bytes = await this.#view.chunks.read(this, start, length)
+    } catch {
+      // Around a bad sector the rest can still be read; the scanner does that, block by block.
+      return this.#damaged()
+    }
+    if (this.#closed || start !== this.position) this.#view.chunks.letGo(this)
+    else {
+      this.#chunk = bytes
+      this.#chunkStart = start
+    }
+    return []
+  }
+
+  /** Takes what the chunk holds, up to `limit`; moves the cursor over what it takes and over fill. */
+  #parse(items: LogEntry[], bytesMax: number, limit: LogPosition): Stop {
+    const spans = this.#view.spans()
+    const bytesEnd = this.position + bytesMax
+    for (;;) {
+      const position = this.#skipFill(spans)
+      if (position >= limit || (items.length > 0 && position >= bytesEnd)) return 'enough'
+      const chunk = this.#chunk
+      const at = position - this.#chunkStart
+      if (chunk === null || at < 0 || at + 4 > chunk.length) return 'need-more'
+      const span = spans[spanIndexAt(spans, position)] as LifeSpan
+      const magic = chunk.readUInt32LE(at)
+      const inGroup = this.#bodyEnd >= 0 || magic === FRAME_MAGIC
+      if (!inGroup) {
+        if (position % BLOCK_BYTES !== 0) this.#moveTo(alignUp(position))
+        else {
+          if (at + GROUP_HEADER_BYTES > chunk.length) return 'need-more'
+          if (!this.#enterGroup(chunk, at, position, span)) return 'damage'
+        }
+        continue
+      }
+      const end = this.#bodyEnd >= 0 ? this.#bodyEnd : Math.min(limit, span.end)
+      const found = scanFrame(chunk.length - at > end - position ? chunk.subarray(0, at + end - position) : chunk, at)
+      if (found.kind === 'need-more') {
+        if (position + (chunk.length - at) >= end || (at === 0 && chunk.length >= CHUNK_BYTES)) return 'damage'
+        return 'need-more'
+      }
+      if (found.kind !== 'entry' || !this.#belongs(found.frame.header, span)) return 'damage'
+      const entry = { frame: found.frame, position, end: position + found.next - at }
+      if (items.length > 0 && entry.end > bytesEnd) return 'enough'
+      items.push(entry)
+      this.#lease.advance(entry.end)
+    }
+  }
+
+  /** Over the end of a group and of a life to where something may begin. */
+  #skipFill(spans: readonly LifeSpan[]): LogPosition {
+    if (this.#bodyEnd >= 0 && this.position >= this.#bodyEnd) {
+      this.#bodyEnd = -1
+      this.#moveTo(alignUp(this.position))
+    }
+    const position = skipVoid(spans, this.position)
+    if (position !== this.position) {
+      this.#bodyEnd = -1
+      this.#moveTo(position)
+    }
+    return position
+  }
+
+  #moveTo(position: LogPosition): void {
+    this.#lease.advance(position)
+  }
+
+  #enterGroup(chunk: Buffer, at: number, position: LogPosition, span: LifeSpan): boolean {
+    const header = decodeGroupHeader(chunk, at)
+    if (typeof header === 'string' || header.position !== position || header.incarnation !== span.number) return false
+    if (!sameId64(header.logId, this.#view.logId)) return false
+    if (header.kind === GroupKind.checkpoint) this.#moveTo(position + groupSpan(header.bodyBytes))
+    else {
+      this.#bodyEnd = Math.min(position + GROUP_HEADER_BYTES + header.bodyBytes, span.end)
+      this.#moveTo(position + GROUP_HEADER_BYTES)
+    }
+    return true
+  }
+
+  #belongs(header: Buffer, span: LifeSpan): boolean {
+    if (this.#view.rule === 'monotone') return true
+    return header.readUInt32LE(32) === span.number && sameId64(headerLogId(header), this.#view.logId)
+  }
+
+  /** What the scanner makes of the place where the cursor stands; moves behind it. Empty if nothing was lost there. */
+  async #damaged(): Promise<readonly LogItem[]> {
+    const start = this.position
+    const from = this.#view.anchorBelow(start)
+    const lease = this.#view.lease(Math.max(from.entriesEnd, this.#view.tail().entriesEnd))
+    try {
+      const scanner = scannerOver(this.#view, from)
+      for (;;) {
+        const step = await scanner.next()
+        if (step.kind === 'end') {
+          this.#moveTo(Math.max(start, this.#view.written().position))
+          return step.items.filter((item) => item.position >= start)
+        }
+        if (step.end <= start) continue
+        const items = step.kind === 'data' ? step.items : step.kind === 'hole' && step.hole !== null ? [step.hole] : []
+        const rest = items.filter((item) => item.position >= start || (!isEntry(item) && item.end > start))
+        const clipped = rest.map((item) => (item.position < start ? { ...item, position: start } : item))
+        this.#bodyEnd = -1
+        this.dropChunk()
+        this.#moveTo(step.end)
+        if (clipped.length > 0 || step.end > start) return clipped
+      }
+    } finally {
+      lease.release()
+    }
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * What readers of a log see of it: the written bytes, the lives, the segments, and who holds what.
+ *
+ * Owns nothing; a bundle that cursors, look-ups and region walks share, so that none of them needs the whole log.
+ */
+import type { Id64, LogPosition } from '@sitelink/protocol/entry'
+import type { Anchor } from './anchor.js'
+import type { ChunkPool } from './chunk-pool.js'
+import type { Lease, LsnRule } from './contract.js'
+import type { LifeSpan } from './lives.js'
+import type { RecentGroups } from './recent.js'
+import type { RingSpace } from './ring-space.js'
+import { Scanner } from './scan.js'
+import type { Segments } from './segments.js'
+
+export interface LogView {
+  readonly space: RingSpace
+  readonly logId: Id64
+  readonly rule: LsnRule
+  readonly recent: RecentGroups
+  readonly segments: Segments
+  readonly chunks: ChunkPool
+  spans(): readonly LifeSpan[]
+  /** Behind the last group in the file. */
+  written(): Anchor
+  /** Behind the last group that has its place. */
+  formed(): Anchor
+  tail(): Anchor
+  lease(position: LogPosition): Lease
+  /** A remembered group start at or below `position`, the nearest. */
+  anchorBelow(position: LogPosition): Anchor
+  /** A remembered group start with no entry above `lsn` below it, the nearest. */
+  anchorBefore(lsn: number): Anchor
+}
+
+/** A scanner over what is in the file, to which everything is durable: what does not check is a hole. */
+export function scannerOver(view: LogView, from: Anchor): Scanner {
+  const { space, logId, rule } = view
+  const { position, lsn } = view.written()
+  return new Scanner({ space, logId, rule, spans: view.spans(), from, limit: position, mark: position, markLsn: lsn, proofBytes: 0 })
+}

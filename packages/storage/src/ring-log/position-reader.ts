@@ -1,0 +1,73 @@
+/**
+ * Reads a stretch of the log from front to back in large pieces.
+ *
+ * Owns one chunk of bytes, which is replaced, never reused: views that were handed out stay valid. Sectors that the disk
+ * refuses are read around, block by block, and look like zeros; where they lie is remembered, so that nobody takes a
+ * refused read for an end of the log. A disk that refuses everything is no disk with bad sectors: that rejects.
+ */
+import { assert, type LogPosition } from '@sitelink/protocol/entry'
+import { alignDown } from './geometry.js'
+import { BLOCK_BYTES, CHUNK_BYTES } from './limits.js'
+import type { RingSpace } from './ring-space.js'
+
+export class PositionReader {
+  #chunk: Buffer = Buffer.alloc(0)
+  #start: LogPosition = 0
+  /** Bytes that were read from the disk. */
+  bytesRead = 0
+  /** Blocks that could not be read, and why. */
+  readonly unreadable: { readonly position: LogPosition; readonly error: unknown }[] = []
+
+  constructor(
+    readonly space: RingSpace,
+    /** Nothing is read at or behind this. */
+    readonly limit: LogPosition,
+    readonly chunkBytes = CHUNK_BYTES,
+  ) {}
+
+  /** The bytes, if they are in the chunk already. */
+  have(position: LogPosition, length: number): Buffer | null {
+    const at = position - this.#start
+    return at >= 0 && at + length <= this.#chunk.length ? this.#chunk.subarray(at, at + length) : null
+  }
+
+  /** The bytes; reads them, and those behind them, if it must. `position + length` is not beyond the limit. */
+  async at(position: LogPosition, length: number): Promise<Buffer> {
+    const here = this.have(position, length)
+    if (here !== null) return here
+    assert(position + length <= this.limit, 'nothing is read behind the limit')
+    const bytes = Buffer.allocUnsafe(Math.min(this.limit - position, Math.max(length, this.chunkBytes)))
+    await this.#fill(bytes, position)
+    this.bytesRead += bytes.length
+    this.#chunk = bytes
+    this.#start = position
+    return bytes.subarray(0, length)
+  }
+
+  async #fill(bytes: Buffer, position: LogPosition): Promise<void> {
+    try {
+      await this.space.read(bytes, position)
+    } catch {
+      await this.#fillAround(bytes, position)
+    }
+  }
+
+  async #fillAround(bytes: Buffer, position: LogPosition): Promise<void> {
+    let readable = 0
+    let failure: unknown
+    for (let at = 0; at < bytes.length; ) {
+      const end = Math.min(bytes.length, alignDown(position + at) + BLOCK_BYTES - position)
+      const piece = bytes.subarray(at, end)
+      try {
+        await this.space.read(piece, position + at)
+        readable++
+      } catch (error) {
+        failure = error
+        piece.fill(0)
+        this.unreadable.push({ position: position + at, error })
+      }
+      at = end
+    }
+    if (readable === 0) throw failure
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The newest groups, still in memory: cursors that follow closely read nothing from the disk.
+ *
+ * Owns a list of groups bounded by bytes; the entries are those of the owner, not copies. Holds only groups that are in
+ * the file. A group larger than the bound is not held.
+ */
+import { FRAME_HEADER_BYTES, type LogPosition } from '@sitelink/protocol/entry'
+import type { LogEntry } from './contract.js'
+
+export interface RecentGroup {
+  readonly position: LogPosition
+  /** End of its last entry. */
+  readonly bodyEnd: LogPosition
+  readonly entries: readonly LogEntry[]
+}
+
+export class RecentGroups {
+  #groups: RecentGroup[] = []
+  #first = 0
+  #bytes = 0
+
+  constructor(readonly bytesMax: number) {}
+
+  /** Everything in the file from here on is held; Infinity if nothing is. */
+  get from(): LogPosition {
+    return this.#groups[this.#first]?.position ?? Number.POSITIVE_INFINITY
+  }
+
+  add(group: RecentGroup): void {
+    this.#groups.push(group)
+    this.#bytes += costOf(group)
+    while (this.#bytes > this.bytesMax && this.#first < this.#groups.length) {
+      this.#bytes -= costOf(this.#groups[this.#first] as RecentGroup)
+      this.#first++
+    }
+    if (this.#first > 1024 && this.#first * 2 > this.#groups.length) {
+      this.#groups = this.#groups.slice(this.#first)
+      this.#first = 0
+    }
+  }
+
+  /** Index of the first group that ends above `position`, if all from `position` on is held; else -1. */
+  find(position: LogPosition): number {
+    if (position < this.from) return -1
+    let low = this.#first
+    let high = this.#groups.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#groups[middle] as RecentGroup).bodyEnd <= position) low = middle + 1
+      else high = middle
+    }
+    return low < this.#groups.length ? low : -1
+  }
+
+  group(index: number): RecentGroup | undefined {
+    return this.#groups[index]
+  }
+
+  /** The entry at exactly this position, if it is held. */
+  entryAt(position: LogPosition): LogEntry | null {
+    const index = this.find(position)
+    const group = index < 0 ? undefined : this.#groups[index]
+    const entry = group?.entries[entryIndex(group.entries, position)]
+    return entry?.position === position ? entry : null
+  }
+
+  /** Forgets what lies at or above `position`, and the group that reaches over it. */
+  truncate(position: LogPosition): void {
+    while (this.#groups.length > this.#first && (this.#groups.at(-1) as RecentGroup).bodyEnd > position) {
+      this.#bytes -= costOf(this.#groups.pop() as RecentGroup)
+    }
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.#groups = []
+    this.#first = 0
+    this.#bytes = 0
+  }
+}
+
+/** Index of the first entry at or above `position`. */
+export function entryIndex(entries: readonly LogEntry[], position: LogPosition): number {
+  let low = 0
+  let high = entries.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((entries[middle] as LogEntry).position < position) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** What holding a group costs: its bytes, and the objects around each entry. */
+function costOf(group: RecentGroup): number {
+  return group.bodyEnd - group.position + group.entries.length * FRAME_HEADER_BYTES
+}

@@ -1,0 +1,400 @@
+/**
+ * The ring log: see contract.ts for what it promises.
+ *
+ * Owns nothing but the wiring. Group commit writes, the sync schedule makes durable, retention says what may be
+ * overwritten, segments and recent groups answer readers; what happens in one of them is told to the others here, in the
+ * order that the promises need: a frame is `submitted` before its write begins, `written` when it has returned, `durable`
+ * when a sync that started later has; freed bytes are written to only when the superblock that freed them is durable.
+ */
+import {
+  assert,
+  AssertionFailure,
+  FRAME_HEADER_BYTES,
+  headerLogId,
+  headerPreviousCrc,
+  sameId64,
+  type Frame,
+  type Id64,
+  type LogPosition,
+  type Lsn,
+} from '@sitelink/protocol/entry'
+import type { Anchor } from './anchor.js'
+import { ChunkPool } from './chunk-pool.js'
+import type { Incarnation, Lease, LogCursor, LogEntry, RingLog, RingLogStatus, SegmentRegions } from './contract.js'
+import { Cursor } from './cursor.js'
+import { geometryOf, type Geometry } from './geometry.js'
+import { GroupCommit } from './group-commit.js'
+import { CHUNK_READS_MAX, CHUNKS_MAX, RECENT_BYTES_DEFAULT, RING_OFFSET_BYTES, SYNC_DELAY_MS_DEFAULT } from './limits.js'
+import { spansOf, type LifeSpan } from './lives.js'
+import { locate, readEntry, readPayload } from './locate.js'
+import { LogError } from './log-error.js'
+import type { LogView } from './log-view.js'
+import type { OpenLogOptions } from './open.js'
+import { RecentGroups } from './recent.js'
+import { regionsBetween } from './regions.js'
+import { newLife, scanAll, type LiveLog } from './reopen.js'
+import { Retention } from './retention.js'
+import type { RingSpace } from './ring-space.js'
+import type { Segments } from './segments.js'
+import type { SuperblockStore } from './superblock-store.js'
+import type { Superblock } from './superblock.js'
+import { SyncSchedule } from './sync-schedule.js'
+
+export class OpenRingLog implements RingLog {
+  readonly ownerStateFound: Buffer
+  readonly #options: OpenLogOptions
+  readonly #geometry: Geometry
+  readonly #space: RingSpace
+  readonly #store: SuperblockStore
+  readonly #segments: Segments
+  readonly #recent: RecentGroups
+  readonly #retention: Retention
+  readonly #commit: GroupCommit
+  readonly #sync: SyncSchedule
+  readonly #view: LogView
+  /** As it was written last. */
+  #superblock: Superblock
+  #spans: readonly LifeSpan[]
+  #state: 'open' | 'failed' | 'closing' | 'closed' = 'open'
+  /** Of the last frame that was appended, formed or not. */
+  #lastLsn: Lsn
+  #lastHeaderCrc: number
+  #last: Frame | null = null
+
+  /** `found`: a log that was reopened. Not called directly: see `openRingLog`. */
+  constructor(options: OpenLogOptions, found: LiveLog, ownerStateFound: Buffer) {
+    const { clock, disk } = options
+    this.#options = options
+    this.ownerStateFound = ownerStateFound
+    this.#superblock = found.superblock
+    this.#spans = spansOf(found.superblock.incarnations)
+    this.#geometry = geometryOf(found.superblock.ringBytes)
+    this.#space = found.space
+    this.#store = found.store
+    this.#segments = found.segments
+    this.#recent = new RecentGroups(options.recentBytesMax ?? RECENT_BYTES_DEFAULT)
+    this.#retention = new Retention(this.#geometry, found.superblock.tail, found.marks)
+    this.#lastLsn = found.head.lsn
+    this.#lastHeaderCrc = found.head.entryCrc
+    this.#commit = new GroupCommit(
+      {
+        space: this.#space,
+        clock,
+        geometry: this.#geometry,
+        logId: found.superblock.logId,
+        segments: this.#segments,
+        hooks: {
+          durable: () => this.#sync.durable,
+          spaceEnd: () => this.#retention.freedTo + this.#geometry.ringBytes,
+          mayForm: (end) => this.#sync.mayForm(end),
+          formed: (group, before) => {
+            if (!group.isCheckpoint) this.#retention.noteMark(before)
+            this.#sync.onFormed(group)
+            if (group.entries.length > 0) options.listener.submitted?.(group.entries)
+          },
+          written: (group) => {
+            if (group.entries.length > 0) this.#recent.add(group)
+            this.#sync.onWritten(group)
+            if (group.entries.length > 0) options.listener.written(group.entries)
+          },
+          failed: (error) => this.#fail(error),
+        },
+      },
+      found.head,
+      this.incarnation.number,
+    )
+    this.#sync = new SyncSchedule(
+      {
+        disk,
+        clock,
+        store: this.#store,
+        delayMs: options.syncDelayMs ?? SYNC_DELAY_MS_DEFAULT,
+        unsyncedBytesMax: this.#geometry.unsyncedBytes,
+        hooks: {
+          written: () => this.#commit.written,
+          inFlight: () => this.#commit.inFlight,
+          superblock: (cleanStop) => this.#nextSuperblock(cleanStop),
+          durable: (end) => {
+            options.listener.durable(end.position, end.lsn)
+            this.#maybeStep()
+            this.#commit.resume()
+          },
+          freed: (tail) => this.#freed(tail),
+          failed: (error) => this.#fail(error),
+        },
+      },
+      found.head,
+    )
+    this.#view = this.#makeView(found.superblock.logId)
+  }
+
+  get identity(): Id64 {
+    return this.#superblock.logId
+  }
+
+  get incarnation(): Incarnation {
+    return this.#superblock.incarnations.at(-1) as Incarnation
+  }
+
+  get incarnations(): readonly Incarnation[] {
+    return this.#superblock.incarnations
+  }
+
+  get lastLsn(): Lsn {
+    return this.#lastLsn
+  }
+
+  get lastHeaderCrc(): number {
+    return this.#lastHeaderCrc
+  }
+
+  get writtenEnd(): LogPosition {
+    return this.#commit.written.position
+  }
+
+  get durableEnd(): LogPosition {
+    return this.#sync.durable.position
+  }
+
+  get durableLsn(): Lsn {
+    return this.#sync.durable.lsn
+  }
+
+  get tail(): LogPosition {
+    return this.#retention.tail.entriesEnd
+  }
+
+  get ringBytes(): number {
+    return this.#geometry.ringBytes
+  }
+
+  get freeBytes(): number {
+    // What one more entry would cost beside its own bytes is taken off once, so that an entry of this size has room.
+    const overhead = this.#commit.roomNeeded(1, 0) - this.#commit.roomNeeded(0, 0)
+    return Math.max(0, this.#room() - this.#commit.roomNeeded(0, 0) - overhead)
+  }
+
+  hasRoom(entryCount: number, payloadBytes: number): boolean {
+    if (this.#commit.roomNeeded(entryCount, entryCount * FRAME_HEADER_BYTES + payloadBytes) <= this.#room()) return true
+    this.#retention.starving = true
+    this.#maybeStep()
+    return false
+  }
+
+  append(frame: Frame): LogEntry {
+    assert(this.#state === 'open', 'nothing is appended to a log that failed or was closed')
+    this.#assertOrder(frame)
+    this.#last = frame
+    this.#lastLsn = frame.lsn
+    this.#lastHeaderCrc = frame.headerCrc
+    return this.#commit.append(frame)
+  }
+
+  requestSync(): void {
+    if (!this.#commit.wantSync()) this.#sync.syncNow()
+  }
+
+  releaseBelow(position: LogPosition): void {
+    assert(position <= this.#commit.written.position, 'only what is in the file is released')
+    this.#retention.release(position)
+    this.#maybeStep()
+  }
+
+  writeSuperblock(): Promise<void> {
+    return this.#sync.writeSuperblock()
+  }
+
+  cursor(position: LogPosition): LogCursor {
+    return new Cursor(this.#view, position)
+  }
+
+  lease(position: LogPosition): Lease {
+    return this.#retention.lease(position)
+  }
+
+  locate(lsn: Lsn): Promise<LogPosition | null> {
+    return locate(this.#view, lsn)
+  }
+
+  regionsBetween(from: LogPosition, to: LogPosition): AsyncIterable<SegmentRegions> {
+    return regionsBetween(this.#view, from, to)
+  }
+
+  readEntry(position: LogPosition): Promise<LogEntry> {
+    return readEntry(this.#view, position)
+  }
+
+  readPayload(position: LogPosition, offset: number, length: number): Promise<Buffer> {
+    return readPayload(this.#view, position, offset, length)
+  }
+
+  async truncate(position: LogPosition): Promise<void> {
+    assert(this.#options.rule === 'monotone', 'only a journal is truncated')
+    assert(this.#commit.gatheringCount === 0, 'nothing gathers when the log is truncated')
+    assert(position >= this.tail && position <= this.#commit.written.position, 'the cut lies in the log')
+    await this.#commit.whenIdle()
+    await this.#sync.settle()
+    this.#assertAlive()
+    // What stays counts as durable from here on, so it is; what goes is void with the superblock of the new life.
+    const below = this.#segments.checkpoints.filter(({ anchor }) => anchor.position < position)
+    const found = await scanAll(this.#space, this.#superblockNow(false), below.at(-1)?.anchor ?? this.#retention.tail, below.slice(0, -1), position)
+    if (found.holes.some(({ end, ranges }) => end === position && ranges === null)) {
+      throw new LogError('LOG_ENTRY_UNREADABLE', `no entry that can be read ends at position ${position} of the log`, { position })
+    }
+    const { superblock, head } = newLife({ ...this.#options, reviseOwnerState: () => this.#options.listener.ownerState() }, this.#superblockNow(false), found.end)
+    try {
+      await this.#store.write(superblock)
+      await this.#options.disk.sync()
+      await this.#store.copy()
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    }
+    this.#superblock = superblock
+    this.#spans = spansOf(superblock.incarnations)
+    this.#segments.replace(found.segments)
+    this.#recent.truncate(position)
+    this.#retention.truncate(position, found.marks)
+    this.#commit.restart(head, this.incarnation.number)
+    this.#sync.restart(head)
+    this.#lastLsn = head.lsn
+    this.#lastHeaderCrc = head.entryCrc
+    this.#last = null
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    if (this.#state === 'open') {
+      await this.#commit.whenIdle()
+      if (this.#state === 'open') {
+        this.#state = 'closing'
+        try {
+          await this.#sync.close()
+        } catch (error) {
+          this.#fail(error)
+        }
+      }
+    }
+    this.#state = 'closed'
+    this.#commit.stop()
+    this.#sync.stop(new LogError('LOG_CLOSED', 'the log was closed'))
+    await this.#options.disk.close()
+  }
+
+  status(): RingLogStatus {
+    const { ringBytes } = this.#geometry
+    const end = this.#commit.formed.position
+    return {
+      sizeBytes: RING_OFFSET_BYTES + ringBytes,
+      ringBytes,
+      usedBytes: end - this.#retention.freedTo,
+      freeBytes: this.freeBytes,
+      tail: this.tail,
+      end,
+      writtenEnd: this.writtenEnd,
+      durableEnd: this.durableEnd,
+      lastLsn: this.#lastLsn,
+      durableLsn: this.durableLsn,
+      wraps: Math.floor(end / ringBytes),
+      groupsWritten: this.#commit.groupsWritten,
+      entriesWritten: this.#commit.entriesWritten,
+      bytesWritten: this.#commit.bytesWritten,
+      syncs: this.#sync.syncs,
+      superblockWrites: this.#store.writes,
+    }
+  }
+
+  /** Ring bytes that may be written to now. */
+  #room(): number {
+    return this.#retention.freedTo + this.#geometry.ringBytes - this.#commit.formed.position
+  }
+
+  #assertOrder(frame: Frame): void {
+    const { identity, incarnation } = this
+    if (this.#options.rule === 'dense') {
+      assert(frame.lsn === this.#lastLsn + 1, 'LSNs rise by one')
+      assert(frame.incarnation === incarnation.number && sameId64(headerLogId(frame.header), identity), 'a frame names this log and its life')
+      assert(headerPreviousCrc(frame.header) === this.#lastHeaderCrc, 'a frame repeats the header CRC of the one before')
+      return
+    }
+    const last = this.#last
+    if (last === null || !sameId64(headerLogId(last.header), headerLogId(frame.header))) return
+    assert(frame.incarnation > last.incarnation || (frame.incarnation === last.incarnation && frame.lsn >= last.lsn), 'the order of frames never falls')
+  }
+
+  #maybeStep(): void {
+    if (this.#state === 'open' && this.#retention.stepDue(this.#sync.durable)) this.#sync.wantSuperblock()
+  }
+
+  #freed(tail: Anchor): void {
+    this.#segments.dropBelow(tail.position)
+    if (!this.#retention.freed(tail)) return
+    this.#options.listener.spaceFreed()
+    this.#commit.resume()
+    this.#maybeStep()
+  }
+
+  #nextSuperblock(cleanStop: boolean): { superblock: Superblock; tail: Anchor } {
+    const tail = this.#retention.moveTail(this.#sync.durable)
+    this.#superblock = this.#superblockNow(cleanStop)
+    return { superblock: this.#superblock, tail }
+  }
+
+  #superblockNow(cleanStop: boolean): Superblock {
+    const tail = this.#retention.tail
+    const durable = this.#sync.durable
+    const checkpoint = this.#segments.checkpoints.findLast(({ anchor }) => anchor.position < durable.position && anchor.position >= tail.position)
+    return {
+      ...this.#superblock,
+      sequence: this.#superblock.sequence + 1,
+      cleanStop,
+      tail,
+      checkpoint: checkpoint?.anchor ?? null,
+      durableEnd: durable.position,
+      durableLsn: durable.lsn,
+      wallUs: this.#options.clock.wallUs(),
+      owner: this.#options.listener.ownerState(),
+    }
+  }
+
+  #anchorBelow(position: LogPosition): Anchor {
+    const mark = this.#retention.markBelow(position)
+    const { checkpoints } = this.#segments
+    const index = this.#segments.indexOfClosing(position + 1)
+    const checkpoint = checkpoints[index - 1]?.anchor
+    return checkpoint !== undefined && checkpoint.position > mark.position && checkpoint.position >= this.#retention.tail.position ? checkpoint : mark
+  }
+
+  #assertAlive(): void {
+    if (this.#state !== 'open') throw new LogError('LOG_CLOSED', 'the log failed or was closed')
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof AssertionFailure) throw error
+    if (this.#state === 'failed' || this.#state === 'closed') return
+    this.#state = 'failed'
+    const cause = error instanceof Error ? error : new Error(String(error))
+    const failure = new LogError('LOG_WRITE_FAILED', `the log on ${this.#options.disk.description} failed: ${cause.message}`, {}, { cause })
+    this.#commit.stop()
+    this.#sync.stop(failure)
+    this.#options.listener.failed(failure)
+  }
+
+  #makeView(logId: Id64): LogView {
+    return {
+      space: this.#space,
+      logId,
+      rule: this.#options.rule,
+      recent: this.#recent,
+      segments: this.#segments,
+      chunks: new ChunkPool(this.#space, CHUNKS_MAX, CHUNK_READS_MAX),
+      spans: () => this.#spans,
+      written: () => this.#commit.written,
+      formed: () => this.#commit.formed,
+      tail: () => this.#retention.tail,
+      lease: (position) => this.#retention.lease(position),
+      anchorBelow: (position) => this.#anchorBelow(position),
+      anchorBefore: (lsn) => this.#retention.markBeforeLsn(lsn),
+    }
+  }
+}
