@@ -17,15 +17,39 @@ interface DiskCodeInfo {
 /** Every code of {@link DiskError}. */
 export const DISK_CODES = {
   DISK_MISSING: { retry: false, text: 'there is nothing at this path', hint: 'check the path, or create it first' },
-  DISK_EXISTS: { retry: false, text: 'there is something at this path already', hint: 'choose another path; nothing is ever overwritten by a create' },
+  DISK_EXISTS: {
+    retry: false,
+    text: 'there is something at this path already',
+    hint: 'choose another path; nothing is ever overwritten by a create',
+  },
   DISK_IN_USE: { retry: true, text: 'another process holds it', hint: 'stop the process that uses it, or unmount it' },
-  DISK_NOT_PERMITTED: { retry: false, text: 'access is not permitted', hint: 'check owner and mode of the path, and of the user that runs this' },
-  DISK_READ_ONLY: { retry: false, text: 'it can be read but not written', hint: 'open it read-only, or make the device or file system writable' },
+  DISK_NOT_PERMITTED: {
+    retry: false,
+    text: 'access is not permitted',
+    hint: 'check owner and mode of the path, and of the user that runs this',
+  },
+  DISK_READ_ONLY: {
+    retry: false,
+    text: 'it can be read but not written',
+    hint: 'open it read-only, or make the device or file system writable',
+  },
   DISK_FULL: { retry: true, text: 'no space is left', hint: 'free space on the file system, or choose a smaller size' },
-  DISK_NOT_A_DEVICE: { retry: false, text: 'it is neither a regular file nor a block device', hint: 'give a regular file or a block device' },
+  DISK_NOT_A_DEVICE: {
+    retry: false,
+    text: 'it is neither a regular file nor a block device',
+    hint: 'give a regular file or a block device',
+  },
   DISK_TOO_SMALL: { retry: false, text: 'it is too small', hint: 'give a larger file or device' },
-  DISK_RANGE: { retry: false, text: 'the range lies beyond the end', hint: 'the device may have shrunk; compare its size with the one configured' },
-  DISK_NOT_SUPPORTED: { retry: false, text: 'this kind of disk cannot do that', hint: 'use a regular file, or leave the operation out' },
+  DISK_RANGE: {
+    retry: false,
+    text: 'the range lies beyond the end',
+    hint: 'the device may have shrunk; compare its size with the one configured',
+  },
+  DISK_NOT_SUPPORTED: {
+    retry: false,
+    text: 'this kind of disk cannot do that',
+    hint: 'use a regular file, or leave the operation out',
+  },
   DISK_IO: { retry: false, text: 'the medium failed', hint: 'check the kernel log and the health of the medium' },
   DISK_CLOSED: { retry: false, text: 'it was closed', hint: 'open it again' },
 } as const satisfies Record<string, DiskCodeInfo>
@@ -58,7 +82,10 @@ export class DiskError extends Error {
     facts: DiskErrorFacts = {},
   ) {
     const errno = facts.errno === undefined ? '' : ` (${facts.errno})`
-    super(`${what} ${path}: ${DISK_CODES[code].text}${errno}`, facts.cause === undefined ? undefined : { cause: facts.cause })
+    super(
+      `${what} ${path}: ${DISK_CODES[code].text}${errno}`,
+      facts.cause === undefined ? undefined : { cause: facts.cause },
+    )
     this.errno = facts.errno
     this.offset = facts.offset
     this.length = facts.length

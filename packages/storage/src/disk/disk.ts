@@ -14,6 +14,8 @@ export interface Disk {
   readonly description: string
   /** Bytes; grows only by {@link Disk.resize}. */
   readonly sizeBytes: number
+  /** False if it is known that `discard` only writes zeros and gives nothing back. */
+  readonly canDiscard: boolean
   /** Smallest unit that the medium writes as one: 512 or 4096. Offsets and lengths need not be aligned to it. */
   readonly sectorBytes: number
   /** Fills `into` from `offset`; short only never: beyond the end it rejects. */
@@ -51,7 +53,11 @@ export interface DiskProvider {
   /** Opens what is there. Rejects with a coded error: missing, not permitted, in use, not a file or block device. */
   open(path: string, options?: OpenOptions): Promise<Disk>
   /** Creates a file of that size, which must not exist; `preallocate` writes it once, so that no later write needs space. */
-  create(path: string, sizeBytes: number, options?: OpenOptions & { readonly preallocate?: boolean; readonly progress?: (bytes: number) => void }): Promise<Disk>
+  create(
+    path: string,
+    sizeBytes: number,
+    options?: OpenOptions & { readonly preallocate?: boolean; readonly progress?: (bytes: number) => void },
+  ): Promise<Disk>
   /** 'file', 'block-device' or null where there is nothing. */
   exists(path: string): Promise<'file' | 'block-device' | null>
   /** A name that is the same for two paths that reach the same file or device (device and inode, or major:minor). */

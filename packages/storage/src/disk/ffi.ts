@@ -83,7 +83,8 @@ function load(): { ffi: Ffi | null; problem: string | null } {
     return { ffi, problem: null }
   } catch (error) {
     const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
-    const missing = 'discarded space is not given back, holes are not seen, and files are locked by a socket name instead of flock'
+    const missing =
+      'discarded space is not given back, holes are not seen, and files are locked by a socket name instead of flock'
     return { ffi: null, problem: `the optional package koffi cannot be used (${why}); without it ${missing}` }
   }
 }
@@ -114,8 +115,14 @@ function bind(koffi: Koffi): Ffi {
     throw last
   }
   const flock = find('int flock(int fd, int operation)')
-  const fallocate = find('int fallocate64(int fd, int mode, int64_t offset, int64_t length)', 'int fallocate(int fd, int mode, int64_t offset, int64_t length)')
-  const lseek = find('int64_t lseek64(int fd, int64_t offset, int whence)', 'int64_t lseek(int fd, int64_t offset, int whence)')
+  const fallocate = find(
+    'int fallocate64(int fd, int mode, int64_t offset, int64_t length)',
+    'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
+  )
+  const lseek = find(
+    'int64_t lseek64(int fd, int64_t offset, int whence)',
+    'int64_t lseek(int fd, int64_t offset, int whence)',
+  )
   const ioctl = find('int ioctl(int fd, unsigned long request, void *argument)')
   const queue = new CallQueue(koffi)
 

@@ -49,11 +49,17 @@ export interface BlockDeviceFacts {
 }
 
 /** The facts of the block device with this `rdev`, open as `fd`. */
-export async function blockDeviceFacts(stats: BigIntStats, fd: number, path: string, ffi: Ffi | null): Promise<BlockDeviceFacts> {
+export async function blockDeviceFacts(
+  stats: BigIntStats,
+  fd: number,
+  path: string,
+  ffi: Ffi | null,
+): Promise<BlockDeviceFacts> {
   const folder = `/sys/dev/block/${deviceNumber(stats.rdev)}`
   const sectors = await sysfsNumber(`${folder}/size`)
   const sizeBytes = sectors === null ? ((await ffi?.blockDeviceBytes(fd)) ?? null) : sectors * SYSFS_SECTOR_BYTES
-  if (sizeBytes === null) throw new DiskError('DISK_NOT_SUPPORTED', path, 'cannot find the size (no sysfs, no koffi) of')
+  if (sizeBytes === null)
+    throw new DiskError('DISK_NOT_SUPPORTED', path, 'cannot find the size (no sysfs, no koffi) of')
   return {
     sizeBytes,
     sectorBytes: (await sysfsNumber(`${await queueFolder(folder)}/logical_block_size`)) ?? SYSFS_SECTOR_BYTES,

@@ -51,8 +51,13 @@ export async function writeFully(fd: number, chunks: readonly Buffer[], position
 }
 
 /** Writes zeros over a range; `progress` hears how many bytes are done. */
-export async function writeZerosFully(fd: number, offset: number, length: number, progress?: (bytes: number) => void): Promise<void> {
-  for (let done = 0; done < length; ) {
+export async function writeZerosFully(
+  fd: number,
+  offset: number,
+  length: number,
+  progress?: (bytes: number) => void,
+): Promise<void> {
+  for (let done = 0; done < length;) {
     const piece = ZEROS.subarray(0, Math.min(ZEROS.length, length - done))
     await writeFully(fd, [piece], offset + done)
     done += piece.length
@@ -69,7 +74,9 @@ export function dataSync(fd: number): Promise<void> {
 
 function readSome(fd: number, into: Buffer, at: number, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.read(fd, into, at, into.length - at, position, (error, bytes) => (error === null ? resolve(bytes) : reject(error)))
+    fs.read(fd, into, at, into.length - at, position, (error, bytes) =>
+      error === null ? resolve(bytes) : reject(error),
+    )
   })
 }
 

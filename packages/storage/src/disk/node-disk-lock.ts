@@ -33,7 +33,8 @@ async function lockBySocket(identity: string, path: string): Promise<FileLock> {
   try {
     await listen(server, `\0sitelink-disk/${identity}`)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') throw new DiskError('DISK_IN_USE', path, 'cannot lock', { cause: error })
+    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE')
+      throw new DiskError('DISK_IN_USE', path, 'cannot lock', { cause: error })
     throw toDiskError(error, path, 'cannot lock')
   }
   server.unref()

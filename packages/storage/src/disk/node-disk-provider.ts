@@ -120,7 +120,7 @@ export class NodeDiskProvider implements DiskProvider {
         if (error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG') throw error
       })
     }
-    for (let at = 0; at < sizeBytes; ) {
+    for (let at = 0; at < sizeBytes;) {
       const count = Math.min(SYNC_EVERY_BYTES, sizeBytes - at)
       const start = at
       await writeZerosFully(handle.fd, at, count, (bytes) => progress?.(start + bytes))

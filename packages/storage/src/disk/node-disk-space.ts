@@ -52,7 +52,7 @@ export class DiskSpace {
     if (ffi === null || this.#blockDevice) return null
     const end = offset + length
     const runs: DiskExtent[] = []
-    for (let at = offset; at < end; ) {
+    for (let at = offset; at < end;) {
       const data = Math.min((await ffi.seekData(this.#fd, at)) ?? end, end)
       if (data > at) runs.push({ length: data - at, hole: true })
       if (data >= end) break
@@ -71,7 +71,7 @@ export class DiskSpace {
     const start = Math.min(Math.ceil(offset / unit) * unit, offset + length)
     const end = Math.max(Math.floor((offset + length) / unit) * unit, start)
     if (start > offset) await writeZerosFully(this.#fd, offset, start - offset)
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const count = Math.min(CALL_BYTES_MAX, end - at)
       await this.#zeroPiece(at, count, means)
       at += count

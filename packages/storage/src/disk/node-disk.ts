@@ -82,7 +82,8 @@ export class NodeDisk implements Disk {
       const readOnly = options.readOnly === true
       const lock = kind === 'file' && options.exclusive === true ? await lockFile(handle.fd, identity, path, ffi) : null
       const common = { handle, path, kind, identity, readOnly, lock, ffi }
-      if (kind === 'file') return new NodeDisk({ ...common, sizeBytes: Number(stats.size), sectorBytes: FILE_SECTOR_BYTES })
+      if (kind === 'file')
+        return new NodeDisk({ ...common, sizeBytes: Number(stats.size), sectorBytes: FILE_SECTOR_BYTES })
       const facts = await blockDeviceFacts(stats, handle.fd, path, ffi)
       if (facts.readOnly && !readOnly) throw new DiskError('DISK_READ_ONLY', path, 'cannot open for writing')
       return new NodeDisk({ ...common, sizeBytes: facts.sizeBytes, sectorBytes: facts.sectorBytes })
@@ -104,7 +105,11 @@ export class NodeDisk implements Disk {
   read(into: Buffer, offset: number): Promise<void> {
     return this.#run('read', offset, into.length, async () => {
       const got = await readFully(this.#fd, into, offset)
-      if (got < into.length) throw new DiskError('DISK_RANGE', this.description, 'cannot read', { offset: offset + got, length: into.length - got })
+      if (got < into.length)
+        throw new DiskError('DISK_RANGE', this.description, 'cannot read', {
+          offset: offset + got,
+          length: into.length - got,
+        })
     })
   }
 
@@ -141,7 +146,12 @@ export class NodeDisk implements Disk {
   resize(sizeBytes: number): Promise<void> {
     return this.#run('resize', 0, 0, async () => {
       if (this.kind === 'block-device') {
-        const facts = await blockDeviceFacts(await this.#handle.stat({ bigint: true }), this.#fd, this.description, this.#ffi)
+        const facts = await blockDeviceFacts(
+          await this.#handle.stat({ bigint: true }),
+          this.#fd,
+          this.description,
+          this.#ffi,
+        )
         if (sizeBytes > facts.sizeBytes) throw new DiskError('DISK_NOT_SUPPORTED', this.description, 'cannot resize')
       } else {
         await this.#handle.truncate(sizeBytes)

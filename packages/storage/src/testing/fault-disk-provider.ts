@@ -9,9 +9,11 @@
 import type { Clock } from '@sitelink/protocol/entry'
 import { DiskError, type DiskCode } from '../disk/disk-error.js'
 import type { Disk, DiskProvider, OpenOptions } from '../disk/disk.js'
-import { FaultDisk, type DiskCounts, type DiskLatency } from './fault-disk.js'
-import { FaultMedium, type PowerCutPolicy } from './fault-medium.js'
+import { FaultDisk } from './fault-disk.js'
+import type { DiskCounts, DiskLatency } from './fault-disk-options.js'
+import { FaultMedium } from './fault-medium.js'
 import { FaultPlan, type DiskFault, type InjectedFault } from './fault-plan.js'
+import type { PowerCutPolicy } from './power-cut.js'
 import { Prng } from './prng.js'
 import { SPARSE_CHUNK_BYTES } from './sparse-bytes.js'
 
@@ -67,7 +69,11 @@ export class FaultDiskProvider implements DiskProvider {
   // ----- what a test does to it -----
 
   /** Puts a block device of zeros there. */
-  addDevice(path: string, sizeBytes: number, options: { readonly sectorBytes?: 512 | 4096; readonly readOnly?: boolean } = {}): void {
+  addDevice(
+    path: string,
+    sizeBytes: number,
+    options: { readonly sectorBytes?: 512 | 4096; readonly readOnly?: boolean } = {},
+  ): void {
     this.#shared.nodes.set(path, this.#newNode('block-device', sizeBytes, { ...options, reservedBytes: 0 }))
   }
 
@@ -125,7 +131,8 @@ export class FaultDiskProvider implements DiskProvider {
     await this.#turn()
     this.#strike('open', path)
     const node = this.#find(path, 'open')
-    if (node.readOnly && options.readOnly !== true) throw new DiskError('DISK_READ_ONLY', path, 'cannot open', { errno: 'EROFS' })
+    if (node.readOnly && options.readOnly !== true)
+      throw new DiskError('DISK_READ_ONLY', path, 'cannot open', { errno: 'EROFS' })
     return this.#handle(node, path, options)
   }
 
@@ -189,7 +196,11 @@ export class FaultDiskProvider implements DiskProvider {
 
   // ----- inside -----
 
-  #newNode(kind: Node['kind'], sizeBytes: number, options: { readonly sectorBytes?: 512 | 4096; readonly readOnly?: boolean; readonly reservedBytes: number }): Node {
+  #newNode(
+    kind: Node['kind'],
+    sizeBytes: number,
+    options: { readonly sectorBytes?: 512 | 4096; readonly readOnly?: boolean; readonly reservedBytes: number },
+  ): Node {
     const id = `${kind}:${this.#shared.nextId++}`
     return {
       id,
@@ -206,7 +217,8 @@ export class FaultDiskProvider implements DiskProvider {
   }
 
   #handle(node: Node, path: string, options: OpenOptions): FaultDisk {
-    if (options.exclusive === true && node.heldBy !== null) throw new DiskError('DISK_IN_USE', path, 'cannot open', { errno: 'EBUSY' })
+    if (options.exclusive === true && node.heldBy !== null)
+      throw new DiskError('DISK_IN_USE', path, 'cannot open', { errno: 'EBUSY' })
     const { clock, latency } = this.#options
     const disk = new FaultDisk(
       {
@@ -265,7 +277,8 @@ export class FaultDiskProvider implements DiskProvider {
 
   #die(underWay: 'all' | 'none' | 'random' | 'unsynced'): void {
     this.#dead = true
-    for (const change of this.#underWay) if (underWay === 'all' || (underWay !== 'none' && this.#shared.prng.chance(0.5))) change()
+    for (const change of this.#underWay)
+      if (underWay === 'all' || (underWay !== 'none' && this.#shared.prng.chance(0.5))) change()
     for (const node of new Set(this.#shared.nodes.values())) for (const disk of [...node.handles]) disk.die(underWay)
   }
 }

@@ -16,47 +16,15 @@
  * disk that died never settle: their process is gone. It checks its users too: a buffer that is changed while its write
  * is under way, or an operation after `close`, is an assertion failure.
  */
-import { assert, type Clock } from '@sitelink/protocol/entry'
+import { assert } from '@sitelink/protocol/entry'
 import { DiskError, type DiskCode } from '../disk/disk-error.js'
 import type { Disk, DiskExtent } from '../disk/disk.js'
 import { FaultPlan, type DiskFault, type DiskOperation, type InjectedFault } from './fault-plan.js'
-import { FaultMedium, type PowerCutPolicy, type TraceEvent, type UnsyncedUnit } from './fault-medium.js'
+import { FaultMedium, type TraceEvent } from './fault-medium.js'
+import type { PowerCutPolicy, UnsyncedUnit } from './power-cut.js'
+import type { DiskCounts, FaultDiskOptions } from './fault-disk-options.js'
 import { Prng } from './prng.js'
 import { SPARSE_CHUNK_BYTES } from './sparse-bytes.js'
-
-/** A range of milliseconds to draw from, for each kind of operation. */
-export interface DiskLatency {
-  readonly readMs?: readonly [number, number]
-  readonly writeMs?: readonly [number, number]
-  readonly syncMs?: readonly [number, number]
-}
-
-export interface FaultDiskOptions {
-  readonly sizeBytes: number
-  /** Default: a generator with a fixed seed. */
-  readonly prng?: Prng
-  /** Needed for latency and delays; without one every operation ends within promise jobs. */
-  readonly clock?: Clock
-  readonly latency?: DiskLatency
-  readonly sectorBytes?: 512 | 4096
-  readonly description?: string
-  /** False: as a device that gives nothing back and cannot tell holes (`extents` answers null). Default true. */
-  readonly sparse?: boolean
-  readonly readOnly?: boolean
-  /** Asked before a write takes this many more bytes; false is ENOSPC. */
-  readonly takeSpace?: (bytes: number) => boolean
-}
-
-/** Counts since the medium was made, over all its lives. */
-export interface DiskCounts {
-  reads: number
-  writes: number
-  syncs: number
-  discards: number
-  readBytes: number
-  writtenBytes: number
-  failures: number
-}
 
 interface UnderWay {
   readonly kind: DiskOperation
@@ -86,14 +54,25 @@ export class FaultDisk implements Disk {
   #onEnd: (() => void) | null = null
 
   /** A new disk that reads as zeros; with `before`, the next life of that one. */
-  constructor(options: FaultDiskOptions, before?: { readonly medium: FaultMedium; readonly counts?: DiskCounts; readonly faults?: FaultPlan }) {
+  constructor(
+    options: FaultDiskOptions,
+    before?: { readonly medium: FaultMedium; readonly counts?: DiskCounts; readonly faults?: FaultPlan },
+  ) {
     this.#options = options
     this.description = options.description ?? 'fault-disk'
     this.sectorBytes = options.sectorBytes ?? 512
     this.readOnly = options.readOnly ?? false
     this.#prng = options.prng ?? new Prng(1)
     this.medium = before?.medium ?? new FaultMedium(options.sizeBytes, this.#prng)
-    this.counts = before?.counts ?? { reads: 0, writes: 0, syncs: 0, discards: 0, readBytes: 0, writtenBytes: 0, failures: 0 }
+    this.counts = before?.counts ?? {
+      reads: 0,
+      writes: 0,
+      syncs: 0,
+      discards: 0,
+      readBytes: 0,
+      writtenBytes: 0,
+      failures: 0,
+    }
     this.faults = before?.faults ?? new FaultPlan()
   }
 
@@ -103,6 +82,10 @@ export class FaultDisk implements Disk {
 
   get alive(): boolean {
     return this.#life === 'alive'
+  }
+
+  get canDiscard(): boolean {
+    return this.#options.sparse !== false
   }
 
   /** Operations that have begun and not ended. */
@@ -118,7 +101,12 @@ export class FaultDisk implements Disk {
       if (this.medium.isUnreadable(offset, into.length)) throw this.#error('read', 'EIO', offset, into.length)
       this.medium.read(into, offset)
     }
-    if (early && this.#life === 'alive' && !this.#beyond(offset, into.length) && !this.medium.isUnreadable(offset, into.length)) {
+    if (
+      early &&
+      this.#life === 'alive' &&
+      !this.#beyond(offset, into.length) &&
+      !this.medium.isUnreadable(offset, into.length)
+    ) {
       // A read sees a write that is under way, or not: half of the reads look at once instead of at their end.
       fetch()
       return this.#run('read', offset, into.length, () => undefined)
@@ -134,16 +122,27 @@ export class FaultDisk implements Disk {
       const part = upTo === null ? bytes : bytes.subarray(0, upTo)
       if (part.length > 0) this.medium.apply(offset, part.length, part)
     }
-    return this.#run('write', offset, bytes.length, () => {
-      let at = 0
-      for (const chunk of chunks) {
-        assert(chunk.equals(bytes.subarray(at, at + chunk.length)), 'a buffer was changed while its write was under way')
-        at += chunk.length
-      }
-      const needed = this.#options.takeSpace === undefined ? 0 : this.medium.newChunks(offset, bytes.length) * SPARSE_CHUNK_BYTES
-      if (needed > 0 && this.#options.takeSpace?.(needed) === false) throw this.#error('write', 'ENOSPC', offset, bytes.length)
-      land(null)
-    }, { land, partial: (keep) => this.#partialWrite(bytes, offset, keep) })
+    return this.#run(
+      'write',
+      offset,
+      bytes.length,
+      () => {
+        let at = 0
+        for (const chunk of chunks) {
+          assert(
+            chunk.equals(bytes.subarray(at, at + chunk.length)),
+            'a buffer was changed while its write was under way',
+          )
+          at += chunk.length
+        }
+        const needed =
+          this.#options.takeSpace === undefined ? 0 : this.medium.newChunks(offset, bytes.length) * SPARSE_CHUNK_BYTES
+        if (needed > 0 && this.#options.takeSpace?.(needed) === false)
+          throw this.#error('write', 'ENOSPC', offset, bytes.length)
+        land(null)
+      },
+      { land, partial: (keep) => this.medium.applyPart(offset, bytes, keep) },
+    )
   }
 
   sync(): Promise<void> {
@@ -170,7 +169,7 @@ export class FaultDisk implements Disk {
     if (this.#options.sparse === false) return null
     const runs: { length: number; hole: boolean }[] = []
     await this.#run('read', offset, length, () => {
-      for (let at = offset; at < offset + length; ) {
+      for (let at = offset; at < offset + length;) {
         const end = Math.min(offset + length, (Math.floor(at / SPARSE_CHUNK_BYTES) + 1) * SPARSE_CHUNK_BYTES)
         const hole = this.medium.isHoleAt(at)
         const last = runs.at(-1)
@@ -246,7 +245,8 @@ export class FaultDisk implements Disk {
     for (const operation of this.#prng.shuffle([...this.#underWay])) {
       const choice = underWay === 'random' ? this.#prng.pick(['all', 'none', 'part'] as const) : underWay
       if (choice === 'all' || (choice === 'unsynced' && operation.kind !== 'sync')) operation.land(null)
-      else if (choice === 'part' && operation.kind === 'write') operation.land(this.medium.cutAtPage(operation.offset, operation.length))
+      else if (choice === 'part' && operation.kind === 'write')
+        operation.land(this.medium.cutAtPage(operation.offset, operation.length))
     }
     this.#life = 'dead'
     this.#onEnd?.()
@@ -318,9 +318,16 @@ export class FaultDisk implements Disk {
     const land = (upTo: number | null): void => {
       const part = upTo ?? length
       if (part === 0) return
-      this.medium.apply(offset, part, this.#options.sparse === false && part <= SPARSE_CHUNK_BYTES ? Buffer.alloc(part) : null)
+      this.medium.apply(
+        offset,
+        part,
+        this.#options.sparse === false && part <= SPARSE_CHUNK_BYTES ? Buffer.alloc(part) : null,
+      )
     }
-    return this.#run(kind, offset, length, () => land(null), { land, partial: (keep) => (keep === 'none' ? undefined : land(null)) })
+    return this.#run(kind, offset, length, () => land(null), {
+      land,
+      partial: (keep) => (keep === 'none' ? undefined : land(null)),
+    })
   }
 
   async #run(
@@ -333,8 +340,10 @@ export class FaultDisk implements Disk {
     if (this.#life === 'dead') return this.#never()
     assert(this.#life === 'alive', `a closed disk is not used (${kind})`)
     assert(Number.isSafeInteger(offset) && offset >= 0, 'an offset is a non-negative integer')
-    if (this.readOnly && kind !== 'read' && kind !== 'sync') throw new DiskError('DISK_READ_ONLY', this.description, `cannot ${kind}`)
-    if (kind !== 'resize' && this.#beyond(offset, length)) throw new DiskError('DISK_RANGE', this.description, `cannot ${kind}`, { offset, length })
+    if (this.readOnly && kind !== 'read' && kind !== 'sync')
+      throw new DiskError('DISK_READ_ONLY', this.description, `cannot ${kind}`)
+    if (kind !== 'resize' && this.#beyond(offset, length))
+      throw new DiskError('DISK_RANGE', this.description, `cannot ${kind}`, { offset, length })
     const struck = this.faults.strike(kind, offset, length, this.#prng)
     const operation: UnderWay = { kind, offset, length, land: change?.land ?? (() => undefined) }
     this.#underWay.add(operation)
@@ -363,15 +372,6 @@ export class FaultDisk implements Disk {
     const ms = delayMs + (range === undefined ? 0 : range[0] + this.#prng.float() * (range[1] - range[0]))
     if (clock !== undefined && ms > 0) await new Promise<void>((resolve) => void clock.after(ms, resolve))
     else await Promise.resolve()
-  }
-
-  #partialWrite(bytes: Buffer, offset: number, keep: 'all' | 'none' | 'random'): void {
-    if (keep === 'none') return
-    for (let at = 0; at < bytes.length; ) {
-      const end = Math.min(bytes.length, (Math.floor((offset + at) / 512) + 1) * 512 - offset)
-      if (keep === 'all' || this.#prng.chance(0.5)) this.medium.apply(offset + at, end - at, bytes.subarray(at, end))
-      at = end
-    }
   }
 
   #isDead(): boolean {

@@ -8,41 +8,19 @@
  * promise; a program that survives it survives any of them.
  */
 import { assert, must } from '@sitelink/protocol/entry'
+import {
+  FAULT_SECTOR_BYTES,
+  keepBy,
+  unitsOf,
+  type Change,
+  type PowerCutPolicy,
+  type UnsyncedUnit,
+} from './power-cut.js'
 import type { Prng } from './prng.js'
 import { SPARSE_CHUNK_BYTES, SparseBytes } from './sparse-bytes.js'
 
-/** What is lost and kept as one. */
-export const FAULT_SECTOR_BYTES = 512
 /** Where a write that a killed process was in may have been cut short. */
 const PAGE_BYTES = 4096
-
-/** A change that is visible but not known to be durable. */
-export interface Change {
-  readonly sequence: number
-  readonly offset: number
-  readonly length: number
-  /** null: the range became zeros. */
-  readonly bytes: Buffer | null
-}
-
-/** The part of one unsynced change that lies in one sector (for large zeroed ranges: in one 64 KiB chunk). */
-export interface UnsyncedUnit {
-  /** Index of the change among the unsynced ones, oldest 0. */
-  readonly change: number
-  readonly offset: number
-  readonly length: number
-}
-
-/** What a power cut keeps of what was not synced. */
-export type PowerCutPolicy =
-  /** Nothing. */
-  | { readonly kind: 'lose-all' }
-  /** Everything. */
-  | { readonly kind: 'keep-all' }
-  /** A random subset of sectors, drawn in one of several manners (thin, thick, whole writes, one writer's tail). */
-  | { readonly kind: 'random' }
-  /** What `keep` says of each unit; `index` counts units in the order of {@link FaultMedium.unsyncedUnits}. */
-  | { readonly kind: 'subset'; readonly keep: (unit: UnsyncedUnit, index: number) => boolean }
 
 /** An event of a trace; replaying them gives the disk at any moment. */
 export type TraceEvent =
@@ -125,6 +103,16 @@ export class FaultMedium {
     this.#take({ sequence: this.#sequence, offset, length, bytes })
   }
 
+  /** A write failed: all, none or a random subset of its sectors become visible. */
+  applyPart(offset: number, bytes: Buffer, keep: 'all' | 'none' | 'random'): void {
+    for (let at = 0; at < bytes.length && keep !== 'none';) {
+      const sectorEnd = (Math.floor((offset + at) / FAULT_SECTOR_BYTES) + 1) * FAULT_SECTOR_BYTES
+      const end = Math.min(bytes.length, sectorEnd - offset)
+      if (keep === 'all' || this.prng.chance(0.5)) this.apply(offset + at, end - at, bytes.subarray(at, end))
+      at = end
+    }
+  }
+
   /** A sync ended well: everything up to `sequence` is durable. */
   synced(sequence: number): void {
     const covered = this.#unsynced.filter((change) => change.sequence <= sequence)
@@ -141,7 +129,11 @@ export class FaultMedium {
     assert(this.#trace === null, 'failed syncs are not traced')
     const covered = this.#unsynced.filter((change) => change.sequence <= sequence)
     const units = unitsOf(covered, this.#durable)
-    this.#settle(covered, units, units.map(() => (keep === 'random' ? this.prng.chance(0.5) : keep === 'all')))
+    this.#settle(
+      covered,
+      units,
+      units.map(() => (keep === 'random' ? this.prng.chance(0.5) : keep === 'all')),
+    )
     this.#abandoned.push(...covered)
     this.#unsynced = this.#unsynced.filter((change) => change.sequence > sequence)
   }
@@ -207,7 +199,8 @@ export class FaultMedium {
 
   /** Sectors of this range cannot be read from now on, until they are written again. */
   makeUnreadable(offset: number, length: number): void {
-    for (let at = Math.floor(offset / FAULT_SECTOR_BYTES); at * FAULT_SECTOR_BYTES < offset + length; at++) this.#unreadable.add(at)
+    for (let at = Math.floor(offset / FAULT_SECTOR_BYTES); at * FAULT_SECTOR_BYTES < offset + length; at++)
+      this.#unreadable.add(at)
   }
 
   isUnreadable(offset: number, length: number): boolean {
@@ -260,7 +253,8 @@ export class FaultMedium {
     if (this.#unreadable.size > 0) {
       for (const sector of this.#unreadable) {
         const start = sector * FAULT_SECTOR_BYTES
-        if (change.offset <= start && start + FAULT_SECTOR_BYTES <= change.offset + change.length) this.#unreadable.delete(sector)
+        if (change.offset <= start && start + FAULT_SECTOR_BYTES <= change.offset + change.length)
+          this.#unreadable.delete(sector)
       }
     }
     this.#trace?.events.push({ kind: 'change', change })
@@ -271,13 +265,21 @@ export class FaultMedium {
     const newest = new Map<number, number>()
     units.forEach((unit, index) => {
       if (kept[index] !== true) return
-      for (let sector = Math.floor(unit.offset / FAULT_SECTOR_BYTES); sector * FAULT_SECTOR_BYTES < unit.offset + unit.length; sector++) {
+      for (
+        let sector = Math.floor(unit.offset / FAULT_SECTOR_BYTES);
+        sector * FAULT_SECTOR_BYTES < unit.offset + unit.length;
+        sector++
+      ) {
         newest.set(sector, unit.change)
       }
     })
     for (const unit of units) {
       const change = must(changes[unit.change], 'a unit belongs to a change')
-      for (let sector = Math.floor(unit.offset / FAULT_SECTOR_BYTES); sector * FAULT_SECTOR_BYTES < unit.offset + unit.length; sector++) {
+      for (
+        let sector = Math.floor(unit.offset / FAULT_SECTOR_BYTES);
+        sector * FAULT_SECTOR_BYTES < unit.offset + unit.length;
+        sector++
+      ) {
         if ((newest.get(sector) ?? -1) < unit.change) continue
         const from = Math.max(unit.offset, sector * FAULT_SECTOR_BYTES)
         const to = Math.min(unit.offset + unit.length, (sector + 1) * FAULT_SECTOR_BYTES)
@@ -296,78 +298,4 @@ function clip(change: Change, sizeBytes: number): Change[] {
   if (change.offset >= sizeBytes) return []
   const length = Math.min(change.length, sizeBytes - change.offset)
   return [{ ...change, length, bytes: change.bytes?.subarray(0, length) ?? null }]
-}
-
-/** Splits changes into what is kept or lost as one. */
-function unitsOf(changes: readonly Change[], durable: SparseBytes): UnsyncedUnit[] {
-  return changes.flatMap((change, index) => {
-    const large = change.bytes === null && change.length > SPARSE_CHUNK_BYTES
-    const pieces = large ? chunksToZero(change, changes, durable) : [{ start: change.offset, end: change.offset + change.length }]
-    const step = large ? SPARSE_CHUNK_BYTES : FAULT_SECTOR_BYTES
-    const units: UnsyncedUnit[] = []
-    for (const { start, end } of pieces) {
-      for (let at = start; at < end; ) {
-        const unitEnd = Math.min(end, (Math.floor(at / step) + 1) * step)
-        units.push({ change: index, offset: at, length: unitEnd - at })
-        at = unitEnd
-      }
-    }
-    return units
-  })
-}
-
-/** The chunks of a large zeroed range that held or may hold something; zeroing the others is no change. */
-function chunksToZero(change: Change, changes: readonly Change[], durable: SparseBytes): { start: number; end: number }[] {
-  const end = change.offset + change.length
-  const starts = new Set(durable.chunksIn(change.offset, change.length))
-  for (const other of changes) {
-    if (other.bytes === null) continue
-    for (let at = other.offset - (other.offset % SPARSE_CHUNK_BYTES); at < other.offset + other.length; at += SPARSE_CHUNK_BYTES) starts.add(at)
-  }
-  return [...starts]
-    .filter((start) => start < end && start + SPARSE_CHUNK_BYTES > change.offset)
-    .sort((a, b) => a - b)
-    .map((start) => ({ start: Math.max(start, change.offset), end: Math.min(end, start + SPARSE_CHUNK_BYTES) }))
-}
-
-function keepBy(policy: PowerCutPolicy, units: readonly UnsyncedUnit[], prng: Prng): boolean[] {
-  switch (policy.kind) {
-    case 'lose-all':
-      return units.map(() => false)
-    case 'keep-all':
-      return units.map(() => true)
-    case 'subset':
-      return units.map((unit, index) => policy.keep(unit, index))
-    case 'random':
-      return keepAtRandom(units, prng)
-  }
-}
-
-/** Several manners of losing, because one even coin for all sectors would hardly ever keep or lose a whole write. */
-function keepAtRandom(units: readonly UnsyncedUnit[], prng: Prng): boolean[] {
-  const changes = new Map<number, boolean>()
-  switch (prng.below(6)) {
-    case 0:
-      return units.map(() => prng.chance(0.1))
-    case 1:
-      return units.map(() => prng.chance(0.5))
-    case 2:
-      return units.map(() => prng.chance(0.95))
-    case 3:
-      // Whole changes.
-      return units.map(({ change }) => {
-        if (!changes.has(change)) changes.set(change, prng.chance(0.5))
-        return changes.get(change) === true
-      })
-    case 4: {
-      // Everything but one unit, the case that hides best.
-      const lost = prng.below(Math.max(1, units.length))
-      return units.map((_, index) => index !== lost)
-    }
-    default: {
-      // A prefix, as of a drive that writes in order.
-      const end = prng.below(units.length + 1)
-      return units.map((_, index) => index < end)
-    }
-  }
 }

@@ -1,8 +1,10 @@
 /** Simulated disks, time and randomness for tests and the simulator. Nothing here is used by a running program. */
 export * from './fault-disk.js'
+export * from './fault-disk-options.js'
 export * from './fault-disk-provider.js'
 export * from './fault-medium.js'
 export * from './fault-plan.js'
+export * from './power-cut.js'
 export * from './prng.js'
 export * from './sim-clock.js'
 export * from './sparse-bytes.js'

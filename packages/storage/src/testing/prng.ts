@@ -28,7 +28,8 @@ export class Prng implements Random {
 
   /** Any finite number or text is a seed. */
   constructor(readonly seed: number | string) {
-    let state = typeof seed === 'string' ? hashText(seed) : (Math.floor(seed / TWO_32) ^ Math.imul(seed >>> 0, 0x9e3779b1)) >>> 0
+    let state =
+      typeof seed === 'string' ? hashText(seed) : (Math.floor(seed / TWO_32) ^ Math.imul(seed >>> 0, 0x9e3779b1)) >>> 0
     const next = (): number => {
       state = (state + 0x9e3779b9) >>> 0
       let mixed = state
@@ -115,7 +116,12 @@ export class Prng implements Random {
  */
 export function seedFromEnv(label = 'seed'): number | string {
   const given = process.env['SEED']
-  const seed = given === undefined || given === '' ? randomBytes(4).readUInt32LE(0) : /^\d{1,15}$/.test(given) ? Number(given) : given
+  const seed =
+    given === undefined || given === ''
+      ? randomBytes(4).readUInt32LE(0)
+      : /^\d{1,15}$/.test(given)
+        ? Number(given)
+        : given
   console.log(`${label}: SEED=${seed}`)
   return seed
 }

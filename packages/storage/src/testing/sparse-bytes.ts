@@ -85,13 +85,18 @@ export class SparseBytes {
   #presentIn(offset: number, length: number): number[] {
     const first = Math.floor(offset / SPARSE_CHUNK_BYTES)
     const last = Math.floor((offset + length - 1) / SPARSE_CHUNK_BYTES)
-    if (last - first >= this.#chunks.size) return [...this.#chunks.keys()].filter((index) => index >= first && index <= last)
+    if (last - first >= this.#chunks.size)
+      return [...this.#chunks.keys()].filter((index) => index >= first && index <= last)
     const found: number[] = []
     for (let index = first; index <= last; index++) if (this.#chunks.has(index)) found.push(index)
     return found
   }
 
-  #pieces(offset: number, length: number, visit: (index: number, from: number, length: number, at: number) => void): void {
+  #pieces(
+    offset: number,
+    length: number,
+    visit: (index: number, from: number, length: number, at: number) => void,
+  ): void {
     let at = 0
     while (at < length) {
       const index = Math.floor((offset + at) / SPARSE_CHUNK_BYTES)

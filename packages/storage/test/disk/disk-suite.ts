@@ -73,13 +73,19 @@ export function diskSuite(open: () => Promise<Disk>, seed: number | string): voi
     await disk.write([prng.bytes(200_000)], 1_000_000)
     await disk.write([prng.bytes(4096)], 3_000_000)
     await disk.discard(1_048_576, 65_536)
-    for (const [offset, length] of [[0, SUITE_DISK_BYTES], [1_000_100, 5000], [900_000, 2_300_000], [77, 0]] as const) {
+    for (const [offset, length] of [
+      [0, SUITE_DISK_BYTES],
+      [1_000_100, 5000],
+      [900_000, 2_300_000],
+      [77, 0],
+    ] as const) {
       const runs = await disk.extents(offset, length)
       if (runs === null) continue
       let at = offset
       for (const run of runs) {
         assert.ok(run.length > 0)
-        if (run.hole) assert.ok((await readBack(disk, at, run.length)).equals(Buffer.alloc(run.length)), `hole at ${at}`)
+        if (run.hole)
+          assert.ok((await readBack(disk, at, run.length)).equals(Buffer.alloc(run.length)), `hole at ${at}`)
         at += run.length
       }
       assert.equal(at, offset + length)

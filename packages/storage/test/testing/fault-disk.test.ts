@@ -133,7 +133,12 @@ describe('FaultDisk', () => {
     await assert.rejects(disk.write([filled(2, 512)], 0), (error: DiskError) => error.code === 'DISK_FULL')
     await disk.write([filled(3, 512)], 0)
     assert.equal(once.hits, 1)
-    const ranged = disk.inject({ on: 'read', error: 'EIO', range: { offset: 4096, length: 512 }, count: Number.POSITIVE_INFINITY })
+    const ranged = disk.inject({
+      on: 'read',
+      error: 'EIO',
+      range: { offset: 4096, length: 512 },
+      count: Number.POSITIVE_INFINITY,
+    })
     await disk.read(Buffer.alloc(4096), 0)
     await assert.rejects(disk.read(Buffer.alloc(4097), 0))
     ranged.remove()
@@ -148,7 +153,12 @@ describe('FaultDisk', () => {
 
   it('latency is simulated time and lets operations end in another order', async () => {
     const clock = new SimClock()
-    const disk = new FaultDisk({ sizeBytes: 64 * KIB, clock, prng: new Prng(seed), latency: { writeMs: [1, 10], syncMs: [5, 5] } })
+    const disk = new FaultDisk({
+      sizeBytes: 64 * KIB,
+      clock,
+      prng: new Prng(seed),
+      latency: { writeMs: [1, 10], syncMs: [5, 5] },
+    })
     const order: number[] = []
     for (let at = 0; at < 8; at++) void disk.write([filled(at, 512)], at * 512).then(() => order.push(at))
     await clock.run()
@@ -195,7 +205,9 @@ describe('FaultDisk', () => {
       disk.trace.map(({ kind }) => kind),
       ['change', 'synced', 'mark', 'change'],
     )
-    const values = [0, 1, 2, 3, 4].map((count) => [disk.at(count).powerCut({ kind: 'lose-all' }), disk.at(count)].map((copy) => copy.peek(0, 1)[0]))
+    const values = [0, 1, 2, 3, 4].map((count) =>
+      [disk.at(count).powerCut({ kind: 'lose-all' }), disk.at(count)].map((copy) => copy.peek(0, 1)[0]),
+    )
     assert.deepEqual(values, [
       [0, 0],
       [0, 1],
@@ -203,7 +215,11 @@ describe('FaultDisk', () => {
       [1, 1],
       [1, 2],
     ])
-    assert.equal(disk.at(0).powerCut({ kind: 'lose-all' }).peek(512, 1)[0], 0, 'what was unsynced at the start is still')
+    assert.equal(
+      disk.at(0).powerCut({ kind: 'lose-all' }).peek(512, 1)[0],
+      0,
+      'what was unsynced at the start is still',
+    )
     assert.equal(disk.at(0).powerCut({ kind: 'keep-all' }).peek(512, 1)[0], 9)
   })
 
@@ -246,7 +262,10 @@ describe('FaultDiskProvider', () => {
     provider.addDevice('/dev/a', 64 * KIB)
     provider.link('/dev/a', '/dev/alias')
     await provider.open('/dev/a', { exclusive: true })
-    await assert.rejects(provider.open('/dev/alias', { exclusive: true }), (error: DiskError) => error.code === 'DISK_IN_USE')
+    await assert.rejects(
+      provider.open('/dev/alias', { exclusive: true }),
+      (error: DiskError) => error.code === 'DISK_IN_USE',
+    )
     assert.equal(await provider.identify('/dev/a'), await provider.identify('/dev/alias'))
     await assert.rejects(provider.open('/dev/b'), (error: DiskError) => error.code === 'DISK_MISSING')
     const next = provider.crashProcess()
@@ -271,7 +290,10 @@ describe('FaultDiskProvider', () => {
 
   it('space ends for sparse files when it is used and for the others when they are made', async () => {
     const provider = new FaultDiskProvider({ capacityBytes: 256 * KIB })
-    await assert.rejects(provider.create('log', 512 * KIB, { preallocate: true }), (error: DiskError) => error.code === 'DISK_FULL')
+    await assert.rejects(
+      provider.create('log', 512 * KIB, { preallocate: true }),
+      (error: DiskError) => error.code === 'DISK_FULL',
+    )
     assert.equal(await provider.exists('log'), null)
     const sparse = await provider.create('sparse', 512 * KIB)
     await sparse.write([filled(1, 256 * KIB)], 0)

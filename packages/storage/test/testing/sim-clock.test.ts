@@ -77,13 +77,23 @@ describe('SimClock', () => {
     for (let at = 0; at < 1000; at++) clock.after(prng.below(50), () => fired.push(clock.nowMs()))
     await clock.run()
     assert.equal(fired.length, 1000)
-    assert.deepEqual(fired, fired.toSorted((a, b) => a - b))
+    assert.deepEqual(
+      fired,
+      fired.toSorted((a, b) => a - b),
+    )
   })
 })
 
 describe('Prng', () => {
   it('the same seed gives the same numbers, another seed others', () => {
-    const draw = (seed: number | string): number[] => Array.from({ length: 4 }, ((prng) => () => prng.u32())(new Prng(seed)))
+    const draw = (seed: number | string): number[] =>
+      Array.from(
+        { length: 4 },
+        (
+          (prng) => () =>
+            prng.u32()
+        )(new Prng(seed)),
+      )
     assert.deepEqual(draw(1), draw(1))
     assert.notDeepEqual(draw(1), draw(2))
     assert.notDeepEqual(draw('a'), draw('b'))
