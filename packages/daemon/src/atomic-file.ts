@@ -59,7 +59,11 @@ export const realSteps: AtomicFileSteps = {
  * Writes `data` as the whole of the file at `path`, durable when it resolves. Throws `STATE_WRITE_FAILED` with the old
  * content intact, or `STATE_WRITE_UNCERTAIN` where the new content is in place but may not survive a power cut.
  */
-export async function writeFileAtomic(path: string, data: string | Uint8Array, options: AtomicFileOptions = {}): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array,
+  options: AtomicFileOptions = {},
+): Promise<void> {
   const steps = options.steps ?? realSteps
   const directory = dirname(path)
   const temp = join(directory, `${basename(path)}.${process.pid}-${++tempCount}.tmp`)

@@ -65,8 +65,16 @@ export function createProgram({ name, description, versions, io = realIo }: Prog
     .description(description)
     .addOption(new Option('--state <dir>', 'state directory (default: $SITELINK_STATE)'))
     .option('--json', 'print results and errors as JSON')
-    .addOption(new Option('--log-level <level>', 'least level of log lines on stderr (default: $SITELINK_LOG or info)').choices([...LOG_LEVELS]))
-    .version(versionText(name, versions), '-V, --version', 'print the versions of the program, its protocol and its formats')
+    .addOption(
+      new Option('--log-level <level>', 'least level of log lines on stderr (default: $SITELINK_LOG or info)').choices([
+        ...LOG_LEVELS,
+      ]),
+    )
+    .version(
+      versionText(name, versions),
+      '-V, --version',
+      'print the versions of the program, its protocol and its formats',
+    )
     .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print the help of a command')
     .exitOverride()
@@ -120,10 +128,14 @@ export async function runProgram(program: SitelinkCommand, argv: readonly string
  * goes away early (`| head`) ends it quietly with 141, as SIGPIPE would.
  */
 export async function runMain(program: SitelinkCommand): Promise<never> {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 128 + 13 : EXIT.ioError))
+  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === 'EPIPE' ? 128 + 13 : EXIT.ioError),
+  )
   process.stderr.on('error', () => {})
   const status = await runProgram(program, process.argv.slice(2))
-  await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))))
+  await Promise.all(
+    [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))),
+  )
   process.exit(process.exitCode === undefined || status !== EXIT.ok ? status : process.exitCode)
 }
 

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { writeFileAtomic, type AtomicFileSteps } from './atomic-file.js'
 import { daemonErrors } from './daemon-errors.js'
-import { SitelinkError } from './errors.js'
+import type { SitelinkError } from './errors.js'
 import { parseJson } from './json-position.js'
 import type { StateDirectory } from './state-directory.js'
 import type { StateLock } from './state-lock.js'
@@ -50,13 +50,22 @@ export class ConfigFile<T extends object> {
   }
 
   /** Reads the file. Throws `CONFIG_MISSING`, `CONFIG_SYNTAX`, `CONFIG_INVALID`, `CONFIG_TOO_NEW`, `CONFIG_TOO_OLD`. */
-  static async open<T extends object>(state: StateDirectory, lock: StateLock, format: ConfigFormat<T>): Promise<ConfigFile<T>> {
+  static async open<T extends object>(
+    state: StateDirectory,
+    lock: StateLock,
+    format: ConfigFormat<T>,
+  ): Promise<ConfigFile<T>> {
     const path = state.file(format.name)
     return new ConfigFile(path, format, lock, await readConfig(path, format))
   }
 
   /** Writes the first content, replacing what an interrupted initialisation left. For `StateDirectory.initialise`. */
-  static async create<T extends object>(state: StateDirectory, lock: StateLock, format: ConfigFormat<T>, first: T): Promise<ConfigFile<T>> {
+  static async create<T extends object>(
+    state: StateDirectory,
+    lock: StateLock,
+    format: ConfigFormat<T>,
+    first: T,
+  ): Promise<ConfigFile<T>> {
     const path = state.file(format.name)
     const current = checked(path, format, plain(first))
     await writeConfig(path, format, current)

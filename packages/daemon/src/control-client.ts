@@ -64,7 +64,11 @@ export class ControlClient {
    * Calls a verb that streams: yields its events, returns its result. Leaving the loop early, or the signal, closes the
    * connection, which ends the stream at the daemon too.
    */
-  async *stream<E = unknown, R = unknown>(verb: string, body: unknown = null, options: CallOptions = {}): AsyncGenerator<E, R, void> {
+  async *stream<E = unknown, R = unknown>(
+    verb: string,
+    body: unknown = null,
+    options: CallOptions = {},
+  ): AsyncGenerator<E, R, void> {
     const exchange = await this.#send('POST', `${CONTROL_PREFIX}/${verb}`, verb, body, options)
     try {
       for await (const line of exchange.lines()) {
@@ -89,12 +93,21 @@ export class ControlClient {
   }
 
   /** Sends the request and waits for the head of the answer. */
-  async #send(method: string, path: string, verb: string, body: unknown, { timeoutMs, signal }: CallOptions): Promise<Exchange> {
+  async #send(
+    method: string,
+    path: string,
+    verb: string,
+    body: unknown,
+    { timeoutMs, signal }: CallOptions,
+  ): Promise<Exchange> {
     signal?.throwIfAborted()
     const address = await socketPath(this.path).catch((error: unknown) => {
       throw daemonErrors.is(error, 'SYSTEM_MISSING') ? this.#unreachable(error) : error
     })
-    const text = body === undefined ? null : JSON.stringify(body, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
+    const text =
+      body === undefined
+        ? null
+        : JSON.stringify(body, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
     const headers = text === null ? {} : { 'Content-Type': JSON_TYPE, 'Content-Length': Buffer.byteLength(text) }
     try {
       return await new Promise<Exchange>((resolve, reject) => {
@@ -105,7 +118,9 @@ export class ControlClient {
           exchange.response = response
           resolve(exchange)
         })
-        request.on('error', (error) => reject(isErrno(error) && error.syscall === 'connect' ? this.#unreachable(error) : exchange.failure(error)))
+        request.on('error', (error) =>
+          reject(isErrno(error) && error.syscall === 'connect' ? this.#unreachable(error) : exchange.failure(error)),
+        )
         request.end(text ?? '')
       })
     } finally {
@@ -115,7 +130,9 @@ export class ControlClient {
 
   #unreachable(error: unknown): SitelinkError {
     const refused = isErrno(error, 'EACCES', 'EPERM') ? systemError(error) : null
-    return refused ?? daemonErrors.create('CONTROL_UNREACHABLE', { path: this.path, why: whyOf(error) }, { cause: error })
+    return (
+      refused ?? daemonErrors.create('CONTROL_UNREACHABLE', { path: this.path, why: whyOf(error) }, { cause: error })
+    )
   }
 }
 

@@ -20,7 +20,10 @@ export const NDJSON_TYPE = 'application/x-ndjson'
 export const VERB_NAME = /^[a-z][a-z0-9]*([.-][a-z0-9]+)*$/
 
 /** One line of a stream, and the shape of a single answer (there `event` never occurs). */
-export type ControlMessage = { readonly kind: 'event'; readonly event: unknown } | { readonly kind: 'result'; readonly result: unknown } | { readonly kind: 'error'; readonly error: SitelinkError }
+export type ControlMessage =
+  | { readonly kind: 'event'; readonly event: unknown }
+  | { readonly kind: 'result'; readonly result: unknown }
+  | { readonly kind: 'error'; readonly error: SitelinkError }
 
 /** The text of a message, without a newline. `undefined` is sent as null. */
 export function encodeMessage(message: ControlMessage): string {
@@ -53,7 +56,13 @@ export function decodeMessage(text: string): ControlMessage | null {
 export function statusOf(error: SitelinkError): number {
   if (error.code === 'CONTROL_UNKNOWN_VERB') return 404
   if (error.code === 'CONTROL_BODY_TOO_LARGE') return 413
-  const byKind: Record<ErrorKind, number> = { usage: 400, config: 400, operating: error.retry ? 503 : 409, corruption: 500, internal: 500 }
+  const byKind: Record<ErrorKind, number> = {
+    usage: 400,
+    config: 400,
+    operating: error.retry ? 503 : 409,
+    corruption: 500,
+    internal: 500,
+  }
   return byKind[error.kind]
 }
 

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict'
 import { lstat, unlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { answerStream } from './control-answer.js'
 import { CONTROL_PREFIX, CONTROL_SOCKET, encodeMessage, JSON_TYPE, statusOf, VERB_NAME } from './control-protocol.js'
@@ -42,7 +42,9 @@ export interface ControlServerOptions {
   readonly headersMsMax?: number
 }
 
-type Entry = { readonly kind: 'once'; readonly run: ControlHandler } | { readonly kind: 'stream'; readonly run: ControlStream }
+type Entry =
+  | { readonly kind: 'once'; readonly run: ControlHandler }
+  | { readonly kind: 'stream'; readonly run: ControlStream }
 type Page = { readonly type: string; readonly render: () => string | Promise<string> }
 
 /** See the head of this file. States: registering, listening, stopped. */
@@ -54,19 +56,31 @@ export class ControlServer {
   readonly #server: Server
   readonly #stopping = new AbortController()
   readonly #running = new Set<Promise<void>>()
+  /** Connections without a request; Node does not count one that never had any as idle, and would wait for it. */
+  readonly #idle = new Set<Socket>()
   #address: SocketPath | null = null
 
   constructor(options: ControlServerOptions) {
     this.#options = options
     this.path = join(options.lock.directory, CONTROL_SOCKET)
     const headersTimeout = options.headersMsMax ?? limits.CONTROL_HEADERS_MS_MAX
-    this.#server = createServer({ headersTimeout, requestTimeout: limits.CONTROL_REQUEST_MS_MAX, connectionsCheckingInterval: Math.min(1000, headersTimeout) })
+    this.#server = createServer({
+      headersTimeout,
+      requestTimeout: limits.CONTROL_REQUEST_MS_MAX,
+      connectionsCheckingInterval: Math.min(1000, headersTimeout),
+    })
     this.#server.maxConnections = limits.CONTROL_CONNECTIONS_MAX
+    this.#server.on('connection', (socket) => {
+      this.#idle.add(socket)
+      socket.once('close', () => this.#idle.delete(socket))
+    })
     this.#server.on('request', (request, response) => this.#track(this.#serve(request, response)))
     this.#server.on('clientError', (error, socket) => {
       if (!socket.writable) return void socket.destroy()
       const refusal = daemonErrors.create('CONTROL_REQUEST_INVALID', { why: whyOf(error) })
-      return void socket.end(`HTTP/1.1 400 Bad Request\r\nContent-Type: ${JSON_TYPE}\r\nConnection: close\r\n\r\n${encodeMessage({ kind: 'error', error: refusal })}`)
+      return void socket.end(
+        `HTTP/1.1 400 Bad Request\r\nContent-Type: ${JSON_TYPE}\r\nConnection: close\r\n\r\n${encodeMessage({ kind: 'error', error: refusal })}`,
+      )
     })
   }
 
@@ -119,7 +133,7 @@ export class ControlServer {
     const cut = (): void => this.#server.closeAllConnections()
     signal?.addEventListener('abort', cut, { once: true })
     if (signal?.aborted === true) cut()
-    this.#server.closeIdleConnections()
+    for (const socket of this.#idle) socket.destroy()
     await closed
     signal?.removeEventListener('abort', cut)
     await address.close()
@@ -140,10 +154,16 @@ export class ControlServer {
 
   /** Never rejects: what goes wrong is the client's answer. */
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request
+    this.#idle.delete(socket)
     const gone = new AbortController()
     const onStopping = (): void => gone.abort(this.#stopping.signal.reason)
     this.#stopping.signal.addEventListener('abort', onStopping, { once: true })
-    response.once('close', () => gone.abort())
+    response.once('close', () => {
+      gone.abort()
+      if (this.#stopping.signal.aborted) socket.destroySoon()
+      else if (!socket.destroyed) this.#idle.add(socket)
+    })
     response.on('error', () => gone.abort())
     try {
       if (this.#stopping.signal.aborted) throw daemonErrors.create('CONTROL_STOPPING')
@@ -167,14 +187,20 @@ export class ControlServer {
       return
     }
     if (request.method === 'GET' && path === CONTROL_PREFIX) {
-      return finish(response, 200, encodeMessage({ kind: 'result', result: { program: this.#options.program, verbs: this.verbs() } }))
+      return finish(
+        response,
+        200,
+        encodeMessage({ kind: 'result', result: { program: this.#options.program, verbs: this.verbs() } }),
+      )
     }
     const verb = path.startsWith(`${CONTROL_PREFIX}/`) ? path.slice(CONTROL_PREFIX.length + 1) : path
     const entry = this.#verbs.get(verb)
     if (entry === undefined) throw daemonErrors.create('CONTROL_UNKNOWN_VERB', { verb })
-    if (request.method !== 'POST') throw daemonErrors.create('CONTROL_REQUEST_INVALID', { why: `${request.method} where POST is expected` })
+    if (request.method !== 'POST')
+      throw daemonErrors.create('CONTROL_REQUEST_INVALID', { why: `${request.method} where POST is expected` })
     const body = await readBody(request, verb, this.#options.bodyBytesMax ?? limits.CONTROL_BODY_BYTES_MAX)
-    if (entry.kind === 'stream') return answerStream(entry.run(body, { signal }), response, signal, (thrown) => this.#asAnswer(thrown))
+    if (entry.kind === 'stream')
+      return answerStream(entry.run(body, { signal }), response, signal, (thrown) => this.#asAnswer(thrown))
     const result = await entry.run(body, { signal })
     finish(response, 200, encodeMessage({ kind: 'result', result }))
   }
@@ -227,13 +253,18 @@ async function removeStale(path: string, address: string): Promise<void> {
     throw error
   })
   if (found === null) return
-  if (!found.isSocket()) throw daemonErrors.create('CONTROL_SOCKET_TAKEN', { path, why: 'a file of that name is no socket' })
+  if (!found.isSocket())
+    throw daemonErrors.create('CONTROL_SOCKET_TAKEN', { path, why: 'a file of that name is no socket' })
   const answered = await new Promise<boolean>((resolve, reject) => {
     const socket = connect(address, () => resolve(true))
     socket.once('error', (error) => (isErrno(error, 'ECONNREFUSED', 'ENOENT') ? resolve(false) : reject(error)))
     socket.once('connect', () => socket.destroy())
   })
-  if (answered) throw daemonErrors.create('CONTROL_SOCKET_TAKEN', { path, why: 'somebody listens there without holding the lock of the state directory' })
+  if (answered)
+    throw daemonErrors.create('CONTROL_SOCKET_TAKEN', {
+      path,
+      why: 'somebody listens there without holding the lock of the state directory',
+    })
   await unlink(path).catch((error: unknown) => {
     if (!isErrno(error, 'ENOENT')) throw error
   })

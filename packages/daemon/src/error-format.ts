@@ -29,7 +29,10 @@ export function asSitelinkError(thrown: unknown): SitelinkError {
 export function formatError(thrown: unknown, program: string): string {
   const error = asSitelinkError(thrown)
   const { message, hint } = error.toJson(program)
-  const stack = error.kind === 'internal' && error.cause instanceof Error && error.cause.stack !== undefined ? `${error.cause.stack}\n` : ''
+  const stack =
+    error.kind === 'internal' && error.cause instanceof Error && error.cause.stack !== undefined
+      ? `${error.cause.stack}\n`
+      : ''
   return `${program}: ${message}\n${hint === null ? '' : `  try: ${hint}\n`}${stack}`
 }
 

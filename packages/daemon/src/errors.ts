@@ -57,7 +57,9 @@ export interface ErrorInfo {
 type PlaceholdersOf<S> = S extends `${string}{${infer Name}}${infer Rest}` ? Name | PlaceholdersOf<Rest> : never
 
 /** The facts that a row's text and hint speak of. */
-export type FactsOf<I extends ErrorInfo> = Readonly<Record<PlaceholdersOf<I['text']> | PlaceholdersOf<I['hint']>, FactValue>>
+export type FactsOf<I extends ErrorInfo> = Readonly<
+  Record<PlaceholdersOf<I['text']> | PlaceholdersOf<I['hint']>, FactValue>
+>
 
 type CreateArguments<I extends ErrorInfo> = [keyof FactsOf<I>] extends [never]
   ? [facts?: Facts, options?: ErrorOptions]
@@ -100,7 +102,13 @@ export class SitelinkError extends Error {
   readonly facts: Facts
   readonly [BRAND] = true
 
-  private constructor(row: Omit<ErrorInfo, 'text'>, code: string, message: string, facts: Facts, options?: ErrorOptions) {
+  private constructor(
+    row: Omit<ErrorInfo, 'text'>,
+    code: string,
+    message: string,
+    facts: Facts,
+    options?: ErrorOptions,
+  ) {
     super(message, options)
     this.code = code
     this.kind = row.kind
@@ -123,7 +131,9 @@ export class SitelinkError extends Error {
 
   /** The shape for the wire and for `--json`; `program` replaces `<prog>` in the hint, which stays as it is without. */
   toJson(program?: string): ErrorJson {
-    const facts = Object.fromEntries(Object.entries(this.facts).map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : value]))
+    const facts = Object.fromEntries(
+      Object.entries(this.facts).map(([key, value]) => [key, typeof value === 'bigint' ? String(value) : value]),
+    )
     const hint = program === undefined || this.hint === null ? this.hint : this.hint.replaceAll('<prog>', program)
     return { code: this.code, kind: this.kind, retry: this.retry, exit: this.exit, message: this.message, hint, facts }
   }
@@ -137,7 +147,8 @@ export class SitelinkError extends Error {
     const { code, kind, retry, exit, message, hint, facts } = json as Partial<Record<keyof ErrorJson, unknown>>
     if (typeof code !== 'string' || typeof message !== 'string' || typeof retry !== 'boolean') return null
     if (typeof kind !== 'string' || !KINDS.includes(kind) || (hint !== null && typeof hint !== 'string')) return null
-    const status = Object.values(EXIT).includes(exit as ExitStatus) && exit !== EXIT.ok ? (exit as ExitStatus) : EXIT.software
+    const status =
+      Object.values(EXIT).includes(exit as ExitStatus) && exit !== EXIT.ok ? (exit as ExitStatus) : EXIT.software
     const given = typeof facts === 'object' && facts !== null ? (facts as Facts) : {}
     return new SitelinkError({ kind: kind as ErrorKind, retry, exit: status, hint }, code, message, given)
   }

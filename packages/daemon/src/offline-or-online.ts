@@ -35,7 +35,11 @@ export interface TwoWaysOptions {
  * `STATE_LOCKED` where another command holds the directory for longer than the wait, `DAEMON_NOT_ANSWERING` where a
  * daemon does.
  */
-export async function withDaemonOrLock<T>(state: StateDirectory, ways: TwoWays<T>, options: TwoWaysOptions = {}): Promise<T> {
+export async function withDaemonOrLock<T>(
+  state: StateDirectory,
+  ways: TwoWays<T>,
+  options: TwoWaysOptions = {},
+): Promise<T> {
   const { clock = new RealClock(), waitMs = DAEMON_WAIT_MS, onWaiting = () => {} } = options
   const endMs = clock.nowMs() + waitMs
   let announced = false
@@ -58,7 +62,11 @@ export async function withDaemonOrLock<T>(state: StateDirectory, ways: TwoWays<T
 }
 
 /** As {@link withDaemonOrLock} for a verb that only a running daemon can serve: `CONTROL_UNREACHABLE` without one. */
-export function withDaemon<T>(state: StateDirectory, online: TwoWays<T>['online'], options: TwoWaysOptions = {}): Promise<T> {
+export function withDaemon<T>(
+  state: StateDirectory,
+  online: TwoWays<T>['online'],
+  options: TwoWaysOptions = {},
+): Promise<T> {
   const path = new ControlClient(state.path).path
   const offline = async (): Promise<T> => {
     throw daemonErrors.create('CONTROL_UNREACHABLE', { path, why: 'no daemon holds the state directory' })
@@ -67,7 +75,11 @@ export function withDaemon<T>(state: StateDirectory, online: TwoWays<T>['online'
 }
 
 /** Null where no daemon was reached, so that nothing has happened. */
-async function tryOnline<T>(state: StateDirectory, online: TwoWays<T>['online'], helloMs: number): Promise<{ result: T } | null> {
+async function tryOnline<T>(
+  state: StateDirectory,
+  online: TwoWays<T>['online'],
+  helloMs: number,
+): Promise<{ result: T } | null> {
   try {
     await new ControlClient(state.path).hello({ timeoutMs: Math.ceil(helloMs) })
   } catch (error) {
@@ -85,15 +97,23 @@ async function tryOnline<T>(state: StateDirectory, online: TwoWays<T>['online'],
 
 /** The ways in which a greeting shows a daemon that is not there yet, or not any more. */
 function isAbsence(error: unknown): boolean {
-  return (['CONTROL_UNREACHABLE', 'CONTROL_CUT', 'CONTROL_TIMEOUT', 'CONTROL_STOPPING'] as const).some((code) => daemonErrors.is(error, code))
+  return (['CONTROL_UNREACHABLE', 'CONTROL_CUT', 'CONTROL_TIMEOUT', 'CONTROL_STOPPING'] as const).some((code) =>
+    daemonErrors.is(error, code),
+  )
 }
 
 function notAnswering(state: StateDirectory, holder: LockHolder | null): ReturnType<typeof lockedError> {
   if (holder?.role === 'command') return lockedError(state.path, state.program, holder)
-  return daemonErrors.create('DAEMON_NOT_ANSWERING', { path: state.path, program: holder?.program ?? state.program, pid: holder?.pid ?? null })
+  return daemonErrors.create('DAEMON_NOT_ANSWERING', {
+    path: state.path,
+    program: holder?.program ?? state.program,
+    pid: holder?.pid ?? null,
+  })
 }
 
 function waitingFor(state: StateDirectory, holder: LockHolder | null): string {
   const who = `${holder?.program ?? state.program}${holder === null ? '' : ` (pid ${holder.pid})`}`
-  return holder?.role === 'command' ? `waiting for another command, ${who}, to end` : `waiting for ${who} to answer on its control socket`
+  return holder?.role === 'command'
+    ? `waiting for another command, ${who}, to end`
+    : `waiting for ${who} to answer on its control socket`
 }

@@ -7,7 +7,15 @@
 import { daemonErrors } from './daemon-errors.js'
 import type { SitelinkError } from './errors.js'
 
-const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, b: 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40, p: 2 ** 50 }
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  t: 2 ** 40,
+  p: 2 ** 50,
+}
 const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const WORDS_TRUE: readonly string[] = ['yes', 'true', 'on', '1']
 const WORDS_FALSE: readonly string[] = ['no', 'false', 'off', '0']

@@ -22,7 +22,10 @@ export async function socketPath(path: string): Promise<SocketPath> {
   const bytes = Buffer.byteLength(path)
   if (bytes <= SOCKET_PATH_BYTES_MAX) return { path, close: async () => {} }
   const name = basename(path)
-  if (!existsSync('/proc/self/fd') || Buffer.byteLength(name) > SOCKET_PATH_BYTES_MAX - '/proc/self/fd/1234567890/'.length) {
+  if (
+    !existsSync('/proc/self/fd') ||
+    Buffer.byteLength(name) > SOCKET_PATH_BYTES_MAX - '/proc/self/fd/1234567890/'.length
+  ) {
     throw daemonErrors.create('SOCKET_PATH_TOO_LONG', { path, bytes, bytesMax: SOCKET_PATH_BYTES_MAX })
   }
   try {

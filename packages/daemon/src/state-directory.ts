@@ -15,7 +15,14 @@ import { SitelinkError } from './errors.js'
 import { loadFlock, type Flock } from './flock.js'
 import { DAEMON_POLL_MS } from './limits.js'
 import { RealRandom } from './random.js'
-import { LOCK_FILE, lockedError, tryStateLock, type LockAttempt, type LockPurpose, type StateLock } from './state-lock.js'
+import {
+  LOCK_FILE,
+  lockedError,
+  tryStateLock,
+  type LockAttempt,
+  type LockPurpose,
+  type StateLock,
+} from './state-lock.js'
 import { isErrno, systemError } from './system-errors.js'
 
 export interface StateDirectoryOptions {
@@ -75,7 +82,11 @@ export class StateDirectory {
    * and only then calls it ready. Where `fill` throws or the process dies, the same call can be repeated; `fill` must
    * therefore replace what it finds. Throws `STATE_FOREIGN`, `STATE_EXISTS`, `STATE_LOCKED`.
    */
-  static async initialise<T>(path: string, options: StateDirectoryOptions, fill: (state: StateDirectory, lock: StateLock) => Promise<T>): Promise<T> {
+  static async initialise<T>(
+    path: string,
+    options: StateDirectoryOptions,
+    fill: (state: StateDirectory, lock: StateLock) => Promise<T>,
+  ): Promise<T> {
     const absolute = resolve(path)
     await makeDirectory(absolute, options.program)
     const begun = await beginMarker(absolute, options)
@@ -83,7 +94,8 @@ export class StateDirectory {
     const lock = await state.lock('command')
     try {
       const marker = await readMarker(absolute, options.program)
-      if (marker?.ready !== false) throw daemonErrors.create('STATE_EXISTS', { path: absolute, program: options.program })
+      if (marker?.ready !== false)
+        throw daemonErrors.create('STATE_EXISTS', { path: absolute, program: options.program })
       const result = await fill(state, lock)
       await writeFileAtomic(join(absolute, MARKER_FILE), markerText({ ...marker, ready: true }))
       return result
@@ -101,7 +113,13 @@ export class StateDirectory {
   async tryLock(role: LockPurpose['role']): Promise<LockAttempt> {
     const { clock = new RealClock(), flock = loadFlock() } = this.#options
     try {
-      const attempt = await tryStateLock({ directory: this.path, secret: this.id, purpose: { program: this.program, role }, flock, wallUs: clock.wallUs() })
+      const attempt = await tryStateLock({
+        directory: this.path,
+        secret: this.id,
+        purpose: { program: this.program, role },
+        flock,
+        wallUs: clock.wallUs(),
+      })
       if (attempt.kind === 'locked') await removeTempFiles(this.path)
       return attempt
     } catch (error) {
@@ -139,25 +157,31 @@ async function readMarker(path: string, program: string): Promise<Marker | null>
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return null
     throw systemError(error) ?? error
   }
-  const marker = parseMarker(text, file)
-  if (marker.version > MARKER_VERSION) {
-    throw daemonErrors.create('STATE_TOO_NEW', { path, program, version: marker.version, versionMax: MARKER_VERSION })
-  }
-  if (marker.program !== program) throw daemonErrors.create('STATE_OTHER_PROGRAM', { path, program, owner: marker.program })
+  const marker = parseMarker(text, path, program)
+  if (marker.program !== program)
+    throw daemonErrors.create('STATE_OTHER_PROGRAM', { path, program, owner: marker.program })
   return marker
 }
 
-function parseMarker(text: string, path: string): Marker {
-  const corrupt = (why: string): SitelinkError => daemonErrors.create('STATE_CORRUPT', { path, why })
+/** The version is judged before the rest, which a newer release may have changed. */
+function parseMarker(text: string, path: string, program: string): Marker {
+  const corrupt = (why: string): SitelinkError =>
+    daemonErrors.create('STATE_CORRUPT', { path: join(path, MARKER_FILE), why })
   let value: Partial<Marker> | null
   try {
     value = JSON.parse(text) as Partial<Marker> | null
   } catch {
     throw corrupt('it is not valid JSON')
   }
-  if (value?.format !== 'sitelink-state' || !Number.isSafeInteger(value.version)) throw corrupt('it is not the marker of a state directory')
-  if (typeof value.program !== 'string' || typeof value.id !== 'string' || typeof value.ready !== 'boolean') throw corrupt('a key is missing')
-  return value as Marker
+  const { format, version = NaN, program: owner, id, ready } = value ?? {}
+  if (format !== 'sitelink-state' || !Number.isSafeInteger(version))
+    throw corrupt('it is no marker of a state directory')
+  if (version > MARKER_VERSION) {
+    throw daemonErrors.create('STATE_TOO_NEW', { path, program, version, versionMax: MARKER_VERSION })
+  }
+  if (typeof owner !== 'string' || typeof id !== 'string' || typeof ready !== 'boolean')
+    throw corrupt('a key is missing')
+  return { format, version, program: owner, id, ready }
 }
 
 /** Refuses a directory with foreign files; makes an absent one, durable, with mode 0700. */
@@ -176,7 +200,9 @@ async function makeDirectory(path: string, program: string): Promise<void> {
     throw systemError(error) ?? error
   }
   if (names.includes(MARKER_FILE)) return
-  const foreign = names.filter((name) => name !== 'lost+found' && name !== LOCK_FILE && !(name.startsWith(MARKER_FILE) && isTempName(name)))
+  const foreign = names.filter(
+    (name) => name !== 'lost+found' && name !== LOCK_FILE && !(name.startsWith(MARKER_FILE) && isTempName(name)),
+  )
   if (foreign.length > 0) {
     const found = [...foreign.sort().slice(0, 3), ...(foreign.length > 3 ? ['...'] : [])]
     throw daemonErrors.create('STATE_FOREIGN', { path, program, found })
@@ -185,10 +211,19 @@ async function makeDirectory(path: string, program: string): Promise<void> {
 }
 
 /** The marker that is there, or a new one that is not ready. Of two processes that begin, one's marker counts for both. */
-async function beginMarker(path: string, { program, random = new RealRandom() }: StateDirectoryOptions): Promise<Marker> {
+async function beginMarker(
+  path: string,
+  { program, random = new RealRandom() }: StateDirectoryOptions,
+): Promise<Marker> {
   const found = await readMarker(path, program)
   if (found !== null) return found
-  const marker: Marker = { format: 'sitelink-state', version: MARKER_VERSION, program, id: random.bytes(16).toString('hex'), ready: false }
+  const marker: Marker = {
+    format: 'sitelink-state',
+    version: MARKER_VERSION,
+    program,
+    id: random.bytes(16).toString('hex'),
+    ready: false,
+  }
   try {
     await writeFileAtomic(join(path, MARKER_FILE), markerText(marker), { exclusive: true })
     return marker

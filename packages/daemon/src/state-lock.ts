@@ -41,7 +41,9 @@ export interface StateLock {
   release(): Promise<void>
 }
 
-export type LockAttempt = { readonly kind: 'locked'; readonly lock: StateLock } | { readonly kind: 'held'; readonly holder: LockHolder | null }
+export type LockAttempt =
+  | { readonly kind: 'locked'; readonly lock: StateLock }
+  | { readonly kind: 'held'; readonly holder: LockHolder | null }
 
 export interface LockRequest {
   readonly directory: string
@@ -81,8 +83,17 @@ export async function tryStateLock(request: LockRequest): Promise<LockAttempt> {
 }
 
 /** The error for a lock that somebody else holds. */
-export function lockedError(path: string, program: string, holder: LockHolder | null): ReturnType<typeof daemonErrors.create> {
-  return daemonErrors.create('STATE_LOCKED', { path, program: holder?.program ?? program, pid: holder?.pid ?? null, role: holder?.role ?? null })
+export function lockedError(
+  path: string,
+  program: string,
+  holder: LockHolder | null,
+): ReturnType<typeof daemonErrors.create> {
+  return daemonErrors.create('STATE_LOCKED', {
+    path,
+    program: holder?.program ?? program,
+    pid: holder?.pid ?? null,
+    role: holder?.role ?? null,
+  })
 }
 
 class HeldLock implements StateLock {
@@ -150,9 +161,16 @@ async function heldBy(file: FileHandle, directory: string): Promise<LockAttempt>
 function parseHolder(text: string): LockHolder | null {
   try {
     const holder = JSON.parse(text) as Partial<LockHolder> | null
-    if (typeof holder?.pid !== 'number' || typeof holder.program !== 'string' || typeof holder.host !== 'string') return null
+    if (typeof holder?.pid !== 'number' || typeof holder.program !== 'string' || typeof holder.host !== 'string')
+      return null
     if (holder.host === hostname()) process.kill(holder.pid, 0)
-    return { program: holder.program, pid: holder.pid, host: holder.host, role: holder.role === 'daemon' ? 'daemon' : 'command', sinceUs: holder.sinceUs ?? 0 }
+    return {
+      program: holder.program,
+      pid: holder.pid,
+      host: holder.host,
+      role: holder.role === 'daemon' ? 'daemon' : 'command',
+      sinceUs: holder.sinceUs ?? 0,
+    }
   } catch (error) {
     if (isErrno(error, 'EPERM')) return JSON.parse(text) as LockHolder
     return null

@@ -26,6 +26,8 @@ export function packageVersion(url: URL): string {
 
 /** Text of `--version`: the program and its version, then a line for each format. */
 export function versionText(program: string, { product, formats }: VersionInfo): string {
-  const lines = formats.map(({ name, version, floor }) => `${name} ${version}${floor === version ? '' : ` (reads ${floor} to ${version})`}`)
+  const lines = formats.map(
+    ({ name, version, floor }) => `${name} ${version}${floor === version ? '' : ` (reads ${floor} to ${version})`}`,
+  )
   return [`${program} ${product}`, ...lines].join('\n')
 }
