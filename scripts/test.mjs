@@ -3,7 +3,8 @@
  *
  * Owns which files are tests, how many run at once and how long each may take. Every file runs in a process group of its
  * own, which is ended as a whole when its time is up, so that a hung test leaves nothing behind. A compiled file whose
- * source is gone is passed over; a file that runs no test fails. The last line counts: `N passed, N failed, N skipped`.
+ * source is gone is passed over; a file that runs no test fails; and where SITELINK_REQUIRE_CLIENTS=1, as in CI, so does
+ * a skipped test. The last line counts: `N passed, N failed, N skipped`.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
@@ -156,14 +157,16 @@ function report({ source, events, problem, seconds, output }, counts, { verbose,
   const skipped = tests.filter((event) => event.skip !== null && event.kind === 'pass')
   const failed = tests.filter((event) => event.kind === 'fail').length
   const silent = tests.length === 0 && !filtered
-  const broken = silent || failures.length > 0 || problem !== null
-  counts.skipped += skipped.length
+  const mayNotSkip = process.env.SITELINK_REQUIRE_CLIENTS === '1' && skipped.length > 0
+  const broken = silent || failures.length > 0 || problem !== null || mayNotSkip
+  const bad = failed + (mayNotSkip ? skipped.length : 0)
+  counts.skipped += mayNotSkip ? 0 : skipped.length
   counts.passed += tests.length - failed - skipped.length
-  counts.failed += failed === 0 && broken ? 1 : failed
+  counts.failed += broken ? Math.max(1, bad) : 0
   if (tests.length === 0 && !broken) return
   print(`${broken ? 'FAIL' : 'ok  '} ${source}  ${tests.length} tests, ${seconds.toFixed(1)} s`)
   for (const event of events) if (event.kind === 'note') print(`       ${event.message}`)
-  for (const event of skipped) print(`       skipped: ${event.name}${event.skip === true ? '' : ` (${event.skip})`}`)
+  for (const event of skipped) print(`${mayNotSkip ? '     x' : '      '} skipped: ${event.name}${event.skip === true ? '' : ` (${event.skip})`}`)
   for (const event of failures) {
     print(`     x ${event.name}`)
     if (!/^\d+ subtests? failed$/.test(event.error ?? '')) print(indent(event.error ?? ''))
