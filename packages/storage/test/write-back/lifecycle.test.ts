@@ -94,6 +94,18 @@ test('dropping a device ends a detach that waits for it, and lets the others go 
   assert.equal(w.applied.position, second.end)
 })
 
+test('a detach resolves when nothing is under way on the device any more', async () => {
+  const w = world({ latency: true })
+  w.write(0, 4096)
+  w.allow()
+  await w.clock.advance(21)
+  assert.equal(w.disk().underWayCount, 1)
+  await w.clock.runUntil(w.writeBack.detach(1, 'drop'))
+  assert.equal(w.disk().underWayCount, 0)
+  await w.clock.advance(1000)
+  assert.equal(w.applied.lsn, 1)
+})
+
 test('a device that failed goes on through another handle to it', async () => {
   const w = world()
   const entry = w.write(0, 4096)

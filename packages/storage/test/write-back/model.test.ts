@@ -188,6 +188,7 @@ test('after any power cut, the devices with the log replayed from the applied po
           .inject({ on: prng.pick(['write', 'sync', 'sync']), error: 'EIO', count: prng.between(1, 2) })
       } else await world.clock.advance(prng.pick([1, 5, 10, 30, 60]))
     }
+    world.checkWriteAhead()
     const applied = world.applied.position
     const after = new Map([...world.disks].map(([id, disk]) => [id, asWords(disk.powerCut({ kind: 'random' }).peek())]))
     // The log's own power cut leaves it any end from the allowed position on.
