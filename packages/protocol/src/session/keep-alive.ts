@@ -42,9 +42,10 @@ export class KeepAlive {
     return this.#times
   }
 
-  /** New times, as agreed. Silence so far counts. */
+  /** New times, as agreed. The silence so far was measured by the old ones and does not count. */
   retime(times: KeepAliveTimes, nowMs: number): void {
     this.#times = times
+    this.#heardMs = nowMs
     this.#dueMs = Math.min(this.#dueMs, nowMs + times.heartbeatMs)
   }
 
