@@ -1,0 +1,16 @@
+/**
+ * What happens in a group that an operator may want to know: each once, with facts, never as a mere log line.
+ */
+
+export type EventLevel = 'info' | 'warning' | 'error'
+
+export interface GroupEvent {
+  /** Stable word: `slink-overflow`, `resync-finished` ... */
+  readonly kind: string
+  readonly level: EventLevel
+  /** One sentence. */
+  readonly message: string
+  readonly facts: Readonly<Record<string, string | number | boolean | null>>
+}
+
+export type EventSink = (event: GroupEvent) => void

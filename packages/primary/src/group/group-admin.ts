@@ -1,0 +1,274 @@
+/**
+ * Administration of a running group: the verbs, each persisted before it acts, one at a time.
+ *
+ * Owns the order "check, persist, act". A verb that fails to act puts the configuration back; a verb that is refused has
+ * changed nothing. The rules of the configuration itself are the pure functions of `admin/changes.ts`.
+ */
+import {
+  addDevice,
+  addMapping,
+  addSlink,
+  changeSlink,
+  deleteDevice,
+  deleteMapping,
+  deleteSlink,
+  deviceOf,
+  slinkOf,
+  type NewDevice,
+  type NewMapping,
+  type NewSlink,
+  type SlinkChange,
+} from '../admin/changes.js'
+import type { GroupConfig } from '../config.js'
+import { primaryErrors } from '../errors.js'
+import type { Slink } from '../slink/slink.js'
+import type { Group } from './group.js'
+import { LocalDevice } from './local-device.js'
+import { openMapping } from './open-mapping.js'
+import { openLocal, openSlink } from './open-group.js'
+import { resyncStatus } from './status.js'
+
+export class GroupAdmin {
+  readonly #group: Group
+  /** Verbs run one after the other. */
+  #queue: Promise<unknown> = Promise.resolve()
+
+  constructor(group: Group) {
+    this.#group = group
+  }
+
+  addDevice(wish: NewDevice): Promise<void> {
+    return this.#serial(async () => {
+      const group = this.#group
+      await this.#refusePathInUse(wish.path)
+      const next = addDevice(group.config, wish)
+      const config = next.devices[next.devices.length - 1] as GroupConfig['devices'][number]
+      const device = await openLocal(group, config).catch((error: Error) => {
+        throw primaryErrors.create('DEVICE_UNAVAILABLE', { device: wish.number, why: error.message }, { cause: error })
+      })
+      await this.#persist(() => next).catch(async (error: unknown) => {
+        await device.close()
+        throw error
+      })
+      group.attach(new LocalDevice(config), device)
+      group.resumeHeld()
+      this.#event('device-added', `device ${wish.number} "${wish.name}" was added: ${wish.path}`, { device: wish.number })
+    })
+  }
+
+  /** `unmap`: takes its mappings away as well. Refused while a client has it open. */
+  deleteDevice(number: number, unmap: boolean): Promise<void> {
+    return this.#serial(async () => {
+      const group = this.#group
+      const config = deviceOf(group.config, number)
+      const local = group.devices.get(config.id)
+      if (local !== undefined && local.clients.size > 0) {
+        throw primaryErrors.create('DEVICE_BUSY', { device: number, clients: [...local.clients].join(', ') })
+      }
+      const next = deleteDevice(group.config, number, unmap)
+      const mapped = group.config.slinks.filter((slink) => slink.mappings.some((mapping) => mapping.deviceId === config.id))
+      group.exports.delete(config.id)
+      group.writePath.failDevice(config.id)
+      if (local?.device !== undefined && local.device !== null) await group.writeBack.detach(config.id, 'apply-first')
+      await this.#persist(() => next)
+      for (const { number: slinkNumber } of mapped) await this.#dropMapping(slinkNumber, config.id)
+      if (local?.device === null) await group.writeBack.detach(config.id, 'drop')
+      group.devices.delete(config.id)
+      await local?.device?.close().catch(() => {})
+      this.#event('device-deleted', `device ${number} was deleted`, { device: number })
+    })
+  }
+
+  addSlink(wish: NewSlink): Promise<void> {
+    return this.#serial(async () => {
+      const next = addSlink(this.#group.config, wish)
+      await this.#persist(() => next)
+      const config = slinkOf(next, wish.number)
+      const slink = await openSlink(this.#group, config, null)
+      this.#group.standingChanged()
+      slink.start()
+      this.#event('slink-added', `slink ${wish.number} was added: ${wish.addresses.join(', ')}`, { slink: wish.number })
+    })
+  }
+
+  changeSlink(number: number, change: SlinkChange): Promise<void> {
+    return this.#serial(async () => {
+      const next = changeSlink(this.#group.config, number, change)
+      await this.#persist(() => next)
+      this.#slink(number).configure(slinkOf(next, number))
+      this.#group.standingChanged()
+      this.#group.superblockWanted()
+      this.#event('slink-changed', `slink ${number} was changed`, { slink: number })
+    })
+  }
+
+  deleteSlink(number: number, unmap: boolean): Promise<void> {
+    return this.#serial(async () => {
+      const next = deleteSlink(this.#group.config, number, unmap)
+      const slink = this.#slink(number)
+      await this.#persist(() => next)
+      this.#group.slinks.delete(number)
+      const mappings = [...slink.mappings]
+      await slink.close('the slink was deleted', true)
+      for (const mapping of mappings) await mapping.dirty.destroy().catch(() => {})
+      await this.#group.parts.peers.set(number, null)
+      this.#group.sitesChanged()
+      this.#group.superblockWanted()
+      this.#event('slink-deleted', `slink ${number} was deleted`, { slink: number })
+    })
+  }
+
+  map(wish: NewMapping): Promise<void> {
+    return this.#serial(async () => {
+      const group = this.#group
+      const before = group.config
+      const next = addMapping(before, wish)
+      const device = deviceOf(next, wish.device)
+      const local = group.devices.get(device.id)
+      if (local === undefined || local.device === null) {
+        throw primaryErrors.create('DEVICE_UNAVAILABLE', { device: wish.device, why: local?.problem ?? 'it is not open' })
+      }
+      if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null) await this.#refusePathInUse(wish.dirtyLog.path)
+      await this.#persist(() => next)
+      const slink = this.#slink(wish.slink)
+      const config = slinkOf(next, wish.slink)
+      try {
+        const mapping = config.mappings[config.mappings.length - 1] as (typeof config.mappings)[number]
+        slink.addMapping(await openMapping(group, config, mapping, local, null), slinkOf(group.config, wish.slink))
+      } catch (error) {
+        await this.#persist(() => before)
+        throw error
+      }
+      group.sitesChanged()
+      await group.log.writeSuperblock()
+      this.#event('device-mapped', `device ${wish.device} is mapped to "${wish.remote}" of slink ${wish.slink}`, { device: wish.device, slink: wish.slink })
+    })
+  }
+
+  unmap(deviceNumber: number, slinkNumber: number): Promise<void> {
+    return this.#serial(async () => {
+      const next = deleteMapping(this.#group.config, deviceNumber, slinkNumber)
+      const { id } = deviceOf(next, deviceNumber)
+      await this.#persist(() => next)
+      await this.#dropMapping(slinkNumber, id)
+      this.#event('device-unmapped', `device ${deviceNumber} is not mapped to slink ${slinkNumber} any more`, { device: deviceNumber, slink: slinkNumber })
+    })
+  }
+
+  /** `device` null: the whole group. */
+  suspend(device: number | null): Promise<void> {
+    return this.#serial(async () => this.#setSuspended(device, true))
+  }
+
+  resume(device: number | null): Promise<void> {
+    return this.#serial(async () => this.#setSuspended(device, false))
+  }
+
+  /**
+   * Starts a resync if anything is dirty, `full` by making everything dirty first. Answers whether one is running now.
+   * Refuses if the site cannot be reached.
+   */
+  resync(number: number, full: boolean): Promise<{ readonly running: boolean; readonly dirtyRegions: number }> {
+    return this.#serial(async () => {
+      const slink = this.#slink(number)
+      if (slink.config.paused) throw primaryErrors.create('SLINK_PAUSED', { slink: number })
+      if (full) {
+        slink.mappings.markAll()
+        await slink.flushMarks()
+        slink.dirtied()
+        this.#group.superblockWanted()
+      }
+      const dirtyRegions = slink.mappings.dirtyRegions
+      return { running: dirtyRegions > 0 || slink.standing.kind !== 'log', dirtyRegions }
+    })
+  }
+
+  resyncProgress(number: number): ReturnType<typeof resyncStatus> {
+    return resyncStatus(this.#slink(number), this.#group)
+  }
+
+  /** True once everything that was written when it was called is applied at every connected site and here. */
+  drained(lsn: number): { readonly done: boolean; readonly waitsFor: string } {
+    const group = this.#group
+    if (group.writeBack.appliedLsn < lsn) {
+      group.log.requestSync()
+      group.writeBack.checkpoint()
+      return { done: false, waitsFor: 'the local devices' }
+    }
+    for (const slink of group.slinks.values()) {
+      if (slink.mappings.size === 0 || slink.config.paused) continue
+      if (slink.mappings.dirtyRegions > 0) return { done: false, waitsFor: `slink ${slink.number}, which is being resynced` }
+      if (slink.stream === null) return { done: false, waitsFor: `slink ${slink.number}, which is not connected` }
+      if (slink.stream.appliedLsn < lsn) return { done: false, waitsFor: `slink ${slink.number}` }
+    }
+    return { done: true, waitsFor: '' }
+  }
+
+  slink(number: number): Slink {
+    return this.#slink(number)
+  }
+
+  #slink(number: number): Slink {
+    const slink = this.#group.slinks.get(number)
+    if (slink === undefined) throw primaryErrors.create(number === 0 ? 'SLINK_LOCAL' : 'SLINK_UNKNOWN', { slink: number })
+    return slink
+  }
+
+  async #dropMapping(slinkNumber: number, deviceId: number): Promise<void> {
+    const slink = this.#slink(slinkNumber)
+    const mapping = slink.mappings.get(deviceId)
+    slink.removeMapping(deviceId, slinkOf(this.#group.config, slinkNumber))
+    await mapping?.dirty.destroy().catch(() => {})
+    this.#group.sitesChanged()
+    this.#group.superblockWanted()
+  }
+
+  #setSuspended(device: number | null, suspended: boolean): void {
+    const group = this.#group
+    if (device === null) {
+      if (suspended) group.suspend()
+      else group.resume()
+      this.#event(suspended ? 'suspended' : 'resumed', suspended ? 'the group is suspended: writes wait' : 'the group is resumed', {})
+      return
+    }
+    const { id } = deviceOf(group.config, device)
+    group.suspendDevice(id, suspended)
+    this.#event(suspended ? 'device-suspended' : 'device-resumed', `device ${device} is ${suspended ? 'suspended: its writes wait' : 'resumed'}`, { device })
+  }
+
+  /** A path that is the log, a device or a dirty log already would destroy one of them. */
+  async #refusePathInUse(path: string): Promise<void> {
+    const { disks } = this.#group.parts
+    if ((await disks.exists(path)) === null) return
+    const identity = await disks.identify(path)
+    const used: [string, string][] = [[this.#group.config.log.path, 'the log']]
+    for (const device of this.#group.config.devices) used.push([device.path, `device ${device.number}`])
+    for (const slink of this.#group.config.slinks) {
+      for (const { dirtyLog } of slink.mappings) {
+        if (dirtyLog.type === 'disk' && dirtyLog.path !== null) used.push([dirtyLog.path, `a dirty log of slink ${slink.number}`])
+      }
+    }
+    for (const [other, use] of used) {
+      if ((await disks.exists(other)) !== null && (await disks.identify(other)) === identity) {
+        throw primaryErrors.create('DEVICE_PATH_USED', { path, use })
+      }
+    }
+  }
+
+  async #persist(change: (current: GroupConfig) => GroupConfig): Promise<void> {
+    await this.#group.parts.config.update(change)
+  }
+
+  #event(kind: string, message: string, facts: Record<string, string | number | boolean | null>): void {
+    this.#group.parts.event({ kind, level: 'info', message, facts })
+  }
+
+  #serial<T>(work: () => Promise<T> | T): Promise<T> {
+    const run = this.#queue.then(() => {
+      if (this.#group.state === 'failed') throw primaryErrors.create('GROUP_FAILED', { why: this.#group.failure ?? 'unknown' })
+      return work()
+    })
+    this.#queue = run.catch(() => {})
+    return run
+  }
+}

@@ -1,0 +1,460 @@
+/**
+ * A group while it runs: one log, its devices, its slinks, and the one order of writes over all of them.
+ *
+ * Composition: it holds the parts, passes events between them, and holds no rule of its own beyond the order in which a
+ * turn's work is done: entries are noted in the overlay before any answer, answers go out before sites are fed, and the
+ * tail moves last. Opening is `open-group.ts`, changing its configuration `group-admin.ts`, reporting `status.ts`.
+ */
+import { formatId64, type Clock, type LogPoint, type LogPosition, type Random, type Timer, type Transport } from '@sitelink/protocol'
+import type { BlockDevice, DiskProvider, LogEntry, RecoveryReport, RingLog, RingLogListener, WriteBack, WriteBackListener } from '@sitelink/storage'
+import type { ConfigStore, GroupConfig } from '../config.js'
+import { MARKING_FILL } from '../limits.js'
+import type { PeerStore } from '../slink/peers.js'
+import type { SlinkContext } from '../slink/slink-context.js'
+import type { Slink } from '../slink/slink.js'
+import { DeviceExport } from './device-export.js'
+import type { EventSink } from './events.js'
+import { Holds } from './holds.js'
+import { LagLedger } from './lag-ledger.js'
+import type { LocalDevice } from './local-device.js'
+import { encodeOwnerState } from './owner-state.js'
+import { judgeShortage } from './shortage.js'
+import { Tail } from './tail.js'
+import { WritePath, type WritePathOwner } from './write-path.js'
+
+export type GroupState = 'starting' | 'running' | 'suspended' | 'failed' | 'stopping' | 'stopped'
+
+export interface GroupParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly disks: DiskProvider
+  readonly config: ConfigStore
+  readonly peers: PeerStore
+  readonly event: EventSink
+  readonly transport: (scheme: string) => Transport | null
+  /** Where dirty logs without a path of their own lie. */
+  readonly dirtyLogPath: (slink: number, mappingId: string) => string
+}
+
+interface Waiter {
+  readonly lsn: number
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+/** What only time can tell is looked at this often. */
+const TICK_MS = 50
+
+/** A stall is reported once, and again after so long. */
+const STALL_REPORT_MS = 30_000
+
+export class Group implements WritePathOwner, RingLogListener, WriteBackListener {
+  readonly parts: GroupParts
+  readonly devices = new Map<number, LocalDevice>()
+  readonly exports = new Map<number, DeviceExport>()
+  readonly slinks = new Map<number, Slink>()
+  readonly holds = new Holds()
+  #state: GroupState = 'starting'
+  #failure: string | null = null
+  #log!: RingLog
+  #recovery!: RecoveryReport
+  #writeBack!: WriteBack
+  #ledger!: LagLedger
+  #writePath!: WritePath
+  #tail!: Tail
+  #written!: { point: LogPoint; position: LogPosition }
+  #marking: Slink[] = []
+  #limited: Slink[] = []
+  #tick: Timer | null = null
+  #superblock = false
+  #stallReportedMs = -Infinity
+  #starving = false
+  readonly #writtenWaiters: Waiter[] = []
+  logStalls = 0
+
+  constructor(parts: GroupParts) {
+    this.parts = parts
+  }
+
+  /** Puts the opened log and write-back in. Once, by `openGroup`. */
+  assemble(log: RingLog, recovery: RecoveryReport, writeBack: WriteBack): void {
+    const { clock } = this.parts
+    this.#log = log
+    this.#recovery = recovery
+    this.#writeBack = writeBack
+    this.#written = { point: { incarnation: log.incarnation.number, lsn: log.lastLsn }, position: log.writtenEnd }
+    this.#ledger = new LagLedger(log.lastLsn, clock.nowMs())
+    this.#writePath = new WritePath({ log, writeBack, holds: this.holds, ledger: this.#ledger, clock, owner: this })
+    this.#tail = new Tail({
+      log,
+      clock,
+      slinks: () => this.slinks.values(),
+      localPin: () => this.#writeBack.appliedPosition,
+      starving: () => this.#writePath.waitingCount > 0,
+      failed: (slink, error) =>
+        this.parts.event({
+          kind: 'dirty-log-failed',
+          level: 'error',
+          message: `entries stay in the log: a dirty log of slink ${slink.number} cannot be stored: ${error.message}`,
+          facts: { slink: slink.number },
+        }),
+    })
+  }
+
+  get state(): GroupState {
+    return this.#state
+  }
+
+  /** Why the group has failed, or null. */
+  get failure(): string | null {
+    return this.#failure
+  }
+
+  get config(): GroupConfig {
+    return this.parts.config.current
+  }
+
+  get log(): RingLog {
+    return this.#log
+  }
+
+  get recovery(): RecoveryReport {
+    return this.#recovery
+  }
+
+  get writeBack(): WriteBack {
+    return this.#writeBack
+  }
+
+  get writePath(): WritePath {
+    return this.#writePath
+  }
+
+  get ledger(): LagLedger {
+    return this.#ledger
+  }
+
+  get writtenMark(): { readonly point: LogPoint; readonly position: LogPosition } {
+    return this.#written
+  }
+
+  // --- life -----------------------------------------------------------------------------------------------------
+
+  /** Takes requests from now on. */
+  run(): void {
+    this.#state = 'running'
+    for (const slink of this.slinks.values()) slink.start()
+    this.#onTick()
+    this.#writePath.pump()
+  }
+
+  suspend(): void {
+    if (this.#state === 'running') this.#state = 'suspended'
+  }
+
+  resume(): void {
+    if (this.#state !== 'suspended') return
+    this.#state = 'running'
+    this.#writePath.pump()
+  }
+
+  /**
+   * A clean stop: no new requests, what was taken is answered or failed, everything is applied to the local devices
+   * as far as they work, the log is marked clean. `applyMs` bounds the wait for the devices.
+   */
+  async stop(applyMs: number): Promise<void> {
+    if (this.#state === 'stopped' || this.#state === 'stopping') return
+    const failed = this.#state === 'failed'
+    this.#state = 'stopping'
+    this.#writePath.pump()
+    this.#tick?.cancel()
+    for (const slink of this.slinks.values()) await slink.close('the primary stops', false)
+    if (!failed) {
+      this.#log.requestSync()
+      await this.#within(applyMs, this.#writeBack.drain())
+    }
+    await this.#writeBack.stop()
+    this.holds.fail(null)
+    this.#tail.close()
+    await this.#log.close().catch((error: Error) => {
+      this.parts.event({ kind: 'log-close-failed', level: 'error', message: `the log was not closed cleanly: ${error.message}`, facts: {} })
+    })
+    for (const device of this.devices.values()) await device.device?.close().catch(() => {})
+    this.#state = 'stopped'
+  }
+
+  async #within(ms: number, work: Promise<void>): Promise<void> {
+    let timer: Timer | null = null
+    const timeout = new Promise<void>((resolve) => {
+      timer = this.parts.clock.after(ms, resolve)
+    })
+    await Promise.race([work.catch(() => {}), timeout])
+    ;(timer as Timer | null)?.cancel()
+  }
+
+  #onTick(): void {
+    const nowMs = this.parts.clock.nowMs()
+    for (const slink of this.slinks.values()) slink.tick(nowMs)
+    if (this.#state === 'running') this.#judgeShortage()
+    if (this.#state === 'stopping' || this.#state === 'stopped') return
+    this.#tick = this.parts.clock.after(TICK_MS, () => this.#onTick())
+  }
+
+  // --- WritePathOwner ---------------------------------------------------------------------------------------------
+
+  admission(): 'run' | 'hold' | 'refuse' {
+    switch (this.#state) {
+      case 'running':
+        for (const slink of this.slinks.values()) if (slink.holding === 'fail') return 'refuse'
+        return 'run'
+      case 'starting':
+      case 'suspended':
+        return 'hold'
+      default:
+        return 'refuse'
+    }
+  }
+
+  logShort(): void {
+    if (!this.#starving) {
+      this.#starving = true
+      this.logStalls += 1
+    }
+    this.#writeBack.checkpoint()
+    this.#tail.advance()
+    this.#judgeShortage()
+  }
+
+  appended(deviceId: number, offset: number, length: number): void {
+    if (this.#marking.length === 0) return
+    const point = this.appendedPoint()
+    for (const slink of this.#marking) slink.mappings.mark(deviceId, offset, length, point)
+  }
+
+  admitted(): void {
+    for (const slink of this.#limited) slink.judgeFallBehind()
+  }
+
+  appendedPoint(): LogPoint {
+    return { incarnation: this.#log.incarnation.number, lsn: this.#writePath.lastLsn }
+  }
+
+  // --- RingLogListener --------------------------------------------------------------------------------------------
+
+  written(entries: readonly LogEntry[]): void {
+    for (const entry of entries) this.#writeBack.note(entry)
+    const last = entries[entries.length - 1] as LogEntry
+    this.#written = { point: { incarnation: last.frame.incarnation, lsn: last.frame.lsn }, position: last.end }
+    this.#release()
+    for (const slink of this.slinks.values()) slink.onWritten()
+    while (this.#writtenWaiters.length > 0 && (this.#writtenWaiters[0] as Waiter).lsn <= last.frame.lsn) this.#writtenWaiters.shift()?.resolve()
+  }
+
+  durable(position: LogPosition): void {
+    this.#writeBack.allow(position)
+    this.#release()
+    const point = { incarnation: this.#log.incarnation.number, lsn: this.#log.durableLsn }
+    for (const slink of this.slinks.values()) slink.onDurable(point)
+  }
+
+  spaceFreed(): void {
+    this.#starving = false
+    this.#writePath.pump()
+  }
+
+  failed(error: Error): void {
+    this.#state = 'failed'
+    this.#failure = error.message
+    this.parts.event({ kind: 'group-failed', level: 'error', message: `the log failed, writes are refused until the daemon is restarted: ${error.message}`, facts: {} })
+    this.holds.fail(null)
+    this.#writePath.pump()
+    for (const waiter of this.#writtenWaiters.splice(0)) waiter.reject(error)
+  }
+
+  ownerState(): Buffer {
+    const { uuid, epoch } = this.config
+    const slinks = [...this.slinks.values()].map((slink) => slink.record())
+    return encodeOwnerState({ groupUuid: uuid, epoch, appliedLsn: this.#writeBack?.appliedLsn ?? 0, slinks, lost: this.#writeBack?.lostRanges() ?? [] })
+  }
+
+  // --- WriteBackListener ------------------------------------------------------------------------------------------
+
+  applied(): void {
+    this.#tail.advance()
+  }
+
+  roomFreed(): void {
+    this.#writePath.pump()
+  }
+
+  limitWanted(position: LogPosition): void {
+    if (position > this.#log.durableEnd) this.#log.requestSync()
+  }
+
+  deviceFailed(deviceId: number, error: Error): void {
+    const device = this.devices.get(deviceId)
+    if (device !== undefined) device.problem = error.message
+    this.parts.event({
+      kind: 'device-failed',
+      level: 'error',
+      message: `device ${device?.config.number ?? `id ${deviceId}`} cannot be written: ${error.message}; its writes stay in the log and are tried again`,
+      facts: { deviceId, device: device?.config.number ?? null },
+    })
+  }
+
+  deviceRecovered(deviceId: number): void {
+    const device = this.devices.get(deviceId)
+    if (device !== undefined) device.problem = null
+    this.parts.event({ kind: 'device-recovered', level: 'info', message: `device ${device?.config.number ?? `id ${deviceId}`} works again`, facts: { deviceId } })
+  }
+
+  // --- sites ------------------------------------------------------------------------------------------------------
+
+  /** What a slink is given. */
+  slinkContext(): SlinkContext {
+    const { clock, random, event, peers, transport } = this.parts
+    return {
+      clock,
+      random,
+      log: this.#log,
+      ledger: this.#ledger,
+      event,
+      group: this.config.uuid,
+      epoch: () => this.config.epoch,
+      transport,
+      read: (deviceId, offset, length) => this.#writeBack.read(deviceId, offset, length),
+      appended: () => this.appendedPoint(),
+      written: () => this.#written,
+      durable: () => ({ incarnation: this.#log.incarnation.number, lsn: this.#log.durableLsn }),
+      oldestHeld: (slink) => this.holds.oldestHeldBy(slink),
+      failHeld: (slink) => {
+        this.holds.fail(slink)
+        this.#writePath.pump()
+      },
+      markRange: (slink, _point, position) => this.#markRange(slink, position),
+      peer: (slink) => peers.get(slink),
+      recordPeer: (slink, record) => peers.set(slink, record),
+      marksMoved: () => this.#release(),
+      holdingChanged: () => this.#holdingChanged(),
+      standingChanged: () => this.standingChanged(),
+      tailMayMove: () => this.#tail.advance(),
+      superblockWanted: () => this.superblockWanted(),
+    }
+  }
+
+  /** Which slinks are looked at for each entry. */
+  standingChanged(): void {
+    this.#marking = [...this.slinks.values()].filter((slink) => slink.marksAppends)
+    this.#limited = [...this.slinks.values()].filter((slink) => slink.limited)
+  }
+
+  /** Slinks or mappings came or went: who is waited for, and what the log must keep. */
+  sitesChanged(): void {
+    this.#holdingChanged()
+    this.#tail.advance()
+  }
+
+  /** Requests may go on: a device came, or a state changed. */
+  resumeHeld(): void {
+    this.#writePath.pump()
+  }
+
+  /** Writes and flushes of one device wait, those of the others go on. */
+  suspendDevice(deviceId: number, suspended: boolean): void {
+    const device = this.devices.get(deviceId)
+    if (device === undefined) return
+    device.suspended = suspended
+    if (!suspended) this.exports.get(deviceId)?.resume()
+  }
+
+  /** Writes a superblock soon; several wishes share one. */
+  superblockWanted(): void {
+    if (this.#superblock || this.#state === 'stopping' || this.#state === 'stopped' || this.#state === 'failed') return
+    this.#superblock = true
+    this.parts.clock.soon(() => {
+      this.#superblock = false
+      if (this.#state === 'stopped' || this.#state === 'failed') return
+      this.#log.writeSuperblock().catch(() => {})
+    })
+  }
+
+  #holdingChanged(): void {
+    this.holds.setSites([...this.slinks.values()].filter((slink) => slink.holding !== 'none'))
+    this.#release()
+    this.standingChanged()
+    if (this.#state === 'running') this.#writePath.pump()
+  }
+
+  #release(): void {
+    this.holds.release({ writtenLsn: this.#written.point.lsn, durableLsn: this.#log.durableLsn })
+  }
+
+  /** Resolves when everything appended so far is in the log file; rejects if the log fails first. */
+  #allWritten(): Promise<void> {
+    const lsn = this.#writePath.lastLsn
+    if (this.#written.point.lsn >= lsn) return Promise.resolve()
+    return new Promise((resolve, reject) => this.#writtenWaiters.push({ lsn, resolve, reject }))
+  }
+
+  async #markRange(slink: Slink, position: LogPosition): Promise<void> {
+    await this.#allWritten()
+    for await (const segment of this.#log.regionsBetween(position, this.#log.writtenEnd)) {
+      if (segment.runs === null) {
+        slink.mappings.markAll()
+        continue
+      }
+      for (const { deviceId, firstUnit, unitCount } of segment.runs) slink.mappings.get(deviceId)?.markUnits(firstUnit, unitCount)
+    }
+  }
+
+  #judgeShortage(): void {
+    const status = this.#log.status()
+    const starving = this.#writePath.waitingCount > 0 && this.#state === 'running'
+    if (!starving && status.usedBytes <= status.ringBytes * MARKING_FILL) return
+    const decision = judgeShortage({
+      ringBytes: status.ringBytes,
+      usedBytes: status.usedBytes,
+      end: status.end,
+      localPin: this.#writeBack.appliedPosition,
+      starving,
+      markingFill: MARKING_FILL,
+      pins: [...this.slinks.values()].flatMap((slink) =>
+        slink.pin === null || slink.mappings.size === 0
+          ? []
+          : [{ number: slink.number, pin: slink.pin, overflow: slink.config.overflow, streaming: slink.stream !== null }],
+      ),
+    })
+    for (const number of decision.drop) void this.slinks.get(number)?.drop('the log is short of space')
+    for (const number of decision.fail) this.slinks.get(number)?.overflowed()
+    this.#reportStall(decision.stall, decision.local)
+  }
+
+  #reportStall(stalled: readonly number[], local: boolean): void {
+    const nowMs = this.parts.clock.nowMs()
+    if ((stalled.length === 0 && !local) || nowMs - this.#stallReportedMs < STALL_REPORT_MS) return
+    if (local && this.#writeBack.status().failedDeviceIds.length === 0 && this.#writeBack.status().heldDeviceIds.length === 0) return
+    this.#stallReportedMs = nowMs
+    const who = local ? 'the local devices' : `slink ${stalled.join(', ')} (policy stall)`
+    this.parts.event({ kind: 'log-full', level: 'warning', message: `the log is full and writers wait for ${who}`, facts: { local, waiting: this.#writePath.waitingCount } })
+  }
+
+  readFailed(deviceId: number, offset: number, length: number, error: Error): void {
+    this.parts.event({ kind: 'read-failed', level: 'error', message: `a read of device id ${deviceId} failed: ${error.message}`, facts: { deviceId, offset, length } })
+  }
+
+  // --- devices ----------------------------------------------------------------------------------------------------
+
+  /** Makes a device known to write-back and to NBD. */
+  attach(local: LocalDevice, device: BlockDevice): void {
+    local.device = device
+    local.problem = null
+    this.devices.set(local.id, local)
+    this.exports.set(local.id, new DeviceExport(local, this))
+    this.#writeBack.attach(local.id, device)
+  }
+
+  /** 16 hex digits. */
+  get logId(): string {
+    return formatId64(this.#log.identity)
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * What `status` reports of a group: one stable shape, units in the names, null for what is not known.
+ *
+ * Owns the shape, which docs/reference/status.md describes key by key. It only reads; taking a report costs no I/O.
+ */
+import type { LinkState } from '../slink/link.js'
+import type { Slink } from '../slink/slink.js'
+import type { Group } from './group.js'
+import type { LocalDevice } from './local-device.js'
+
+export type GroupStatus = ReturnType<typeof groupStatus>
+
+/** Words for where a slink stands, most telling first. */
+export type SlinkStateWord = 'paused' | 'dropping' | 'behind' | 'resyncing' | 'catching-up' | 'live' | 'disconnected' | 'idle'
+
+export function slinkStateWord(slink: Slink): SlinkStateWord {
+  if (slink.config.paused) return 'paused'
+  if (slink.standing.kind === 'dropping') return 'dropping'
+  if (slink.standing.kind === 'behind') return 'behind'
+  if (slink.mappings.size === 0) return 'idle'
+  if (slink.stream === null) return 'disconnected'
+  if (slink.mappings.dirtyRegions > 0) return 'resyncing'
+  return slink.guard === 'live' ? 'live' : 'catching-up'
+}
+
+function linkWord(state: LinkState): string {
+  if (state.kind === 'waiting') return state.refused ? 'refused' : 'unreachable'
+  return state.kind
+}
+
+function linkProblem(state: LinkState): string | null {
+  if (state.kind === 'waiting' || state.kind === 'stopped') return state.reason
+  return state.kind === 'dialing' ? state.reason : null
+}
+
+export function slinkStatus(slink: Slink, group: Group) {
+  const { config, stream, mappings } = slink
+  const outstanding = slink.outstanding()
+  const session = slink.link.session
+  return {
+    number: config.number,
+    addresses: config.addresses,
+    address: slink.link.address === '' ? null : slink.link.address,
+    mode: config.mode,
+    ack: config.ack,
+    overflow: config.overflow,
+    holdMs: config.holdMs,
+    fallBehind: config.fallBehind,
+    resyncBytesPerSecond: config.resyncBytesPerSecond,
+    paused: config.paused,
+    state: slinkStateWord(slink),
+    link: linkWord(slink.linkState),
+    problem: linkProblem(slink.linkState),
+    connected: stream !== null,
+    behind: slink.standing.kind === 'behind' || slink.standing.kind === 'dropping',
+    protected: config.mode === 'sync' ? slink.protected : null,
+    holding: slink.holding !== 'none',
+    failing: slink.holding === 'fail',
+    forced: slink.forced,
+    receivedLsn: slink.receivedLsn,
+    durableLsn: slink.durableLsn,
+    appliedLsn: stream?.appliedLsn ?? null,
+    lagWrites: outstanding.ios,
+    lagBytes: outstanding.bytes,
+    lagSeconds: outstanding.ageMs === null ? 0 : outstanding.ageMs / 1000,
+    pinnedBytes: slink.pin === null || mappings.size === 0 ? 0 : Math.max(0, group.log.status().end - slink.pin),
+    dirtyRegions: mappings.dirtyRegions,
+    totalRegions: mappings.totalRegions,
+    resync: resyncStatus(slink, group),
+    rttMs: session?.rttMs ?? null,
+    clockOffsetUs: session?.clockOffsetUs ?? null,
+    agentConsistent: stream?.agentConsistent ?? null,
+    agentDirtyRegions: stream?.agentDirtyRegions ?? null,
+    journalUsedBytes: stream?.journalUsedBytes ?? null,
+    journalBytes: stream?.journalBytes ?? null,
+    sentEntries: stream?.feed.entriesSent ?? 0,
+    skippedEntries: stream?.feed.entriesSkipped ?? 0,
+    copiedBytes: stream?.feed.copyBytesSent ?? 0,
+    overflows: slink.overflows,
+    forcedCount: slink.forcedCount,
+    resyncs: slink.resyncs,
+    devices: [...mappings].map((mapping) => ({
+      device: mapping.deviceNumber,
+      name: mapping.deviceName,
+      remote: mapping.config.remote,
+      dirtyLog: mapping.config.dirtyLog.type,
+      regionBytes: mapping.config.regionBytes,
+      dirtyRegions: mapping.dirtyCount,
+      totalRegions: mapping.regionCount,
+    })),
+  }
+}
+
+export function resyncStatus(slink: Slink, group: Group) {
+  const { stream, mappings } = slink
+  const leftBytes = mappings.dirtyBytes
+  if (leftBytes === 0) return null
+  if (stream === null) return { running: false, copiedBytes: 0, totalBytes: leftBytes, leftBytes, bytesPerSecond: null, etaSeconds: null }
+  const totalBytes = Math.max(stream.dirtyBytesAtStart, leftBytes)
+  const copiedBytes = totalBytes - leftBytes
+  const seconds = (group.parts.clock.nowMs() - stream.startedMs) / 1000
+  const bytesPerSecond = seconds > 0 ? copiedBytes / seconds : null
+  const etaSeconds = bytesPerSecond === null || bytesPerSecond === 0 ? null : leftBytes / bytesPerSecond
+  return { running: true, copiedBytes, totalBytes, leftBytes, bytesPerSecond, etaSeconds }
+}
+
+function deviceStatus(local: LocalDevice) {
+  return {
+    number: local.config.number,
+    name: local.config.name,
+    path: local.config.path,
+    sizeBytes: local.device?.sizeBytes ?? null,
+    available: local.device !== null,
+    problem: local.problem,
+    clients: [...local.clients],
+    reads: local.reads,
+    readBytes: local.readBytes,
+    writes: local.writes,
+    writtenBytes: local.writtenBytes,
+    flushes: local.flushes,
+  }
+}
+
+export function groupStatus(group: Group) {
+  const log = group.log.status()
+  const local = group.writeBack.status()
+  return {
+    group: {
+      uuid: group.config.uuid,
+      epoch: group.config.epoch,
+      state: group.state,
+      failure: group.failure,
+      waitingRequests: group.writePath.waitingCount,
+      heldRequests: group.holds.size,
+    },
+    log: {
+      path: group.config.log.path,
+      logId: group.logId,
+      incarnation: group.log.incarnation.number,
+      sizeBytes: log.sizeBytes,
+      ringBytes: log.ringBytes,
+      usedBytes: log.usedBytes,
+      freeBytes: log.freeBytes,
+      lastLsn: group.writePath.lastLsn,
+      writtenLsn: group.writtenMark.point.lsn,
+      durableLsn: log.durableLsn,
+      wraps: log.wraps,
+      groupsWritten: log.groupsWritten,
+      entriesWritten: log.entriesWritten,
+      bytesWritten: log.bytesWritten,
+      syncs: log.syncs,
+      superblockWrites: log.superblockWrites,
+      stalls: group.logStalls,
+      entriesFound: group.recovery.entriesFound,
+      cutBytes: group.recovery.cutBytes,
+      holes: group.recovery.holes.length,
+    },
+    local: {
+      appliedLsn: local.appliedLsn,
+      lagBytes: local.lagBytes,
+      memoryBytes: local.memoryBytes,
+      intervals: local.intervalCount,
+      writtenBytes: local.writtenBytes,
+      deviceWrites: local.deviceWriteCount,
+      deviceSyncs: local.deviceSyncCount,
+      lostRanges: local.lostRangeCount,
+    },
+    devices: [...group.devices.values()].map(deviceStatus).sort((a, b) => a.number - b.number),
+    slinks: [...group.slinks.values()].map((slink) => slinkStatus(slink, group)).sort((a, b) => a.number - b.number),
+  }
+}

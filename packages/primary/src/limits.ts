@@ -1,0 +1,88 @@
+/**
+ * Limits of the primary, each with its unit last and its reason. Nothing in this room grows beyond one of them.
+ */
+import { assert, ENTRY_BOUNDARY_BYTES, ENTRY_PAYLOAD_BYTES_MAX } from '@sitelink/protocol'
+
+/** Slinks are numbered 0 .. 2047; 0 is the local site. */
+export const SLINK_NUMBER_MAX = 2047
+
+/** Devices are numbered from 0; a group with more than this many is refused. */
+export const DEVICE_COUNT_MAX = 4096
+
+/** Device numbers as the operator gives them. */
+export const DEVICE_NUMBER_MAX = 0x7fff_ffff
+
+/** Names of devices, in bytes of UTF-8: they become NBD export names. */
+export const NAME_BYTES_MAX = 128
+
+/** Regions are powers of two of at least this, so that no entry crosses one. */
+export const REGION_BYTES_MIN = ENTRY_BOUNDARY_BYTES
+
+/** Larger regions would make one copy hold the stream for seconds. */
+export const REGION_BYTES_MAX = 1024 * 1024 * 1024
+
+/** Default region size: the smallest, so that a resync copies as little as possible. */
+export const REGION_BYTES_DEFAULT = ENTRY_BOUNDARY_BYTES
+
+/** Smallest replog (4096 sectors). */
+export const LOG_BYTES_MIN = 2 * 1024 * 1024
+
+/** Default size of the replog. */
+export const LOG_BYTES_DEFAULT = 1024 * 1024 * 1024
+
+/** Heartbeats, and how long silence may last before a peer counts as lost. */
+export const HEARTBEAT_MS = 500
+export const DETECT_MS_DEFAULT = 3000
+
+/** How long a dial and a handshake may take. */
+export const DIAL_MS_MAX = 5000
+export const HANDSHAKE_MS_MAX = 15_000
+
+/** Waiting between attempts to reach a site: doubles from the first to the last, with jitter. */
+export const BACKOFF_MS_MIN = 100
+export const BACKOFF_MS_MAX = 5000
+
+/** Fill of the ring at which sites that pin it are looked at, before writers have to wait. */
+export const MARKING_FILL = 0.75
+
+/** Bytes of entries that one turn of a slink takes from the log: large enough to amortise, small enough to be fair. */
+export const FEED_BYTES_MAX = 1024 * 1024
+
+/** Bytes queued in a connection before a slink stops feeding it. */
+export const SEND_QUEUE_BYTES_MAX = 4 * 1024 * 1024
+
+/** A site is caught up when it misses no more than this. */
+export const CAUGHT_UP_BYTES = 1024 * 1024
+export const CAUGHT_UP_ENTRIES = 1024
+
+/** Region bytes of one slink that are being read or wait to be sent. */
+export const COPY_BYTES_IN_MEMORY_MAX = 8 * 1024 * 1024
+
+/** One copy frame. */
+export const COPY_FRAME_BYTES = ENTRY_PAYLOAD_BYTES_MAX
+
+/** Copies sent and not yet durable at the agent: a window, so that a slow agent does not hold them all in its journal. */
+export const COPY_REGIONS_IN_FLIGHT_MAX = 256
+
+/** Share of the stream that a resync is sure to get while live entries wait: one part in this many. */
+export const RESYNC_SHARE_PARTS = 3
+
+/** Fill of a resync's dirty marks is written back at most this long after a region became clean. */
+export const CLEAN_FLUSH_MS = 1000
+
+/** LSNs whose size and time are known exactly. */
+export const LEDGER_EXACT_ENTRIES = 65_536
+
+/** Beyond them, one mark in so many LSNs. */
+export const LEDGER_COARSE_ENTRIES = 4096
+
+/** Coarse marks: 65,536 of them cover 268 million entries. */
+export const LEDGER_COARSE_MARKS_MAX = 65_536
+
+/** Requests that wait for room; beyond it the NBD server's own limits have long stopped the clients. */
+export const WAITING_REQUESTS_MAX = 65_536
+
+assert(REGION_BYTES_MIN % ENTRY_BOUNDARY_BYTES === 0, 'an entry lies in one region')
+assert(COPY_FRAME_BYTES <= REGION_BYTES_MIN, 'a copy frame lies in one region')
+assert(COPY_BYTES_IN_MEMORY_MAX >= 2 * COPY_FRAME_BYTES, 'reading and sending of copies overlap')
+assert(CAUGHT_UP_ENTRIES < LEDGER_EXACT_ENTRIES, 'lag near the head is exact')

@@ -1,0 +1,157 @@
+/**
+ * The copier: reads dirty regions and makes copy frames of them, for one session of one slink.
+ *
+ * Owns the reads under way and the copies that wait to be sent, within a byte budget and a rate. It never sends: the
+ * feed takes what is ready, in the stream's order. A copy is stamped with the head of the log at the end of its read,
+ * so that whatever the read saw is at or below the stamp.
+ */
+import type { Clock, Lsn, Timer } from '@sitelink/protocol'
+import { COPY_BYTES_IN_MEMORY_MAX, COPY_FRAME_BYTES, COPY_REGIONS_IN_FLIGHT_MAX } from '../limits.js'
+import type { RegionTracker } from './region-tracker.js'
+
+/** A device of the slink that has dirty regions. */
+export interface CopySource {
+  readonly deviceId: number
+  readonly sizeBytes: number
+  readonly regionBytes: number
+  readonly tracker: RegionTracker
+}
+
+/** A piece of a region, read and waiting for its place in the stream. */
+export interface ReadyCopy {
+  readonly source: CopySource
+  readonly region: number
+  readonly offset: number
+  readonly length: number
+  /** The bytes; null where all of them are zero. */
+  readonly bytes: Buffer | null
+  readonly stamp: Lsn
+  readonly last: boolean
+}
+
+export interface CopierOptions {
+  readonly clock: Clock
+  /** Reads a range through the overlay, planned in the same turn. */
+  readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
+  /** Head of the log now. */
+  readonly headLsn: () => Lsn
+  /** Bytes per second; 0: no limit. Asked anew each time, so that it can be changed at any time. */
+  readonly bytesPerSecond: () => number
+  /** A copy is ready, or a read failed: the feed should look. */
+  readonly ready: () => void
+  /** A region could not be read; it stays dirty and is tried again later. */
+  readonly readFailed: (deviceId: number, region: number, error: Error) => void
+}
+
+/** A region whose read failed is left alone so long. */
+const READ_RETRY_MS = 1000
+
+const ZEROES = Buffer.alloc(COPY_FRAME_BYTES)
+
+export class Copier {
+  readonly #options: CopierOptions
+  #sources: CopySource[] = []
+  readonly #ready: ReadyCopy[] = []
+  #bytesInMemory = 0
+  #turn = 0
+  #closed = false
+  /** Token bucket of the rate limit. */
+  #tokens = 0
+  #tokensAtMs: number
+  #timer: Timer | null = null
+
+  constructor(options: CopierOptions) {
+    this.#options = options
+    this.#tokensAtMs = options.clock.nowMs()
+  }
+
+  setSources(sources: readonly CopySource[]): void {
+    this.#sources = [...sources]
+  }
+
+  /** Starts as many reads as budget, window and rate allow; devices take turns. */
+  pump(): void {
+    if (this.#closed) return
+    let idle = 0
+    while (idle < this.#sources.length && this.#bytesInMemory + COPY_FRAME_BYTES <= COPY_BYTES_IN_MEMORY_MAX) {
+      const source = this.#sources[this.#turn % this.#sources.length] as CopySource
+      this.#turn += 1
+      if (source.tracker.readingCount > 3 || source.tracker.activeCount >= COPY_REGIONS_IN_FLIGHT_MAX) {
+        idle += 1
+        continue
+      }
+      const region = source.tracker.next()
+      if (region < 0) {
+        idle += 1
+        continue
+      }
+      if (!this.#maySpend()) return
+      idle = 0
+      source.tracker.startRead(region)
+      this.#readPiece(source, region, region * source.regionBytes)
+    }
+  }
+
+  /** The oldest ready copy, or null; `take` removes it. */
+  peek(): ReadyCopy | null {
+    return this.#ready[0] ?? null
+  }
+
+  take(): void {
+    const copy = this.#ready.shift()
+    if (copy === undefined) return
+    this.#bytesInMemory -= copy.length
+    if (copy.last) return
+    this.#readPiece(copy.source, copy.region, copy.offset + copy.length)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#ready.length = 0
+  }
+
+  #readPiece(source: CopySource, region: number, offset: number): void {
+    const regionEnd = Math.min((region + 1) * source.regionBytes, source.sizeBytes)
+    const length = Math.min(COPY_FRAME_BYTES, regionEnd - offset)
+    this.#bytesInMemory += length
+    this.#spend(length)
+    this.#options.read(source.deviceId, offset, length).then(
+      (pieces) => {
+        if (this.#closed) return
+        const bytes = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces)
+        const zero = bytes.equals(ZEROES.subarray(0, bytes.length))
+        const last = offset + length >= regionEnd
+        this.#ready.push({ source, region, offset, length, bytes: zero ? null : bytes, stamp: this.#options.headLsn(), last })
+        this.#options.ready()
+      },
+      (error: Error) => {
+        if (this.#closed) return
+        this.#bytesInMemory -= length
+        this.#options.readFailed(source.deviceId, region, error)
+        // The region stays under way meanwhile, so that it is not read in a tight loop; entries to it wait as well.
+        this.#options.clock.after(READ_RETRY_MS, () => {
+          if (this.#closed) return
+          source.tracker.abandon(region)
+          this.#options.ready()
+        })
+      },
+    )
+  }
+
+  #maySpend(): boolean {
+    const rate = this.#options.bytesPerSecond()
+    if (rate <= 0) return true
+    const nowMs = this.#options.clock.nowMs()
+    this.#tokens = Math.min(rate / 10 + COPY_FRAME_BYTES, this.#tokens + ((nowMs - this.#tokensAtMs) * rate) / 1000)
+    this.#tokensAtMs = nowMs
+    if (this.#tokens > 0) return true
+    this.#timer?.cancel()
+    this.#timer = this.#options.clock.after(Math.ceil((-this.#tokens * 1000) / rate) + 1, () => this.pump())
+    return false
+  }
+
+  #spend(bytes: number): void {
+    if (this.#options.bytesPerSecond() > 0) this.#tokens -= bytes
+  }
+}

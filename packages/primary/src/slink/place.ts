@@ -1,0 +1,71 @@
+/**
+ * The place of a slink in the log: the last entry that it has durably, and where the next one lies.
+ *
+ * Pure. Owns the translation of acknowledged LSNs into log positions, by remembering where each sent run ended. The
+ * position never moves beyond what the agent acknowledged as durable, because everything from it on is pinned in the
+ * ring; it never moves back.
+ */
+import { assert, type LogPoint, type LogPosition, type Lsn } from '@sitelink/protocol'
+
+export class Place {
+  #point: LogPoint
+  #position: LogPosition
+  /** Runs that were passed in the present session: last LSN and position behind it, oldest first. */
+  #lsns: Lsn[] = []
+  #positions: LogPosition[] = []
+  #head = 0
+
+  constructor(point: LogPoint, position: LogPosition) {
+    this.#point = point
+    this.#position = position
+  }
+
+  /** The last entry that the agent has on stable storage. */
+  get point(): LogPoint {
+    return this.#point
+  }
+
+  /** Everything below is not needed by this slink any more. */
+  get position(): LogPosition {
+    return this.#position
+  }
+
+  /** The stream has passed everything up to `lsn`, which ends at `position`. */
+  passed(lsn: Lsn, position: LogPosition): void {
+    assert(position >= this.#position, 'a stream passes entries above its place')
+    this.#lsns.push(lsn)
+    this.#positions.push(position)
+  }
+
+  /** The agent has everything up to `point` durably. True if the pinned position moved. */
+  acknowledged(point: LogPoint): boolean {
+    if (point.lsn < this.#point.lsn) return false
+    this.#point = point
+    const before = this.#position
+    while (this.#head < this.#lsns.length && (this.#lsns[this.#head] as Lsn) <= point.lsn) {
+      this.#position = this.#positions[this.#head] as LogPosition
+      this.#head += 1
+    }
+    if (this.#head > 1024 || this.#head === this.#lsns.length) {
+      this.#lsns = this.#lsns.slice(this.#head)
+      this.#positions = this.#positions.slice(this.#head)
+      this.#head = 0
+    }
+    return this.#position > before
+  }
+
+  /** A new session begins at the place: runs of the old one are passed again. */
+  restart(): void {
+    this.#lsns = []
+    this.#positions = []
+    this.#head = 0
+  }
+
+  /** What lies between the place and `position` needs no sending: nothing of this slink is in it, or its dirty logs have it. */
+  moveTo(point: LogPoint, position: LogPosition): void {
+    assert(position >= this.#position, 'a place never moves back')
+    this.restart()
+    this.#point = point
+    this.#position = position
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * One session of a slink, from `ready` to its end: the feed, the copier, and what the agent's acknowledgements mean.
+ *
+ * Owns the marks of this session. It tells the slink when something moved and never decides about protection, overflow
+ * or reconnecting. After `close` nothing of it is called or calls any more.
+ */
+import type { Ack, Clock, LogPoint, LogPosition, Lsn, Session } from '@sitelink/protocol'
+import type { LogHole, RingLog } from '@sitelink/storage'
+import { Copier } from '../resync/copier.js'
+import { Feed } from './feed.js'
+import type { MappingSet } from './mapping-set.js'
+import type { Place } from './place.js'
+
+export interface StreamOwner {
+  /** Marks moved: `pinned` if log space may be free now. */
+  acked(pinned: boolean): void
+  /** Regions became clean; `left` are still dirty. */
+  cleaned(count: number, left: number): void
+  hole(hole: LogHole): void
+  failed(message: string): void
+  readFailed(deviceId: number, region: number, error: Error): void
+}
+
+export interface StreamOptions {
+  readonly session: Session
+  readonly log: RingLog
+  readonly clock: Clock
+  readonly place: Place
+  readonly mappings: MappingSet
+  /** Where the stream begins: the last entry the agent has, and the position behind it. */
+  readonly start: LogPoint
+  readonly position: LogPosition
+  readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
+  readonly headLsn: () => Lsn
+  readonly resyncBytesPerSecond: () => number
+  readonly owner: StreamOwner
+}
+
+export class StreamSession {
+  readonly session: Session
+  readonly feed: Feed
+  readonly #options: StreamOptions
+  readonly #copier: Copier
+  #closed = false
+  /** Marks of the agent. */
+  receivedLsn: Lsn
+  durableLsn: Lsn
+  appliedLsn: Lsn = 0
+  #durableFrames = 0
+  /** What the agent said of itself last. */
+  agentDirtyRegions: number | null = null
+  agentConsistent: boolean | null = null
+  journalUsedBytes: number | null = null
+  journalBytes: number | null = null
+  /** Largest stamp of a copy of this session. */
+  #stamp: Lsn = 0
+  /** For rate and ETA. */
+  readonly startedMs: number
+  readonly dirtyBytesAtStart: number
+
+  constructor(options: StreamOptions) {
+    this.#options = options
+    this.session = options.session
+    const { clock, mappings, owner } = options
+    this.receivedLsn = options.start.lsn
+    this.durableLsn = options.place.point.lsn
+    this.startedMs = clock.nowMs()
+    this.dirtyBytesAtStart = mappings.dirtyBytes
+    this.#copier = new Copier({
+      clock,
+      read: options.read,
+      headLsn: () => {
+        this.#stamp = Math.max(this.#stamp, options.headLsn())
+        return options.headLsn()
+      },
+      bytesPerSecond: options.resyncBytesPerSecond,
+      ready: () => this.feed.pump(),
+      readFailed: owner.readFailed,
+    })
+    this.#copier.setSources(
+      [...mappings].flatMap((mapping) =>
+        mapping.tracker === null
+          ? []
+          : [{ deviceId: mapping.deviceId, sizeBytes: mapping.sizeBytes, regionBytes: mapping.config.regionBytes, tracker: mapping.tracker }],
+      ),
+    )
+    this.feed = new Feed({
+      session: options.session,
+      log: options.log,
+      position: options.position,
+      point: options.start,
+      device: (deviceId) => mappings.get(deviceId),
+      copier: this.#copier,
+      passed: (lsn, position) => options.place.passed(lsn, position),
+      hole: owner.hole,
+      failed: (error) => owner.failed(`the log could not be read: ${error.message}`),
+    })
+  }
+
+  /** Nothing is dirty or in flight at either side, and the agent has every copy of this session up to its stamp. */
+  get settled(): boolean {
+    const { mappings } = this.#options
+    return mappings.dirtyRegions === 0 && !mappings.copying && this.agentDirtyRegions === 0 && this.receivedLsn >= this.#stamp
+  }
+
+  get resyncing(): boolean {
+    return this.#options.mappings.dirtyRegions > 0
+  }
+
+  onAck(ack: Ack): void {
+    if (this.#closed) return
+    const { place, log } = this.#options
+    this.receivedLsn = Math.max(this.receivedLsn, ack.received[1])
+    this.appliedLsn = Math.max(this.appliedLsn, ack.applied[1])
+    this.agentDirtyRegions = ack.dirtyRegions
+    this.agentConsistent = ack.consistent
+    this.journalUsedBytes = ack.journalUsedBytes
+    this.journalBytes = ack.journalBytes
+    const [incarnation, lsn, frames] = ack.durable
+    let pinned = false
+    if (lsn >= this.durableLsn && lsn <= log.lastLsn) {
+      this.durableLsn = lsn
+      pinned = place.acknowledged({ incarnation, lsn })
+    }
+    this.#durableFrames = Math.max(this.#durableFrames, frames)
+    this.settle()
+    if (!this.#closed) this.#options.owner.acked(pinned)
+  }
+
+  /** Counts of the agent's durable stream frames: what an announcement waits for. */
+  get durableFrames(): number {
+    return this.#durableFrames
+  }
+
+  /** Clears what has become durable at both sides. */
+  settle(): void {
+    const { mappings, log, owner } = this.#options
+    const cleaned = mappings.settle(this.#durableFrames, log.durableLsn)
+    if (cleaned > 0) owner.cleaned(cleaned, mappings.dirtyRegions)
+    if (cleaned > 0 && !this.#closed) this.feed.pump()
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.feed.close()
+    this.#copier.close()
+  }
+}
