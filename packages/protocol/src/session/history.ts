@@ -16,13 +16,16 @@ import type { WireIncarnation } from '../control/messages.js'
 /** A log: its lives, oldest first, and its last entry. */
 export class LogHistory {
   readonly #incarnations: readonly WireIncarnation[]
+  readonly #first: WireIncarnation
   readonly #head: LogPoint
 
   /** `head` lies in the last incarnation, at or behind the entry before its first. */
   constructor(incarnations: readonly WireIncarnation[], head: LogPoint) {
+    const first = incarnations[0]
     const last = incarnations.at(-1)
-    assert(last !== undefined && last.number === head.incarnation, 'the head is in the current incarnation')
+    assert(first !== undefined && last !== undefined && last.number === head.incarnation, 'the head is in the current incarnation')
     this.#incarnations = incarnations
+    this.#first = first
     this.#head = head
   }
 
@@ -53,7 +56,8 @@ export class LogHistory {
     if (point.lsn === 0) return true
     if (point.incarnation > this.#head.incarnation) return false
     const { incarnation, lsn } = this.normal(point)
-    return incarnation === 0 || lsn <= this.endOf(incarnation)
+    // Before the table begins nothing is known of an entry but that its LSN lies below the table's first.
+    return incarnation === 0 ? lsn < this.#first.firstLsn : lsn <= this.endOf(incarnation)
   }
 
   /** The last point at or before `point` that this history has. `point`'s incarnation is in the table, or 0. */
