@@ -48,6 +48,7 @@ let clusters = 0
 /** One agent and its place. */
 export class AgentSite {
   readonly state: string
+  readonly journal: string
   program: Program | null = null
   readonly #control: ControlClient
 
@@ -59,6 +60,7 @@ export class AgentSite {
     readonly devices: readonly { readonly name: string; readonly path: string }[],
   ) {
     this.state = join(folder, 'state')
+    this.journal = join(folder, 'journal')
     this.#control = new ControlClient(this.state)
   }
 
@@ -173,7 +175,7 @@ export class Cluster {
     const devices = this.devices.map(({ name }) => ({ name, path: join(folder, `${name}.img`) }))
     const agent = new AgentSite(slink, folder, host, proxy, devices)
     this.agents.push(agent)
-    await mustRun(agentProgram, ['init', '--state', agent.state, ...(spec.agentWords ?? [])])
+    await mustRun(agentProgram, ['init', '--state', agent.state, ...journalWords(agent), ...(spec.agentWords ?? [])])
     for (const [at, { name, path }] of devices.entries()) {
       makeDevice(path, this.devices[at]?.sizeBytes ?? 0)
       await mustRun(agentProgram, ['device', 'add', name, path, '--state', agent.state])
@@ -277,6 +279,10 @@ export class Cluster {
     }
     removeFolder(this.folder)
   }
+}
+
+function journalWords({ journal }: AgentSite): string[] {
+  return ['--journal', journal, '--journal-size', '32m']
 }
 
 function makeDevice(path: string, sizeBytes: number): void {

@@ -29,14 +29,18 @@ export interface SlinkStatus {
   readonly number: number
   readonly state: string
   readonly connected: boolean
-  readonly protected: boolean
+  /** Null for an asynchronous slink. */
+  readonly protected: boolean | null
   readonly behind: boolean
   readonly lagWrites: number
   readonly lagBytes: number
   readonly dirtyRegions: number
   readonly totalRegions: number
-  /** Bytes sent as copies of regions since the daemon started. */
-  readonly copiedBytesTotal: number
+  /** Bytes sent as copies of regions in the present session. */
+  readonly copiedBytes: number
+  /** How often a resync has begun, and how often the slink fell behind. */
+  readonly resyncs: number
+  readonly overflows: number
   readonly resync: ResyncStatus | null
 }
 
@@ -44,7 +48,7 @@ export interface ResyncStatus {
   readonly running: boolean
   readonly copiedBytes: number
   readonly totalBytes: number
-  readonly bytesPerSecond: number
+  readonly bytesPerSecond: number | null
   readonly etaSeconds: number | null
 }
 

@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Prng } from '@sitelink/storage/testing'
 import type { Cluster } from '../../support/cluster.js'
 import { History } from '../../support/history.js'
+import { replayJournal } from '../../support/journal-replay.js'
 import { checkPrefix } from '../../support/prefix-checker.js'
 import { BLOCK_BYTES, readStamps, type Shown } from '../../support/stamp.js'
 import { slinkOf } from '../../support/status-shape.js'
@@ -34,8 +35,6 @@ export interface StormOptions {
   readonly prng: Prng
   /** With a synchronous slink nothing acknowledged may be missing at the agent. */
   readonly synchronous: boolean
-  /** What the devices of the agent show with its whole journal replayed; asked for while it is dead. */
-  readonly replayed?: () => Promise<Shown[][] | null>
 }
 
 export class KillStorm {
@@ -97,9 +96,9 @@ export class KillStorm {
       await agent.kill()
       agent.proxy.cut()
       if (writers !== null && this.#flooding) await writers.reach(writers.acknowledged + 400)
-      await this.#judgeReplayed()
+      const replayed = await this.#replayed()
       await agent.start()
-      await this.#judgeAgent()
+      await this.#judgeAgent(replayed)
       if (slinkOf(await this.#cluster.status(), agent.slink).behind) this.counts.overflows++
       agent.proxy.mend()
       if (writers !== null) await this.#finish(writers)
@@ -109,11 +108,9 @@ export class KillStorm {
     await Promise.all(deaths)
     if (writers === null) this.#history.abandonUnderWay()
     else await this.#finish(writers, true)
-    if (victim === 'both') {
-      await this.#judgeReplayed()
-      await agent.start()
-    }
-    await this.#judgeAgent()
+    const replayed = victim === 'both' ? await this.#replayed() : null
+    if (victim === 'both') await agent.start()
+    await this.#judgeAgent(replayed)
     await this.#cluster.startPrimary()
     this.#judge('the restarted primary', await this.#cluster.images(), this.#history.now())
   }
@@ -124,25 +121,29 @@ export class KillStorm {
     assert.equal(writers.refusal, null, `a writer was refused: ${String(writers.refusal)}`)
   }
 
-  /** The agent's devices, while no primary is connected. */
-  async #judgeAgent(): Promise<void> {
+  /**
+   * The agent's devices while no primary is connected, and what they were with the whole journal replayed while it was
+   * dead: in that nothing acknowledged by a synchronous slink may be missing.
+   */
+  async #judgeAgent(replayed: readonly Buffer[] | null): Promise<void> {
     const agent = this.#cluster.agent()
     const status = await agent.applied()
     if (status.replica === null || status.replica.consistent) {
       this.counts.judged++
       this.#judge('the agent', await agent.images())
+      if (replayed !== null) {
+        const requiredUntil = this.#options.synchronous ? this.#history.now() : -1
+        this.#judge('the journal of the dead agent', replayed, requiredUntil)
+      }
     } else {
       this.counts.inconsistent++
     }
   }
 
-  /** The agent's devices with the whole journal replayed, while it is dead: nothing acknowledged may be missing. */
-  async #judgeReplayed(): Promise<void> {
-    const shown = (await this.#options.replayed?.()) ?? null
-    if (shown === null) return
-    const requiredUntil = this.#options.synchronous ? this.#history.now() : -1
-    const { faults } = checkPrefix({ history: this.#history, shown, requiredUntil })
-    assert.deepEqual(faults, [], 'the journal of the dead agent, replayed')
+  /** The devices of the dead agent with its journal replayed by the test. */
+  #replayed(): Promise<Buffer[]> {
+    const agent = this.#cluster.agent()
+    return replayJournal(agent.journal, agent.devices.map(({ path }) => path))
   }
 
   #judge(whose: string, images: readonly Buffer[], requiredUntil = -1): void {
