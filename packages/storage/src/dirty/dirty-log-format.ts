@@ -151,6 +151,7 @@ export function decodeHeader(sector: Buffer): HeaderScan {
   if (crc32(sector.subarray(0, HEADER_OFFSET.crc)) !== sector.readUInt32LE(HEADER_OFFSET.crc))
     return { kind: 'unknown', why: 'crc' }
   if (sector.readUInt16LE(HEADER_OFFSET.version) !== DIRTY_LOG_VERSION) return { kind: 'unknown', why: 'version' }
+  if (sector.readUInt16LE(HEADER_OFFSET.sectorBytes) !== DIRTY_SECTOR_BYTES) return { kind: 'unknown', why: 'version' }
   const header: DirtyLogHeader = {
     identity: {
       groupId: readText(sector, HEADER_OFFSET.groupId),
