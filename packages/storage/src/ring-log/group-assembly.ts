@@ -18,7 +18,7 @@ export interface AssembledGroup {
 }
 
 export class GroupAssembly {
-  #slab = Buffer.allocUnsafe(256 * 1024)
+  #slab = Buffer.allocUnsafe(64 * 1024)
   #digests = Buffer.allocUnsafe(4 * 256)
 
   /** A group of entries; fills in the CRC over their header CRCs. */

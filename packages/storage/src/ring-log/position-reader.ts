@@ -10,9 +10,12 @@ import { alignDown } from './geometry.js'
 import { BLOCK_BYTES, CHUNK_BYTES } from './limits.js'
 import type { RingSpace } from './ring-space.js'
 
+const FIRST_READ_BYTES = 64 * 1024
+
 export class PositionReader {
   #chunk: Buffer = Buffer.alloc(0)
   #start: LogPosition = 0
+  #nextBytes = FIRST_READ_BYTES / 2
   /** Bytes that were read from the disk. */
   bytesRead = 0
   /** Blocks that could not be read, and why. */
@@ -36,7 +39,9 @@ export class PositionReader {
     const here = this.have(position, length)
     if (here !== null) return here
     assert(position + length <= this.limit, 'nothing is read behind the limit')
-    const bytes = Buffer.allocUnsafe(Math.min(this.limit - position, Math.max(length, this.chunkBytes)))
+    // Short stretches are common; long ones soon get large reads.
+    this.#nextBytes = Math.min(this.chunkBytes, this.#nextBytes * 2)
+    const bytes = Buffer.allocUnsafe(Math.min(this.limit - position, Math.max(length, this.#nextBytes)))
     await this.#fill(bytes, position)
     this.bytesRead += bytes.length
     this.#chunk = bytes

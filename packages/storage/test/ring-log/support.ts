@@ -89,8 +89,8 @@ export class Bench {
 
 /** Payload bytes that tell from which entry they are. */
 export function payloadFor(lsn: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length)
-  for (let at = 0; at + 4 <= length; at += 4) bytes.writeUInt32LE((lsn * 2654435761 + at) >>> 0, at)
+  const bytes = Buffer.alloc(length, lsn & 0xff)
+  for (let at = 0; at + 4 <= length; at += 512) bytes.writeUInt32LE((lsn * 2654435761 + at) >>> 0, at)
   return bytes
 }
 
