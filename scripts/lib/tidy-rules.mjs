@@ -169,8 +169,10 @@ const importDirection = {
       const room = /^packages\/([^/]+)\//.exec(path)?.[1]
       return importsOf(tree.text(path)).flatMap(({ specifier, typeOnly }) => {
         const place = `${path}: ${specifier}`
-        if (/\/dist\//.test(specifier) && !/^scripts\//.test(path)) return [place]
-        if (/^\.\.?\//.test(specifier)) return room && leaves(path, specifier, `packages/${room}/`) ? [place] : []
+        const inside = /^\.\.?\//.test(specifier)
+        const program = /^packages\/[^/]+\/bin\//.test(path) && inside
+        if (/\/dist\//.test(specifier) && !path.startsWith('scripts/') && !program) return [place]
+        if (inside) return room && leaves(path, specifier, `packages/${room}/`) ? [place] : []
         if (!specifier.startsWith('@sitelink/') || room === undefined || specifier === `@sitelink/${room}`) return []
         const allowed = rooms[room] ?? []
         // Tests of a room may also use the doubles of the rooms below it.
