@@ -23,7 +23,10 @@ export class LogHistory {
   constructor(incarnations: readonly WireIncarnation[], head: LogPoint) {
     const first = incarnations[0]
     const last = incarnations.at(-1)
-    assert(first !== undefined && last !== undefined && last.number === head.incarnation, 'the head is in the current incarnation')
+    assert(
+      first !== undefined && last !== undefined && last.number === head.incarnation,
+      'the head is in the current incarnation',
+    )
     this.#incarnations = incarnations
     this.#first = first
     this.#head = head

@@ -62,7 +62,12 @@ test('an integer as another msgpack library may write it (64 bits) is read, one 
 })
 
 test('a negative zero, which would print as another value than it compares to, is refused', () => {
-  const bytes = Buffer.concat([pack({ kind: 'credit' }), Buffer.from([0xa5]), Buffer.from('bytes'), Buffer.from('cb8000000000000000', 'hex')])
+  const bytes = Buffer.concat([
+    pack({ kind: 'credit' }),
+    Buffer.from([0xa5]),
+    Buffer.from('bytes'),
+    Buffer.from('cb8000000000000000', 'hex'),
+  ])
   bytes[0] = 0x82
   assert.match(refusal(bytes) ?? 'accepted', /credit.bytes is not an integer/)
 })
@@ -110,7 +115,9 @@ test('a map key cannot reach an object’s prototype', () => {
 })
 
 test('an extension that another part of the process registers does not change the door', () => {
-  class Odd {}
+  class Odd {
+    readonly is = 'odd'
+  }
   addExtension({ Class: Odd, type: 0x21, pack: () => Buffer.from('x'), unpack: () => new Odd() })
   assert.match(refusal(pack({ kind: 'bye', reason: new Odd() })) ?? '', /not used on this wire/)
 })

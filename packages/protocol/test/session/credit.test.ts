@@ -62,7 +62,7 @@ test('a grant is worth a message only after a quarter of the window', () => {
 function follow(window: CreditWindow, bytesPerMs: number, rttMs: number, ms: number): void {
   let consumed = consumedOf.get(window) ?? 0
   for (let now = 0; now < ms; now += 10) {
-    for (let left = Math.floor(Math.min(bytesPerMs, window.windowBytes / rttMs) * 10); left > 0; ) {
+    for (let left = Math.floor(Math.min(bytesPerMs, window.windowBytes / rttMs) * 10); left > 0;) {
       const bytes = Math.min(left, window.grantedBytes - consumed)
       window.consume(bytes)
       window.grantDue()

@@ -62,17 +62,41 @@ const agentStates: { readonly [K in AgentHandshake['kind']]: Extract<AgentHandsh
   cutting: { kind: 'cutting', hello, welcome, resume },
   established: { kind: 'established', wireVersion: 1 },
 }
-const messages: readonly { kind: 'message'; message: ControlMessage }[] = Object.values(sampleMessages).map((message) => ({ kind: 'message', message }))
+const messages: readonly { kind: 'message'; message: ControlMessage }[] = Object.values(sampleMessages).map(
+  (message) => ({ kind: 'message', message }),
+)
 const cannot = { kind: 'cannot', code: 'failed', message: 'the disk failed' } as const
-const primaryEvents: readonly PrimaryHandshakeEvent[] = [{ kind: 'start' }, { kind: 'planned', resume }, cannot, ...messages]
-const agentEvents: readonly AgentHandshakeEvent[] = [{ kind: 'fenced', standing }, { kind: 'cut', creditBytes: 5 }, cannot, ...messages]
+const primaryEvents: readonly PrimaryHandshakeEvent[] = [
+  { kind: 'start' },
+  { kind: 'planned', resume },
+  cannot,
+  ...messages,
+]
+const agentEvents: readonly AgentHandshakeEvent[] = [
+  { kind: 'fenced', standing },
+  { kind: 'cut', creditBytes: 5 },
+  cannot,
+  ...messages,
+]
 
 test('[primary] every pair of state and event does what its table says, and without a row it is refused', () => {
-  pairs(primaryTransitions, Object.values(primaryStates), primaryEvents, (state, event) => stepPrimary(state, event, hello), 'agent')
+  pairs(
+    primaryTransitions,
+    Object.values(primaryStates),
+    primaryEvents,
+    (state, event) => stepPrimary(state, event, hello),
+    'agent',
+  )
 })
 
 test('[agent] every pair of state and event does what its table says, and without a row it is refused', () => {
-  pairs(agentTransitions, Object.values(agentStates), agentEvents, (state, event) => stepAgent(state, event, facts), 'primary')
+  pairs(
+    agentTransitions,
+    Object.values(agentStates),
+    agentEvents,
+    (state, event) => stepAgent(state, event, facts),
+    'primary',
+  )
 })
 
 function pairs<S extends { kind: string }, E extends PrimaryHandshakeEvent | AgentHandshakeEvent>(
@@ -93,7 +117,10 @@ function pairs<S extends { kind: string }, E extends PrimaryHandshakeEvent | Age
         assert.match(done.message, new RegExp(`(the ${peer} sent|happened)`), what)
       } else {
         rows += 1
-        assert.ok(allowed.includes(done.kind === 'refused' ? 'refused' : done.state.kind), `${what}: ${JSON.stringify(done)}`)
+        assert.ok(
+          allowed.includes(done.kind === 'refused' ? 'refused' : done.state.kind),
+          `${what}: ${JSON.stringify(done)}`,
+        )
       }
     }
   }
@@ -107,7 +134,13 @@ function refusedPrimary(state: PrimaryHandshake, message: ControlMessage, code: 
   assert.match(step.message, why)
 }
 
-function refusedAgent(message: Hello | Resume, change: Partial<AgentFacts>, code: RefuseCode, why: RegExp, state: AgentHandshake = agentStates['awaiting-hello']): void {
+function refusedAgent(
+  message: Hello | Resume,
+  change: Partial<AgentFacts>,
+  code: RefuseCode,
+  why: RegExp,
+  state: AgentHandshake = agentStates['awaiting-hello'],
+): void {
   const step = stepAgent(state, { kind: 'message', message }, { ...facts, ...change })
   assert.ok(step.kind === 'refused', `not refused: ${JSON.stringify(step)}`)
   assert.equal(step.code, code)
@@ -118,8 +151,18 @@ function refusedAgent(message: Hello | Resume, change: Partial<AgentFacts>, code
 test('an agent refuses a wire, a group, an epoch, a slink that is not its own, each with its sentence', () => {
   const newer = { ...hello, wireVersion: WIRE_VERSION + 3, wireFloor: WIRE_VERSION + 1 }
   refusedAgent(newer, {}, 'wire-version', /speaks wire versions 2 to 4, this agent 1: upgrade the agent/)
-  refusedAgent({ ...hello, group: '00000000-0000-4000-8000-000000000000' }, {}, 'wrong-group', /replicates the group 0f5d.*, not 0000/)
-  refusedAgent(hello, { epoch: 4 }, 'older-epoch', /epoch 4, the primary is still in epoch 3: another primary took over/)
+  refusedAgent(
+    { ...hello, group: '00000000-0000-4000-8000-000000000000' },
+    {},
+    'wrong-group',
+    /replicates the group 0f5d.*, not 0000/,
+  )
+  refusedAgent(
+    hello,
+    { epoch: 4 },
+    'older-epoch',
+    /epoch 4, the primary is still in epoch 3: another primary took over/,
+  )
   refusedAgent(hello, { slink: 2 }, 'wrong-slink', /is slink 2 of the group, not slink 1/)
   refusedAgent(hello, { promoted: true }, 'promoted', /was promoted and serves writes in epoch 3: demote it first/)
   refusedAgent(hello, { busy: 'a verify runs' }, 'busy', /takes no session now: a verify runs/)
@@ -127,12 +170,36 @@ test('an agent refuses a wire, a group, an epoch, a slink that is not its own, e
 
 test('an agent refuses devices that it lacks, cannot use, uses twice or has too small, naming both sizes', () => {
   const mapping = hello.mappings[0]!
-  refusedAgent(hello, { devices: [] }, 'device-missing', /device 0 "data" is mapped to "data-copy", which this agent does not have; it has none/)
+  refusedAgent(
+    hello,
+    { devices: [] },
+    'device-missing',
+    /device 0 "data" is mapped to "data-copy", which this agent does not have; it has none/,
+  )
   refusedAgent(hello, { devices: [{ name: 'x', sizeBytes: 1, problem: null }] }, 'device-missing', /it has "x"/)
-  refusedAgent(hello, { devices: [{ name: 'data-copy', sizeBytes: 2 ** 50, problem: 'the file is gone' }] }, 'device-missing', /cannot be used: the file is gone/)
-  refusedAgent({ ...hello, mappings: [mapping, { ...mapping, deviceId: 8, number: 1, name: 'more' }] }, {}, 'device-missing', /two devices are mapped to "data-copy"; the second is 1 "more"/)
-  refusedAgent(hello, { devices: [{ name: 'data-copy', sizeBytes: 4096, problem: null }] }, 'device-size', /device 0 "data" has 1099511627776 bytes, the agent's "data-copy" only 4096/)
-  const larger = stepAgent({ kind: 'awaiting-hello' }, { kind: 'message', message: hello }, { ...facts, devices: [{ name: 'data-copy', sizeBytes: 2 ** 50, problem: null }] })
+  refusedAgent(
+    hello,
+    { devices: [{ name: 'data-copy', sizeBytes: 2 ** 50, problem: 'the file is gone' }] },
+    'device-missing',
+    /cannot be used: the file is gone/,
+  )
+  refusedAgent(
+    { ...hello, mappings: [mapping, { ...mapping, deviceId: 8, number: 1, name: 'more' }] },
+    {},
+    'device-missing',
+    /two devices are mapped to "data-copy"; the second is 1 "more"/,
+  )
+  refusedAgent(
+    hello,
+    { devices: [{ name: 'data-copy', sizeBytes: 4096, problem: null }] },
+    'device-size',
+    /device 0 "data" has 1099511627776 bytes, the agent's "data-copy" only 4096/,
+  )
+  const larger = stepAgent(
+    { kind: 'awaiting-hello' },
+    { kind: 'message', message: hello },
+    { ...facts, devices: [{ name: 'data-copy', sizeBytes: 2 ** 50, problem: null }] },
+  )
   assert.equal(larger.kind, 'next', 'a larger device is fine')
 })
 
@@ -156,7 +223,13 @@ test('a refused hello fences nobody: the session that lives goes on', () => {
 
 test('an agent refuses to resume beyond its end or below what it applied', () => {
   const state = agentStates['awaiting-resume']
-  refusedAgent({ ...resume, common: [2, 5_000_000_081] }, {}, 'protocol', /resumes at 2:5000000081, this agent has only 2:5000000080/, state)
+  refusedAgent(
+    { ...resume, common: [2, 5_000_000_081] },
+    {},
+    'protocol',
+    /resumes at 2:5000000081, this agent has only 2:5000000080/,
+    state,
+  )
   refusedAgent({ ...resume, common: [2, 5_000_000_059] }, {}, 'protocol', /has applied 2:5000000060 already/, state)
   const empty: AgentHandshake = { ...state, welcome: { ...welcome, replica: null } }
   refusedAgent(resume, {}, 'protocol', /this agent has nothing/, empty)
@@ -177,17 +250,35 @@ test('a primary refuses a version that it did not offer, another epoch, devices 
   refusedPrimary(waiting, { ...welcome, epoch: 4 }, 'older-epoch', /agent is in epoch 4, this primary in epoch 3/)
   refusedPrimary(waiting, { ...welcome, epoch: 2 }, 'protocol', /epoch 2/)
   refusedPrimary(waiting, { ...welcome, devices: [] }, 'device-missing', /does not have/)
-  refusedPrimary(primaryStates['awaiting-dirty-maps'], { ...dirtyMap, deviceId: 9 }, 'protocol', /device id 9, which its welcome does not map/)
-  refusedPrimary(primaryStates['awaiting-ready'], { ...ready, end: [2, 1] }, 'protocol', /ready at 2:1, it was told to resume at 2:5000000080/)
+  refusedPrimary(
+    primaryStates['awaiting-dirty-maps'],
+    { ...dirtyMap, deviceId: 9 },
+    'protocol',
+    /device id 9, which its welcome does not map/,
+  )
+  refusedPrimary(
+    primaryStates['awaiting-ready'],
+    { ...ready, end: [2, 1] },
+    'protocol',
+    /ready at 2:1, it was told to resume at 2:5000000080/,
+  )
 })
 
 test('a refusal of the peer is its own, with its code and sentence', () => {
-  const step = stepPrimary(primaryStates['awaiting-welcome'], { kind: 'message', message: sampleMessages.refuse }, hello)
+  const step = stepPrimary(
+    primaryStates['awaiting-welcome'],
+    { kind: 'message', message: sampleMessages.refuse },
+    hello,
+  )
   assert.deepEqual(step, { kind: 'refused', by: 'peer', code: 'older-epoch', message: sampleMessages.refuse.message })
 })
 
 test('every refuse code but the owners’ own is given by some rule', () => {
-  const source = ['handshake', 'handshake-agent', 'handshake-primary'].map((name) => readFileSync(join(dirname(fileURLToPath(import.meta.url)), `../../../src/session/${name}.ts`), 'utf8')).join('')
+  const source = ['handshake', 'handshake-agent', 'handshake-primary']
+    .map((name) =>
+      readFileSync(join(dirname(fileURLToPath(import.meta.url)), `../../../src/session/${name}.ts`), 'utf8'),
+    )
+    .join('')
   for (const code of refuseCodes) if (code !== 'failed') assert.ok(source.includes(`'${code}'`), code)
 })
 
@@ -230,15 +321,21 @@ function converse(agentFacts: AgentFacts, agentStanding: AgentStanding): { trans
         },
         effect.welcome,
       )
-      toPrimary({ kind: 'planned', resume: { ...resume, common: [plan.common.incarnation, plan.common.lsn], restart: plan.restart } })
+      toPrimary({
+        kind: 'planned',
+        resume: { ...resume, common: [plan.common.incarnation, plan.common.lsn], restart: plan.restart },
+      })
     }
   }
   const onAgent = (effect: AgentHandshakeEffect): void => {
     transcript.push(`agent ${effect.kind}${effect.kind === 'send' ? ` ${effect.message.kind}` : ''}`)
     if (effect.kind === 'fence') toAgent({ kind: 'fenced', standing: agentStanding })
-    if (effect.kind === 'send' && effect.message.kind === 'welcome') toPrimary({ kind: 'message', message: effect.message })
-    if (effect.kind === 'send' && effect.message.kind === 'ready') toPrimary({ kind: 'message', message: effect.message satisfies Ready })
-    if (effect.kind === 'send-dirty-maps') for (let left = effect.count; left > 0; left--) toPrimary({ kind: 'message', message: dirtyMap })
+    if (effect.kind === 'send' && effect.message.kind === 'welcome')
+      toPrimary({ kind: 'message', message: effect.message })
+    if (effect.kind === 'send' && effect.message.kind === 'ready')
+      toPrimary({ kind: 'message', message: effect.message satisfies Ready })
+    if (effect.kind === 'send-dirty-maps')
+      for (let left = effect.count; left > 0; left--) toPrimary({ kind: 'message', message: dirtyMap })
     if (effect.kind === 'cut' || effect.kind === 'start-over') toAgent({ kind: 'cut', creditBytes: 4096 })
     if (effect.kind === 'established') established += 1
   }
@@ -267,10 +364,24 @@ test('a whole handshake runs in the order of the picture', () => {
 })
 
 test('a fresh agent, a foreign replica and a refusal each end as they must', () => {
-  assert.equal(converse({ ...facts, group: null, slink: null, epoch: 0 }, { replica: null, mappings: [], dirtyMaps: 0, allDirty: false }).established, 2)
-  const foreign = converse(facts, { ...standing, dirtyMaps: 0, replica: { ...welcome.replica!, logId: 'ffffffffffffffff' } })
+  assert.equal(
+    converse(
+      { ...facts, group: null, slink: null, epoch: 0 },
+      { replica: null, mappings: [], dirtyMaps: 0, allDirty: false },
+    ).established,
+    2,
+  )
+  const foreign = converse(facts, {
+    ...standing,
+    dirtyMaps: 0,
+    replica: { ...welcome.replica!, logId: 'ffffffffffffffff' },
+  })
   assert.ok(foreign.transcript.includes('agent start-over'))
   assert.equal(foreign.established, 2)
   const refused = converse({ ...facts, epoch: 9 }, standing)
-  assert.deepEqual(refused.transcript, ['primary send hello', 'agent refuses: older-epoch', 'primary refused by peer: older-epoch'])
+  assert.deepEqual(refused.transcript, [
+    'primary send hello',
+    'agent refuses: older-epoch',
+    'primary refused by peer: older-epoch',
+  ])
 })

@@ -48,7 +48,17 @@ function welcome(replica: Partial<WireReplica> | null, change: Partial<Welcome> 
   const whole: WireReplica | null =
     replica === null
       ? null
-      : { logId: LOG, incarnationId: idOf(replica.end?.[0] ?? 2), end: [2, 80], endCrc: 0, durable: [2, 80], applied: [1, 30], primaryDurable: [2, 70], stamp: [0, 0], ...replica }
+      : {
+          logId: LOG,
+          incarnationId: idOf(replica.end?.[0] ?? 2),
+          end: [2, 80],
+          endCrc: 0,
+          durable: [2, 80],
+          applied: [1, 30],
+          primaryDurable: [2, 70],
+          stamp: [0, 0],
+          ...replica,
+        }
   return { ...sampleMessages.welcome, replica: whole, ...change }
 }
 
@@ -72,7 +82,10 @@ test('an agent in the current incarnation resumes at its end', () => {
 })
 
 test('an agent that holds a lost tail resumes where its incarnation ended here', () => {
-  resumes(planResume(facts(), welcome({ end: [1, 60], durable: [1, 60], applied: [1, 40], primaryDurable: [1, 45] })), at(1, 49))
+  resumes(
+    planResume(facts(), welcome({ end: [1, 60], durable: [1, 60], applied: [1, 40], primaryDurable: [1, 45] })),
+    at(1, 49),
+  )
 })
 
 test('an agent that ended before its incarnation did resumes at its end', () => {
@@ -80,7 +93,10 @@ test('an agent that ended before its incarnation did resumes at its end', () => 
 })
 
 test('two names of one point are one point', () => {
-  resumes(planResume(facts(), welcome({ end: [2, 49], durable: [1, 49], applied: [2, 49], primaryDurable: [2, 49] })), at(1, 49))
+  resumes(
+    planResume(facts(), welcome({ end: [2, 49], durable: [1, 49], applied: [2, 49], primaryDurable: [2, 49] })),
+    at(1, 49),
+  )
 })
 
 test('an agent that lags is told of durable entries that it lacks, and that is no corruption', () => {
@@ -89,17 +105,30 @@ test('an agent that lags is told of durable entries that it lacks, and that is n
 
 test('an agent without replica begins at the slink’s own start, unless it once had one', () => {
   const fresh = planResume(facts({ recorded: null, start: at(2, 90) }), welcome(null))
-  assert.deepEqual(fresh, { kind: 'resume', common: ORIGIN, restart: null, allDirty: null, corruption: null, begin: { kind: 'log', after: at(2, 90) } })
+  assert.deepEqual(fresh, {
+    kind: 'resume',
+    common: ORIGIN,
+    restart: null,
+    allDirty: null,
+    corruption: null,
+    begin: { kind: 'log', after: at(2, 90) },
+  })
   restarts(planResume(facts(), welcome(null)), /no replica although it acknowledged 1:30 as durable/)
 })
 
 test('an agent that took the log’s identity but never got an entry begins at the slink’s start as well', () => {
-  const plan = planResume(facts({ recorded: null, start: at(2, 90) }), welcome({ end: [0, 0], durable: [0, 0], applied: [0, 0], primaryDurable: [2, 95] }))
+  const plan = planResume(
+    facts({ recorded: null, start: at(2, 90) }),
+    welcome({ end: [0, 0], durable: [0, 0], applied: [0, 0], primaryDurable: [2, 95] }),
+  )
   assert.deepEqual([plan.common, plan.restart, plan.begin], [ORIGIN, null, { kind: 'log', after: at(2, 90) }])
 })
 
 test('a replica from before the slink’s start starts over', () => {
-  restarts(planResume(facts({ recorded: null, start: at(2, 90) }), welcome({})), /has 2:80 durable, less than the slink's position 2:90/)
+  restarts(
+    planResume(facts({ recorded: null, start: at(2, 90) }), welcome({})),
+    /has 2:80 durable, less than the slink's position 2:90/,
+  )
 })
 
 test('another agent, another journal, another log start over', () => {
@@ -114,8 +143,16 @@ test('an incarnation that the table does not hold starts over; one of the future
 })
 
 test('applied or promised durable beyond what both have is corruption', () => {
-  restarts(planResume(facts(), welcome({ end: [1, 60], applied: [1, 50], durable: [1, 60], primaryDurable: [1, 45] })), /applied up to 1:50, but agrees .* only up to 1:49/, true)
-  restarts(planResume(facts(), welcome({ end: [1, 60], durable: [1, 60], primaryDurable: [1, 50] })), /told that 1:50 is durable/, true)
+  restarts(
+    planResume(facts(), welcome({ end: [1, 60], applied: [1, 50], durable: [1, 60], primaryDurable: [1, 45] })),
+    /applied up to 1:50, but agrees .* only up to 1:49/,
+    true,
+  )
+  restarts(
+    planResume(facts(), welcome({ end: [1, 60], durable: [1, 60], primaryDurable: [1, 50] })),
+    /told that 1:50 is durable/,
+    true,
+  )
   restarts(planResume(facts(), welcome({ primaryDurable: [2, 101] })), /told that 2:101 is durable/, true)
   restarts(planResume(facts(), welcome({ primaryDurable: [3, 20] })), /told that 3:20/, true)
   restarts(planResume(facts(), welcome({ applied: [2, 81] })), /applied up to 2:81/, true)
@@ -126,20 +163,41 @@ test('another entry at the common point is corruption; an unknown CRC on either 
   resumes(planResume(facts({ commonCrc: 5 }), welcome({ endCrc: 5 })), at(2, 80))
   resumes(planResume(facts({ commonCrc: 5 }), welcome({ endCrc: 0 })), at(2, 80))
   resumes(planResume(facts({ commonCrc: null }), welcome({ endCrc: 6 })), at(2, 80))
-  resumes(planResume(facts({ commonCrc: 5 }), welcome({ end: [1, 60], endCrc: 6, durable: [1, 60], primaryDurable: [1, 45] })), at(1, 49))
+  resumes(
+    planResume(
+      facts({ commonCrc: 5 }),
+      welcome({ end: [1, 60], endCrc: 6, durable: [1, 60], primaryDurable: [1, 45] }),
+    ),
+    at(1, 49),
+  )
 })
 
 test('an agent that reports less durable than it ever acknowledged starts over', () => {
-  restarts(planResume(facts({ recorded: { ...facts().recorded!, durable: at(2, 80) } }), welcome({ durable: [2, 79] })), /has 2:79 durable, less than the slink's position 2:80/)
+  restarts(
+    planResume(facts({ recorded: { ...facts().recorded!, durable: at(2, 80) } }), welcome({ durable: [2, 79] })),
+    /has 2:79 durable, less than the slink's position 2:80/,
+  )
   // What lay in a lost tail does not count as durable.
-  restarts(planResume(facts({ recorded: { ...facts().recorded!, durable: at(2, 60) } }), welcome({ end: [1, 70], durable: [1, 70], primaryDurable: [1, 49] })), /has 1:49 durable/)
+  restarts(
+    planResume(
+      facts({ recorded: { ...facts().recorded!, durable: at(2, 60) } }),
+      welcome({ end: [1, 70], durable: [1, 70], primaryDurable: [1, 49] }),
+    ),
+    /has 1:49 durable/,
+  )
 })
 
 test('entries that the log no longer has start over, unless the slink is behind', () => {
   resumes(planResume(facts({ firstLsn: 81 }), welcome({})), at(2, 80))
-  restarts(planResume(facts({ firstLsn: 82 }), welcome({})), /entries after 2:80 are no longer in the log, which begins at 82/)
+  restarts(
+    planResume(facts({ firstLsn: 82 }), welcome({})),
+    /entries after 2:80 are no longer in the log, which begins at 82/,
+  )
   const behind = planResume(facts({ firstLsn: 95, behind: true }), welcome({}))
-  assert.deepEqual([behind.common, behind.restart, behind.allDirty, behind.begin], [at(2, 80), null, null, { kind: 'behind' }])
+  assert.deepEqual(
+    [behind.common, behind.restart, behind.allDirty, behind.begin],
+    [at(2, 80), null, null, { kind: 'behind' }],
+  )
 })
 
 test('an agent that cannot say what it lacks gets every region, and keeps its journal', () => {
@@ -150,7 +208,11 @@ test('an agent that cannot say what it lacks gets every region, and keeps its jo
 })
 
 test('a history knows the writer of every entry, over empty lives as well', () => {
-  const lives: WireIncarnation[] = [3, 4, 6].map((number, index) => ({ number, id: idOf(number), firstLsn: [10, 20, 20][index]! }))
+  const lives: WireIncarnation[] = [3, 4, 6].map((number, index) => ({
+    number,
+    id: idOf(number),
+    firstLsn: [10, 20, 20][index]!,
+  }))
   const log = new LogHistory(lives, at(6, 25))
   assert.equal(log.endOf(3), 19)
   assert.equal(log.endOf(4), 19)
@@ -204,7 +266,8 @@ class World {
     this.primaryDurable = this.primary.length
     const number = this.life + 1 + this.random.below(2)
     this.lives.push({ number, id: idOf(number), firstLsn: this.primary.length + 1 })
-    if (this.recorded !== null && this.recorded.lsn > this.primary.length) this.recorded = at(this.recorded.incarnation, this.primary.length)
+    if (this.recorded !== null && this.recorded.lsn > this.primary.length)
+      this.recorded = at(this.recorded.incarnation, this.primary.length)
   }
 
   /** The agent takes a part of the stream that it is connected to. */
@@ -212,10 +275,12 @@ class World {
     if (this.agentLife !== this.life) return
     const count = this.random.below(this.primary.length - this.agent.length + 1)
     this.agent.push(...this.primary.slice(this.agent.length, this.agent.length + count))
-    if (this.random.oneIn(2)) this.told = [this.life, Math.max(this.primaryDurable, this.told[0] === this.life ? this.told[1] : 0)]
+    if (this.random.oneIn(2))
+      this.told = [this.life, Math.max(this.primaryDurable, this.told[0] === this.life ? this.told[1] : 0)]
     if (this.random.oneIn(2)) this.agentDurable = Math.max(this.agentDurable, this.random.below(this.agent.length + 1))
     const limit = Math.min(this.agentDurable, this.told[1], this.agent.length)
-    if (limit > this.agentApplied && this.random.oneIn(2)) this.agentApplied += this.random.below(limit - this.agentApplied + 1)
+    if (limit > this.agentApplied && this.random.oneIn(2))
+      this.agentApplied += this.random.below(limit - this.agentApplied + 1)
     if (this.random.oneIn(3)) this.recorded = this.#name(this.agentDurable)
   }
 
@@ -233,8 +298,20 @@ class World {
   }
 
   facts(): ResumeFacts {
-    const recorded = this.recorded === null || this.recorded.lsn === 0 ? null : { agent: sampleMessages.welcome.agent, journal: sampleMessages.welcome.journal, durable: this.recorded }
-    return { logId: LOG, incarnations: this.lives, head: this.head, firstLsn: 1, recorded, start: ORIGIN, behind: false, commonCrc: null }
+    const recorded =
+      this.recorded === null || this.recorded.lsn === 0
+        ? null
+        : { agent: sampleMessages.welcome.agent, journal: sampleMessages.welcome.journal, durable: this.recorded }
+    return {
+      logId: LOG,
+      incarnations: this.lives,
+      head: this.head,
+      firstLsn: 1,
+      recorded,
+      start: ORIGIN,
+      behind: false,
+      commonCrc: null,
+    }
   }
 
   welcome(): Welcome {
@@ -243,7 +320,13 @@ class World {
       return [incarnation, lsn]
     }
     const end = point(this.agent.length)
-    return welcome({ end, incarnationId: idOf(end[0]), durable: point(this.agentDurable), applied: point(this.agentApplied), primaryDurable: this.told })
+    return welcome({
+      end,
+      incarnationId: idOf(end[0]),
+      durable: point(this.agentDurable),
+      applied: point(this.agentApplied),
+      primaryDurable: this.told,
+    })
   }
 
   /** Length of what both have in common, by content. */

@@ -19,7 +19,11 @@ const LARGE_CREDIT = 1e9
 
 test('[WR-10] frames and messages arrive in the order in which they were sent, counted from ready on', async (t) => {
   const random = seeded(t)
-  const { clock, primary, agent } = await readySessions(LARGE_CREDIT, { latencyMs: 2, jitterMs: 5, segmentBytesMin: 1, segmentBytesMax: 9000 }, { seed: SEED })
+  const { clock, primary, agent } = await readySessions(
+    LARGE_CREDIT,
+    { latencyMs: 2, jitterMs: 5, segmentBytesMin: 1, segmentBytesMax: 9000 },
+    { seed: SEED },
+  )
   const wanted: string[] = []
   let lsn = 0
   for (let round = 0; round < 100; round++) {
@@ -36,8 +40,14 @@ test('[WR-10] frames and messages arrive in the order in which they were sent, c
     clock.run(random.below(3))
   }
   clock.run(1000)
-  assert.deepEqual(agent.log.filter((line) => line !== 'batch'), wanted)
-  assert.deepEqual(agent.frames.map(({ count }) => count), agent.frames.map((_, index) => index + 1))
+  assert.deepEqual(
+    agent.log.filter((line) => line !== 'batch'),
+    wanted,
+  )
+  assert.deepEqual(
+    agent.frames.map(({ count }) => count),
+    agent.frames.map((_, index) => index + 1),
+  )
   assert.equal(agent.session.streamFrames, primary.session.streamFrames)
   assert.equal(agent.session.streamBytes, primary.session.streamBytes)
 })
@@ -100,7 +110,10 @@ test('heartbeats measure the round trip and the difference of the clocks', async
   clock.run(2000)
   assert.ok(Math.abs((primary.session.rttMs ?? 0) - 40) < 1)
   clock.run(60_000)
-  assert.ok(Math.abs((primary.session.rttMs ?? 0) - 170) < 2, `a path that stays longer is believed: ${primary.session.rttMs}`)
+  assert.ok(
+    Math.abs((primary.session.rttMs ?? 0) - 170) < 2,
+    `a path that stays longer is believed: ${primary.session.rttMs}`,
+  )
   assert.deepEqual([primary.messages, agent.messages], [[], []], 'heartbeats are not shown to the owner')
 })
 
@@ -108,7 +121,9 @@ test('the clock offset tells how far the peer’s wall clock is off', async () =
   const { clock, side, peer } = await withRawPeer('primary')
   clock.run(1)
   const first = await firstHeartbeat(peer.received)
-  peer.connection.write([bytesOfFrame(encodeMessage({ kind: 'heartbeat', sentUs: clock.wallUs() + 5_000_000, echoUs: first, heldUs: 0 }))])
+  peer.connection.write([
+    bytesOfFrame(encodeMessage({ kind: 'heartbeat', sentUs: clock.wallUs() + 5_000_000, echoUs: first, heldUs: 0 })),
+  ])
   clock.run(1)
   assert.ok(Math.abs((side.session.clockOffsetUs ?? 0) - 5_000_000) < 2000)
 })
@@ -212,7 +227,10 @@ test('a paused session holds bounded input, does not judge while it cannot hear,
   fill()
   clock.run(60_000)
   assert.deepEqual([primary.ends, agent.ends], [[], []])
-  assert.ok(agent.session.receivedBytes < 2 * PAUSED_INPUT_BYTES_MAX, `${agent.session.receivedBytes} bytes were taken in`)
+  assert.ok(
+    agent.session.receivedBytes < 2 * PAUSED_INPUT_BYTES_MAX,
+    `${agent.session.receivedBytes} bytes were taken in`,
+  )
   assert.ok(lsn < 200, 'the writer was stopped')
   assert.equal(primary.session.writable, false)
   agent.session.resume()
@@ -231,7 +249,10 @@ test('a clean close says why, after everything that was sent', async () => {
   assert.equal(primary.session.ended, true)
   assert.equal(primary.session.sendControl({ kind: 'durable', point: [1, 2] }), false)
   clock.run(1000)
-  assert.deepEqual(agent.frames.map(({ frame }) => frame.lsn), [1, 2])
+  assert.deepEqual(
+    agent.frames.map(({ frame }) => frame.lsn),
+    [1, 2],
+  )
   assert.deepEqual(agent.ends, [{ kind: 'peer-bye', message: 'the daemon stops', code: null }])
   assert.deepEqual(primary.ends, [{ kind: 'local', message: 'the daemon stops', code: null }])
   assert.deepEqual(agent.log.slice(-2), ['batch', 'closed peer-bye'])
@@ -251,8 +272,12 @@ test('fail tells the peer a code, destroy tells it nothing, refuse tells it the 
   const failed = await readySessions(LARGE_CREDIT)
   failed.agent.session.fail('JOURNAL_FAILED', 'the journal cannot be synced')
   failed.clock.run(10)
-  assert.deepEqual(failed.primary.ends, [{ kind: 'peer-error', message: 'the journal cannot be synced', code: 'JOURNAL_FAILED' }])
-  assert.deepEqual(failed.agent.ends, [{ kind: 'local', message: 'the journal cannot be synced', code: 'JOURNAL_FAILED' }])
+  assert.deepEqual(failed.primary.ends, [
+    { kind: 'peer-error', message: 'the journal cannot be synced', code: 'JOURNAL_FAILED' },
+  ])
+  assert.deepEqual(failed.agent.ends, [
+    { kind: 'local', message: 'the journal cannot be synced', code: 'JOURNAL_FAILED' },
+  ])
 
   const destroyed = await readySessions(LARGE_CREDIT)
   destroyed.agent.session.destroy('fenced by a newer session')
@@ -288,7 +313,11 @@ test('a cut connection ends both sides once', async () => {
   const { clock, network, primary, agent } = await readySessions(LARGE_CREDIT)
   network.cut('primary', 'agent')
   clock.run(10_000)
-  for (const side of [primary, agent]) assert.deepEqual(side.ends.map((end) => end.kind), ['connection'])
+  for (const side of [primary, agent])
+    assert.deepEqual(
+      side.ends.map((end) => end.kind),
+      ['connection'],
+    )
 })
 
 const wrongs: [string, 'primary' | 'agent', () => Buffer, RegExp][] = [
@@ -296,12 +325,47 @@ const wrongs: [string, 'primary' | 'agent', () => Buffer, RegExp][] = [
   ['zero fill', 'agent', () => Buffer.alloc(200), /no frame begins/],
   ['a stream frame before ready', 'agent', () => bytesOfFrame(writeFrame(1)), /before this side was ready/],
   ['a stream frame to the primary', 'primary', () => bytesOfFrame(writeFrame(1)), /before this side was ready/],
-  ['credit before ready', 'primary', () => bytesOfFrame(encodeMessage({ kind: 'credit', bytes: 5 })), /credit before ready/],
-  ['credit that falls', 'primary', () => Buffer.concat([sampleMessages.ready, { kind: 'credit', bytes: 1 } as const].map((message) => bytesOfFrame(encodeMessage(message)))), /less than before/],
-  ['ready to an agent', 'agent', () => bytesOfFrame(encodeMessage(sampleMessages.ready)), /ready at a place where it has none/],
-  ['ready twice', 'primary', () => Buffer.concat([1, 2].map(() => bytesOfFrame(encodeMessage(sampleMessages.ready)))), /ready at a place where it has none/],
-  ['a message of an unknown kind', 'agent', () => bytesOfFrame(encodeFrame({ type: FrameType.control }, Buffer.from('81a46b696e64a16b', 'hex'))), /"k" is not a control message/],
-  ['a control frame without payload', 'agent', () => bytesOfFrame(encodeFrame({ type: FrameType.control }, null)), /empty/],
+  [
+    'credit before ready',
+    'primary',
+    () => bytesOfFrame(encodeMessage({ kind: 'credit', bytes: 5 })),
+    /credit before ready/,
+  ],
+  [
+    'credit that falls',
+    'primary',
+    () =>
+      Buffer.concat(
+        [sampleMessages.ready, { kind: 'credit', bytes: 1 } as const].map((message) =>
+          bytesOfFrame(encodeMessage(message)),
+        ),
+      ),
+    /less than before/,
+  ],
+  [
+    'ready to an agent',
+    'agent',
+    () => bytesOfFrame(encodeMessage(sampleMessages.ready)),
+    /ready at a place where it has none/,
+  ],
+  [
+    'ready twice',
+    'primary',
+    () => Buffer.concat([1, 2].map(() => bytesOfFrame(encodeMessage(sampleMessages.ready)))),
+    /ready at a place where it has none/,
+  ],
+  [
+    'a message of an unknown kind',
+    'agent',
+    () => bytesOfFrame(encodeFrame({ type: FrameType.control }, Buffer.from('81a46b696e64a16b', 'hex'))),
+    /"k" is not a control message/,
+  ],
+  [
+    'a control frame without payload',
+    'agent',
+    () => bytesOfFrame(encodeFrame({ type: FrameType.control }, null)),
+    /empty/,
+  ],
 ]
 for (const [what, role, bytes, why] of wrongs) {
   test(`${what} ends the session with a sentence for both sides`, async () => {
@@ -321,7 +385,10 @@ test('more frames than were granted end the session', async () => {
   side.session.sendControl({ kind: 'ready', end: [0, 0], creditBytes: 500 })
   peer.connection.write([bytesOfFrame(writeFrame(1, 300)), bytesOfFrame(writeFrame(2, 300))])
   clock.run(5000)
-  assert.deepEqual(side.frames.map(({ frame }) => frame.lsn), [1])
+  assert.deepEqual(
+    side.frames.map(({ frame }) => frame.lsn),
+    [1],
+  )
   assert.match(side.end?.message ?? '', /more than the 500 bytes/)
 })
 
@@ -329,7 +396,11 @@ test('[FMT-03] a flipped bit anywhere in the stream ends the session, names what
   const random = seeded(t)
   const seen = new Set<string>()
   for (let round = 0; round < 150; round++) {
-    const { clock, network, primary, agent } = await readySessions(LARGE_CREDIT, { segmentBytesMin: 20, segmentBytesMax: 4000 }, { seed: random.next() })
+    const { clock, network, primary, agent } = await readySessions(
+      LARGE_CREDIT,
+      { segmentBytesMin: 20, segmentBytesMax: 4000 },
+      { seed: random.next() },
+    )
     const frames = Array.from({ length: 10 }, (_, index) => writeFrame(index + 1, random.below(1000)))
     network.flipNext('primary', 'agent')
     primary.session.sendFrames(frames)
@@ -342,7 +413,10 @@ test('[FMT-03] a flipped bit anywhere in the stream ends the session, names what
     assert.equal(primary.end?.kind, 'peer-error')
     assert.equal(primary.end?.code, 'damaged')
   }
-  assert.ok([...seen].some((message) => /header/.test(message)) && [...seen].some((message) => /payload/.test(message)), [...seen].join())
+  assert.ok(
+    [...seen].some((message) => /header/.test(message)) && [...seen].some((message) => /payload/.test(message)),
+    [...seen].join(),
+  )
 })
 
 test('random bytes into a session never throw, never hand out a frame, and always end it', async (t) => {

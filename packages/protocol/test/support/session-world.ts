@@ -121,5 +121,8 @@ export async function withRawPeer(role: 'primary' | 'agent') {
 
 /** A write entry with `bytes` of payload. */
 export function writeFrame(lsn: number, bytes = 100): Frame {
-  return encodeFrame({ type: FrameType.write, lsn, incarnation: 1, deviceId: 1, length: bytes }, Buffer.alloc(bytes, lsn))
+  return encodeFrame(
+    { type: FrameType.write, lsn, incarnation: 1, deviceId: 1, length: bytes },
+    Buffer.alloc(bytes, lsn),
+  )
 }
