@@ -75,14 +75,14 @@ describe('FaultDisk', () => {
     assert.deepEqual(after.subarray(512), Buffer.concat([filled(1, 88), filled(2, 100), filled(1, 324)]))
   })
 
-  it('a sync covers what had returned when it began, not what came later', async () => {
-    const disk = new FaultDisk({ sizeBytes: 64 * KIB })
-    await disk.write([filled(1, 512)], 0)
-    disk.hold()
+  it('a sync covers what had returned when it began, not what came while it was under way', async () => {
+    const clock = new SimClock()
+    const disk = new FaultDisk({ sizeBytes: 64 * KIB, clock, latency: { writeMs: [1, 1], syncMs: [10, 10] } })
+    await clock.runUntil(disk.write([filled(1, 512)], 0))
     const sync = disk.sync()
-    const late = disk.write([filled(2, 512)], 512)
-    disk.release()
-    await Promise.all([sync, late])
+    await clock.runUntil(disk.write([filled(2, 512)], 512))
+    await clock.runUntil(sync)
+    assert.equal(disk.peek(512, 1)[0], 2)
     assert.equal(disk.peekDurable(0, 1)[0], 1)
     assert.equal(disk.peekDurable(512, 1)[0], 0)
   })
