@@ -9,7 +9,7 @@
 import { link, open, readdir, rename, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { daemonErrors } from './daemon-errors.js'
-import { whyOf } from './system-errors.js'
+import { isErrno, whyOf } from './system-errors.js'
 
 /** The steps of a replacement, so that a test can make each of them fail. */
 export interface AtomicFileSteps {
@@ -90,6 +90,10 @@ export function isTempName(name: string): boolean {
 /** Removes temp files that a crash left in `directory`. Only for the holder of its lock. Returns their number. */
 export async function removeTempFiles(directory: string): Promise<number> {
   const left = (await readdir(directory)).filter(isTempName)
-  for (const name of left) await unlink(join(directory, name))
+  for (const name of left) {
+    await unlink(join(directory, name)).catch((error: unknown) => {
+      if (!isErrno(error, 'ENOENT')) throw error
+    })
+  }
   return left.length
 }

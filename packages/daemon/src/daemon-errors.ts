@@ -4,7 +4,7 @@
  * Only rows. A text says what and why on one line; a hint is the next command. The operator's page
  * `docs/operating/errors.md` is generated from the rows, and a test compares the two.
  */
-import { defineErrors, EXIT } from './errors.js'
+import { defineErrors, EXIT, type SitelinkError } from './errors.js'
 
 export const daemonErrors = defineErrors('daemon', {
   // Command line.
@@ -296,6 +296,6 @@ export const daemonErrors = defineErrors('daemon', {
 })
 
 /** The error of a validator: `key` is the path of the offending key, as `slinks[2].to`; `why` says what it should be. */
-export function keyInvalid(key: string, why: string): ReturnType<typeof daemonErrors.create> {
+export function keyInvalid(key: string, why: string): SitelinkError {
   return daemonErrors.create('CONFIG_KEY_INVALID', { key, why })
 }

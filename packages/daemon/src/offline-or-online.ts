@@ -14,6 +14,7 @@ import type { Clock } from '@sitelink/protocol/entry'
 import { delay, RealClock } from './clock.js'
 import { ControlClient } from './control-client.js'
 import { daemonErrors } from './daemon-errors.js'
+import type { SitelinkError } from './errors.js'
 import { DAEMON_POLL_MS, DAEMON_WAIT_MS } from './limits.js'
 import type { StateDirectory } from './state-directory.js'
 import { lockedError, type LockHolder, type StateLock } from './state-lock.js'
@@ -102,7 +103,7 @@ function isAbsence(error: unknown): boolean {
   )
 }
 
-function notAnswering(state: StateDirectory, holder: LockHolder | null): ReturnType<typeof lockedError> {
+function notAnswering(state: StateDirectory, holder: LockHolder | null): SitelinkError {
   if (holder?.role === 'command') return lockedError(state.path, state.program, holder)
   return daemonErrors.create('DAEMON_NOT_ANSWERING', {
     path: state.path,

@@ -7,16 +7,22 @@
 import { daemonErrors } from './daemon-errors.js'
 import type { SitelinkError } from './errors.js'
 
-const SIZE_UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  b: 1,
-  k: 2 ** 10,
-  m: 2 ** 20,
-  g: 2 ** 30,
-  t: 2 ** 40,
-  p: 2 ** 50,
-}
-const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const SIZE_UNITS: ReadonlyMap<string, number> = new Map([
+  ['', 1],
+  ['b', 1],
+  ['k', 2 ** 10],
+  ['m', 2 ** 20],
+  ['g', 2 ** 30],
+  ['t', 2 ** 40],
+  ['p', 2 ** 50],
+])
+const DURATION_UNITS: ReadonlyMap<string, number> = new Map([
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+])
 const WORDS_TRUE: readonly string[] = ['yes', 'true', 'on', '1']
 const WORDS_FALSE: readonly string[] = ['no', 'false', 'off', '0']
 
@@ -33,7 +39,7 @@ export function parseSize(word: string, range: Range = {}): number {
   const refuse = (why: string): SitelinkError => invalid(word, 'size', why, '4096, 512m or 1g')
   const { digits, unit } = split(word, refuse)
   if (/^[kmgtp]b$/i.test(unit)) throw refuse(`"${unit}" may mean 1000 or 1024; "${unit.charAt(0)}" is a power of 1024`)
-  const factor = SIZE_UNITS[unit.toLowerCase().replace(/^([kmgtp])ib$/, '$1')]
+  const factor = SIZE_UNITS.get(unit.toLowerCase().replace(/^([kmgtp])ib$/, '$1'))
   if (factor === undefined) throw refuse(`"${unit}" is no unit`)
   return inRange(exact(digits, factor, refuse), range, refuse)
 }
@@ -42,7 +48,7 @@ export function parseSize(word: string, range: Range = {}): number {
 export function parseDurationMs(word: string, range: Range = {}): number {
   const refuse = (why: string): SitelinkError => invalid(word, 'duration', why, '500ms, 3s, 2m or 1h')
   const { digits, unit } = split(word, refuse)
-  const factor = DURATION_UNITS[unit]
+  const factor = DURATION_UNITS.get(unit)
   if (factor === undefined) throw refuse(unit === '' ? 'the unit is missing' : `"${unit}" is no unit`)
   return inRange(exact(digits, factor, refuse), range, refuse)
 }

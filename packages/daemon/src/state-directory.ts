@@ -120,8 +120,14 @@ export class StateDirectory {
         flock,
         wallUs: clock.wallUs(),
       })
-      if (attempt.kind === 'locked') await removeTempFiles(this.path)
-      return attempt
+      if (attempt.kind === 'held') return attempt
+      try {
+        await removeTempFiles(this.path)
+        return attempt
+      } catch (error) {
+        await attempt.lock.release()
+        throw error
+      }
     } catch (error) {
       throw systemError(error) ?? error
     }
@@ -228,7 +234,8 @@ async function beginMarker(
     await writeFileAtomic(join(path, MARKER_FILE), markerText(marker), { exclusive: true })
     return marker
   } catch (error) {
-    const first = SitelinkError.is(error) && isErrno(error.cause, 'EEXIST') ? await readMarker(path, program) : null
+    // Another process was first; it may even have taken this one's temp file for the leftover of a crash.
+    const first = await readMarker(path, program)
     if (first === null) throw error
     return first
   }

@@ -13,6 +13,7 @@ import { createServer, type Server } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { daemonErrors } from './daemon-errors.js'
+import type { SitelinkError } from './errors.js'
 import type { Flock } from './flock.js'
 import { isErrno, whyOf } from './system-errors.js'
 
@@ -83,11 +84,7 @@ export async function tryStateLock(request: LockRequest): Promise<LockAttempt> {
 }
 
 /** The error for a lock that somebody else holds. */
-export function lockedError(
-  path: string,
-  program: string,
-  holder: LockHolder | null,
-): ReturnType<typeof daemonErrors.create> {
+export function lockedError(path: string, program: string, holder: LockHolder | null): SitelinkError {
   return daemonErrors.create('STATE_LOCKED', {
     path,
     program: holder?.program ?? program,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -39,6 +40,15 @@ describe('an atomic replacement', () => {
     assert.deepEqual(done, ['writeAndSync', 'rename', 'syncDirectory'])
     assert.equal(readFileSync(path, 'utf8'), 'new')
     assert.equal(statSync(path).mode & 0o777, 0o600)
+  })
+
+  it('asks the system to sync both the file and its directory', async (t) => {
+    const directory = tempDirectory(t)
+    const handle = await open(directory, 'r')
+    await handle.close()
+    const sync = t.mock.method(Object.getPrototypeOf(handle) as FileHandle, 'sync')
+    await writeFileAtomic(join(directory, 'file'), 'new')
+    assert.equal(sync.mock.callCount(), 2)
   })
 
   for (const step of ['writeAndSync', 'rename'] as const) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
-import { request as httpRequest } from 'node:http'
+import { createServer as createHttpServer, request as httpRequest } from 'node:http'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -176,6 +176,26 @@ describe('a streaming verb', () => {
       { code: 'CONTROL_CUT' },
     )
   })
+})
+
+describe('a daemon that talks nonsense', () => {
+  const answers: readonly (readonly [string, string, string])[] = [
+    ['a stream that ends well but without a result', '{"event":1}\n', 'CONTROL_CUT'],
+    ['a line that is no message', '{"event":1}\n{"evnt":2}\n', 'CONTROL_REPLY_INVALID'],
+    ['an error without a code', '{"event":1}\n{"error":{}}\n', 'CONTROL_REPLY_INVALID'],
+  ]
+  for (const [name, text, code] of answers) {
+    it(`is not believed: ${name}`, async (t) => {
+      const path = tempDirectory(t)
+      const server = createHttpServer((_, response) => response.end(text)).listen(join(path, 'control.sock'))
+      await once(server, 'listening')
+      t.after(() => server.close())
+      const stream = new ControlClient(path).stream('watch')
+      assert.deepEqual(await stream.next(), { done: false, value: 1 })
+      await assert.rejects(stream.next(), { code })
+      await assert.rejects(new ControlClient(path).call('status'), { code: 'CONTROL_REPLY_INVALID' })
+    })
+  }
 })
 
 describe('the control socket', () => {
