@@ -8,7 +8,7 @@
 const forms = [
   /(?:^|[;\n])\s*(?:import|export)\s+(?<type>type\s)?(?:[\w*{][^'";]*?\bfrom\s*)?['"](?<specifier>[^'"\n]+)['"]/g,
   /\bimport\(\s*['"](?<specifier>[^'"\n]+)['"]/g,
-  /\brequire(?:\.resolve)?\w*\(\s*['"](?<specifier>[^'"\n]+)['"]/g,
+  /\brequire(?:\.resolve|[A-Z]\w*)?\(\s*['"](?<specifier>[^'"\n]+)['"]/g,
   /\bcreateRequire\([^)]*\)\(\s*['"](?<specifier>[^'"\n]+)['"]/g,
 ]
 

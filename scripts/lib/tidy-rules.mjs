@@ -218,12 +218,17 @@ const doors = [
     what: 'the clock (Date.now, new Date(), performance.now, hrtime, timers)',
     pattern:
       /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bhrtime\b|(?<![.\w])set(Timeout|Interval|Immediate)\(|from '(node:)?timers/,
-    allowed: [/^packages\/daemon\/src\//, /^packages\/nbd\/src\/(server|client)\.ts$/, /^packages\/[^/]+\/src\/testing\//],
+    allowed: [
+      /^packages\/daemon\/src\//,
+      /^packages\/nbd\/src\/(server|client)\.ts$/,
+      /^packages\/(primary|agent)\/src\/cli[/-]/,
+      /^packages\/[^/]+\/src\/testing\//,
+    ],
   },
   {
     what: 'randomness (Math.random, randomBytes, randomUUID)',
     pattern: /\bMath\.random\b|\brandom(Bytes|UUID|Int|FillSync)\b/,
-    allowed: [/^packages\/daemon\/src\//, /^packages\/[^/]+\/src\/testing\//],
+    allowed: [/^packages\/daemon\/src\//, /^packages\/(primary|agent)\/src\/cli[/-]/, /^packages\/[^/]+\/src\/testing\//],
   },
 ]
 
