@@ -1,1 +1,13 @@
-export {}
+/** The replica side: the agent, what it reports, and what a simulator needs to run it. */
+export { Agent, type AgentOptions, type AgentPlace } from './agent.js'
+export type { DeviceConfig } from './device/device-set.js'
+export { agentErrors, asAgentError } from './errors.js'
+export type { AgentEvent, AgentEventKind, AgentEventSink } from './events.js'
+export type { ExportRequest, OpenExport } from './export/export-set.js'
+export type { FrozenExport } from './export/frozen-export.js'
+export { decodeOwnerState, type OwnerState } from './journal/owner-state.js'
+export { AGENT_LIMITS, JOURNAL_BYTES_DEFAULT, JOURNAL_BYTES_MIN, type AgentLimits } from './limits.js'
+export { dirtyLogPath } from './replica/dirty-files.js'
+export { REPLICA_FILE } from './replica/replica-file.js'
+export { parseReplica, type ReplicaMapping, type ReplicaState } from './replica/replica-state.js'
+export type { AgentStatus, MappingStatus } from './status.js'

@@ -1,0 +1,81 @@
+/**
+ * Limits of the agent, each with its unit last and its reason. Relations between them are asserted here, once.
+ */
+import { assert, FRAME_HEADER_BYTES, FRAME_PAYLOAD_BYTES_MAX, WINDOW_BYTES_MIN } from '@sitelink/protocol'
+
+const MIB = 1024 * 1024
+
+/** What an owner may set; the rest of this file is fixed. */
+export interface AgentLimits {
+  /** Stream bytes that the primary may have under way to us: what a session may hold in memory before the journal has it. */
+  readonly windowBytesMax: number
+  /** Payload bytes that write-back holds in memory on their way to the devices. */
+  readonly writeBackBytesMax: number
+  /** Frames that are read from the journal in one step on their way to the devices, in bytes. */
+  readonly applyReadBytes: number
+  /** What the primary is known to have durably is written down again after so long at the earliest: one sync each. */
+  readonly toldMsMin: number
+  /** Regions that a resync completed are written down as clean at most this long after. */
+  readonly cleanMsMax: number
+  /** Fill of the journal at which a frozen export ends unless it is held. */
+  readonly exportFillMax: number
+  /** How long a clean stop applies what may be applied. */
+  readonly stopMsMax: number
+  /** How long an export waits for the devices to reach the point where it freezes. */
+  readonly freezeMsMax: number
+}
+
+export const AGENT_LIMITS: AgentLimits = {
+  windowBytesMax: 32 * MIB,
+  writeBackBytesMax: 64 * MIB,
+  applyReadBytes: MIB,
+  toldMsMin: 50,
+  cleanMsMax: 100,
+  exportFillMax: 0.8,
+  stopMsMax: 10_000,
+  freezeMsMax: 60_000,
+}
+
+/** Default size of the journal: a few seconds of a fast link. */
+export const JOURNAL_BYTES_DEFAULT = 256 * MIB
+
+/** Smallest journal: below it one window would fill it. */
+export const JOURNAL_BYTES_MIN = 16 * MIB
+
+/** Names of devices, in bytes of UTF-8: what a message between peers carries. */
+export const DEVICE_NAME_BYTES_MAX = 128
+
+/** Devices of one agent: what one welcome carries. */
+export const DEVICE_COUNT_MAX = 1024
+
+/** Part of the journal that grants never touch: groups and superblocks take room beyond the bytes of the stream. */
+export const JOURNAL_RESERVE_PART = 8
+
+/** Connections that have not said hello; a further one pushes out the oldest. */
+export const GREETING_CONNECTIONS_MAX = 16
+
+/** How long a peer may take from its connection to its resume. */
+export const HANDSHAKE_MS_MAX = 15_000
+
+/** Frames that are handed to the journal between two looks at its room. */
+export const APPEND_FRAMES_MAX = 4096
+
+/** Marks that were found void at one resume and are not applied yet; a further one takes the place of the oldest. */
+export const VOIDS_MAX = 64
+
+/** Requests of one frozen export that are under way at once, in bytes. */
+export const EXPORT_READ_BYTES_MAX = 32 * MIB
+
+/** Resolves the limits of one agent. */
+export function resolveAgentLimits(some: Partial<AgentLimits> = {}): AgentLimits {
+  const limits = { ...AGENT_LIMITS, ...some }
+  for (const [name, value] of Object.entries(limits)) assert(value > 0, `agent limit ${name} is positive`)
+  assert(limits.windowBytesMax >= WINDOW_BYTES_MIN, 'the window holds several of the largest frames')
+  assert(limits.exportFillMax < 1, 'an export ends before the journal is full')
+  return limits
+}
+
+assert(
+  JOURNAL_BYTES_MIN / JOURNAL_RESERVE_PART >= FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX,
+  'the reserve holds the largest frame',
+)

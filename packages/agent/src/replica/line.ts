@@ -1,0 +1,352 @@
+/**
+ * The line from the stream to the devices, for one life of the journal: journal, applier, write-back, dirty regions.
+ *
+ * Owns their wiring: who is told what, and in which order things become durable. Decides nothing by itself that is not
+ * in the pure files. Invariant: a region is dirty durably before the frame that says so is in the journal, and a mapping
+ * is known durably before its frame is; so whatever the journal holds can be applied after any restart.
+ */
+import {
+  assert,
+  decodeMapPayload,
+  decodeResyncBeginPayload,
+  FrameType,
+  type Clock,
+  type Frame,
+  type LogPoint,
+  type LogPosition,
+} from '@sitelink/protocol'
+import { LayeredWriteBack, type BlockDevice, type WriteBack, type WriteBackStatus } from '@sitelink/storage'
+import { Applier } from '../apply/applier.js'
+import { RegionCopies, type DirtyAgain } from '../apply/region-copies.js'
+import type { DeviceSet } from '../device/device-set.js'
+import type { Journal } from '../journal/journal.js'
+import type { AgentLimits } from '../limits.js'
+import { isCopy, isEntry } from '../receive/order-check.js'
+import type { DirtyBook } from './dirty-book.js'
+import type { MappingTable, PendingUnmap } from './mapping-table.js'
+import type { ReplicaMapping } from './replica-state.js'
+
+/** What a line tells the agent. */
+export interface LineListener {
+  deviceFailed(name: string, error: Error): void
+  deviceRecovered(name: string): void
+  /** The journal cannot be applied any further. */
+  damaged(why: string): void
+  /** A mark, a count or the consistency changed. */
+  changed(): void
+  /** Something that a frame asked for could not be made durable; it is not believed. */
+  failed(what: string, error: unknown): void
+}
+
+export interface LineParts {
+  readonly clock: Clock
+  readonly limits: AgentLimits
+  readonly journal: Journal
+  readonly table: MappingTable
+  readonly dirty: DirtyBook
+  readonly devices: DeviceSet
+  readonly dirtied: readonly DirtyAgain[]
+  /** Nothing behind the applied position may be applied. */
+  readonly hole: string | null
+  readonly listener: LineListener
+}
+
+/** See the head of this file. */
+export class Line {
+  readonly journal: Journal
+  readonly table: MappingTable
+  readonly dirty: DirtyBook
+  readonly applier: Applier
+  readonly #parts: LineParts
+  readonly #writeBack: WriteBack
+  readonly #copies = new RegionCopies()
+  /** Of each device id, what write-back has of it. */
+  readonly #lastAttached = new Map<number, BlockDevice>()
+  /** What a barrier frame began and the journal does not have yet. */
+  #unplacedUnmap: PendingUnmap | null = null
+  #unplacedDirty: DirtyAgain | null = null
+  /** Updates of the tables that applied frames asked for. */
+  #updates: Promise<void> = Promise.resolve()
+
+  constructor(parts: LineParts) {
+    const { clock, limits, journal, table, dirty, dirtied, hole } = parts
+    this.#parts = parts
+    this.journal = journal
+    this.table = table
+    this.dirty = dirty
+    for (const one of dirtied) this.#copies.dirtied(one)
+    const start = journal.applied
+    this.#writeBack = new LayeredWriteBack({
+      log: journal.log,
+      clock,
+      position: start.end,
+      lsn: start.lsn,
+      limits: { memoryBytesMax: limits.writeBackBytesMax },
+      listener: {
+        applied: (position) => this.#onApplied(position),
+        roomFreed: () => this.applier.wake(),
+        limitWanted: () => {},
+        deviceFailed: (deviceId, error) => parts.listener.deviceFailed(this.#nameOf(deviceId), error),
+        deviceRecovered: (deviceId) => parts.listener.deviceRecovered(this.#nameOf(deviceId)),
+        logUnreadable: (position, _deviceId, _offset, _length, error) =>
+          parts.listener.damaged(`position ${position}: ${error.message}`),
+      },
+      sink: { applied: (frame, frameEnd) => this.#onFrameApplied(frame, frameEnd) },
+    })
+    this.applier = new Applier(
+      {
+        limit: () => journal.limit,
+        voids: () => journal.voids,
+        cursor: (position) => journal.cursor(position),
+        mapped: (frame) => this.#onMapPassed(frame),
+        unmapped: (frame) => this.#onUnmapPassed(frame),
+        passed: (mark) => journal.passed(mark),
+        limitWanted: (frame) => journal.limitWanted(frame),
+        damaged: (_position, why) => parts.listener.damaged(why),
+      },
+      this.#writeBack,
+      start,
+      clock,
+      limits.applyReadBytes,
+    )
+    if (hole !== null) this.applier.freeze()
+    this.attachAll()
+  }
+
+  /** Attaches devices that are wanted and open now. */
+  attachAll(): void {
+    for (const row of this.table.toAttach()) this.#attach(row)
+    for (const row of this.table.rows) {
+      // A device that came back after it was missing: frames of it are held by write-back until it is attached.
+      if (this.table.attachedRow(row.deviceId) === row) this.#reattach(row)
+    }
+    this.applier.wake()
+  }
+
+  /** Names of mapped devices that cannot be used now. */
+  missingDevices(): string[] {
+    return this.table.rows.filter((row) => this.#deviceOf(row) === null).map((row) => row.remote)
+  }
+
+  /** Lets a device go although it is mapped. What waits for it is dropped, so every region of it is dirty, durably, before. */
+  async release(name: string): Promise<void> {
+    for (const row of this.table.rows.filter(({ remote }) => remote === name)) {
+      await this.dirty.markMapping(row.mappingId)
+      this.#lastAttached.delete(row.deviceId)
+      if (this.table.attachedRow(row.deviceId) === row) await this.#writeBack.detach(row.deviceId, 'drop')
+    }
+  }
+
+  writeBackStatus(): WriteBackStatus {
+    return this.#writeBack.status()
+  }
+
+  /** Makes durable what a map, unmap or resync-begin frame changes, before it goes into the journal. */
+  async barrier(frame: Frame): Promise<void> {
+    assert(this.#unplacedUnmap === null && this.#unplacedDirty === null, 'one barrier at a time')
+    if (frame.type === FrameType.map) return this.#barrierMap(frame)
+    if (frame.type === FrameType.resyncBegin) return this.#barrierResync(frame)
+    this.#unplacedUnmap = { deviceId: frame.deviceId, lsn: frame.lsn }
+    this.table.unmapReceived(this.#unplacedUnmap)
+  }
+
+  /** Puts a frame into the journal. `stampIncarnation` is the life of the primary that made the stamps of this session. */
+  append(frame: Frame, stampIncarnation: number): void {
+    const entry = this.journal.append(frame)
+    // Only an entry's durable LSN is of the entry's own incarnation.
+    if (isEntry(frame.type) && frame.durableLsn > this.journal.told.lsn) {
+      this.journal.noteTold({ incarnation: frame.incarnation, lsn: frame.durableLsn })
+    }
+    if (isCopy(frame.type)) this.journal.noteStamp({ incarnation: stampIncarnation, lsn: frame.aux })
+    if (frame.type === FrameType.unmap) this.#unplacedUnmap = null
+    if (frame.type !== FrameType.resyncBegin || this.#unplacedDirty === null) return
+    this.#unplacedDirty.place = entry
+    this.#unplacedDirty = null
+  }
+
+  /** The session is over: what it began and did not bring into the journal is forgotten. Dirty regions stay dirty. */
+  sessionEnded(): void {
+    if (this.#unplacedUnmap !== null) this.table.dropUnmap(this.#unplacedUnmap)
+    this.#unplacedUnmap = null
+    this.#unplacedDirty = null
+    this.#copies.dropUnplaced()
+  }
+
+  /** The journal is cut at `position`, behind `common`; durable on return. Nothing gathers. */
+  async cut(position: LogPosition, common: LogPoint): Promise<void> {
+    this.applier.beginCut(position)
+    await this.journal.cut(position, { end: position, ...common, crc: 0, frames: 0 })
+    this.#copies.cut(position)
+    await this.cutTable(common)
+    this.applier.endCut()
+  }
+
+  /** Mappings that came behind `common` never were. Durable on return. */
+  async cutTable(common: LogPoint): Promise<void> {
+    for (const row of await this.table.cut(common.lsn)) {
+      if (this.table.attachedRow(row.deviceId) === row) {
+        this.table.detached(row.deviceId)
+        await this.#writeBack.detach(row.deviceId, 'drop')
+      }
+      await this.dirty.remove(row)
+    }
+  }
+
+  /** Resolves when all that may be applied now is on the devices, and nothing more follows until `thaw`. */
+  async freeze(): Promise<void> {
+    await this.applier.settled()
+    this.applier.freeze()
+    await this.#writeBack.drain()
+  }
+
+  /** True if the devices are exactly where the applier stands. */
+  get drained(): boolean {
+    return this.#writeBack.appliedPosition >= this.applier.position
+  }
+
+  thaw(): void {
+    if (this.#parts.hole === null) this.applier.thaw()
+  }
+
+  /** Asks for room in the journal: what may be applied is applied soon. */
+  hurry(): void {
+    this.#writeBack.checkpoint()
+  }
+
+  /** Stops applying and waits for what is under way; the journal stays. */
+  async stop(): Promise<void> {
+    await this.#writeBack.stop()
+    await this.applier.stop()
+    await this.#updates
+  }
+
+  /** Applies what may be applied and no more; used by a clean stop. Gives up where a device fails. */
+  async applyAll(): Promise<void> {
+    await this.applier.settled()
+    if (this.writeBackStatus().failedDeviceIds.length === 0) await this.#writeBack.drain()
+  }
+
+  async #barrierMap(frame: Frame): Promise<void> {
+    const payload = decodeMapPayload(frame.payload)
+    if (!payload.ok) throw new Error(payload.why)
+    const { mappingId, remote, sizeBytes, name, number } = payload.value
+    const { deviceId } = frame
+    const before = this.table.streamRow(deviceId)
+    if (before?.mappingId === mappingId) return
+    if (before !== null) throw new Error(`device ${number} "${name}" is mapped already, to "${before.remote}"`)
+    const twice = this.table.inForce.find((row) => row.remote === remote)
+    if (twice !== undefined) throw new Error(`"${remote}" belongs to device ${twice.number} "${twice.name}" already`)
+    await this.#parts.devices.openAll()
+    const device = this.#parts.devices.device(remote)
+    if (device === null)
+      throw new Error(`device ${number} "${name}" is mapped to "${remote}": ${this.#parts.devices.problem(remote)}`)
+    if (device.sizeBytes < sizeBytes) {
+      throw new Error(
+        `device ${number} "${name}" has ${sizeBytes} bytes, the agent's "${remote}" only ${device.sizeBytes}`,
+      )
+    }
+    const row: ReplicaMapping = {
+      deviceId,
+      ...payload.value,
+      path: this.#parts.devices.path(remote) ?? device.description,
+      sinceLsn: frame.lsn,
+    }
+    await this.dirty.add(row)
+    await this.table.add(row)
+    this.table.mapAppended(mappingId)
+  }
+
+  async #barrierResync(frame: Frame): Promise<void> {
+    const payload = decodeResyncBeginPayload(frame.payload)
+    if (!payload.ok) throw new Error(payload.why)
+    const { mappingId, firstRegion, regionCount, bits, regionBytes } = payload.value
+    const row = this.table.streamRow(frame.deviceId)
+    if (row === null || row.mappingId !== mappingId)
+      throw new Error(`a resync begins for a mapping of device ${frame.deviceId} that is not in force`)
+    if (row.regionBytes !== regionBytes)
+      throw new Error(
+        `a resync of device ${frame.deviceId} has regions of ${regionBytes} bytes, not ${row.regionBytes}`,
+      )
+    const total = this.dirty.counts(mappingId).total
+    if (firstRegion + regionCount > total)
+      throw new Error(`a resync of device ${frame.deviceId} names region ${firstRegion + regionCount - 1} of ${total}`)
+    // From here on a copy that is still on its way to the device does not make one of these regions clean.
+    const again: DirtyAgain = {
+      deviceId: frame.deviceId,
+      place: null,
+      firstRegion,
+      regionCount,
+      bits: Buffer.from(bits),
+    }
+    this.#unplacedDirty = again
+    this.#copies.dirtied(again)
+    await this.dirty.markBits(mappingId, firstRegion, regionCount, bits)
+  }
+
+  #onMapPassed(frame: Frame): void {
+    const payload = decodeMapPayload(frame.payload)
+    const row = payload.ok ? this.table.mapPassed(payload.value.mappingId) : null
+    if (row !== null) this.#attach(row)
+  }
+
+  async #onUnmapPassed(frame: Frame): Promise<void> {
+    // Of a device that is missing nothing can be applied; what waits for it must not hold up all others for ever.
+    await this.#writeBack.detach(frame.deviceId, 'apply-first')
+    this.table.detached(frame.deviceId)
+  }
+
+  #onFrameApplied(frame: Frame, end: LogPosition): void {
+    if (isCopy(frame.type)) {
+      const row = this.table.appliedRow(frame.deviceId)
+      const region = row === null ? null : this.#copies.applied(frame, end, row)
+      if (row !== null && region !== null) this.dirty.brought(row.mappingId, region)
+    } else if (frame.type === FrameType.unmap) {
+      this.#onUnmapApplied(frame.deviceId)
+    }
+  }
+
+  /** The table is in step before any superblock says that the unmap is applied: a restart would not see it again. */
+  #onUnmapApplied(deviceId: number): void {
+    const release = this.journal.hold()
+    this.#copies.forget(deviceId)
+    this.#updates = this.#updates
+      .then(async () => {
+        const row = await this.table.unmapApplied(deviceId)
+        if (row !== null) await this.dirty.remove(row)
+        release()
+        for (const next of this.table.toAttach()) this.#attach(next)
+      })
+      .catch((error: unknown) => this.#parts.listener.failed('an unmap could not be written down', error))
+  }
+
+  #onApplied(position: LogPosition): void {
+    this.journal.appliedTo(position)
+    this.#copies.passed(position)
+    this.applier.wake()
+    this.#parts.listener.changed()
+  }
+
+  /** The device of a row, if it is open and large enough. */
+  #deviceOf(row: ReplicaMapping): BlockDevice | null {
+    const device = this.#parts.devices.device(row.remote)
+    return device === null || device.sizeBytes < row.sizeBytes ? null : device
+  }
+
+  #attach(row: ReplicaMapping): void {
+    const device = this.#deviceOf(row)
+    if (device === null) return
+    this.table.attached(row)
+    this.#writeBack.attach(row.deviceId, device)
+    this.#lastAttached.set(row.deviceId, device)
+  }
+
+  #reattach(row: ReplicaMapping): void {
+    const device = this.#deviceOf(row)
+    if (device === null || this.#lastAttached.get(row.deviceId) === device) return
+    this.#attach(row)
+  }
+
+  #nameOf(deviceId: number): string {
+    return this.table.appliedRow(deviceId)?.remote ?? `id ${deviceId}`
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Which device of the primary is which device here, at two places at once: where the stream is, and where the devices are.
+ *
+ * Owns the rows and their order, and keeps `replica.json` in step. Between the two places lie the `map` and `unmap` frames
+ * that wait in the journal. A row is durable before its `map` frame is in the journal, and goes only when its `unmap` is
+ * applied; so every frame of the journal finds its device after a restart. Invariant: of one device id at most one row is
+ * attached, and rows of one id are attached in the order in which they came.
+ *
+ *   row     durable ------------------------------------------------> removed
+ *   stream        map received ----------------> unmap received
+ *   devices              map passed (attached) ----------> unmap passed (detached) -> applied
+ */
+import { must, type Lsn } from '@sitelink/protocol'
+import type { StreamDevice } from '../receive/range-check.js'
+import type { ReplicaFile } from './replica-file.js'
+import type { ReplicaMapping } from './replica-state.js'
+
+/** An unmap that is in the journal, or on its way there. */
+export interface PendingUnmap {
+  readonly deviceId: number
+  readonly lsn: Lsn
+}
+
+/** See the head of this file. */
+export class MappingTable {
+  readonly #file: ReplicaFile
+  #rows: ReplicaMapping[]
+  #unmaps: PendingUnmap[]
+  /** Ids of mappings whose `map` frame is in the journal and was not passed to the devices. */
+  readonly #mapsAhead: Set<string>
+  /** Of each device id that is attached, its row. */
+  readonly #attached = new Map<number, ReplicaMapping>()
+  /** What the stream may touch, by device id: asked for every frame. */
+  readonly #stream = new Map<number, ReplicaMapping>()
+
+  constructor(file: ReplicaFile, mapsAhead: ReadonlySet<string>, unmaps: readonly PendingUnmap[]) {
+    this.#file = file
+    this.#rows = [...file.current.mappings]
+    this.#mapsAhead = new Set(mapsAhead)
+    this.#unmaps = [...unmaps]
+    this.#refresh()
+  }
+
+  /** Every row, also of mappings whose unmap waits. */
+  get rows(): readonly ReplicaMapping[] {
+    return this.#rows
+  }
+
+  /** Rows in force where the stream is. */
+  get inForce(): readonly ReplicaMapping[] {
+    return [...this.#stream.values()]
+  }
+
+  /** What the stream may touch of a device. */
+  streamDevice(deviceId: number): StreamDevice | null {
+    return this.#stream.get(deviceId) ?? null
+  }
+
+  /** The row in force where the stream is. */
+  streamRow(deviceId: number): ReplicaMapping | null {
+    return this.#stream.get(deviceId) ?? null
+  }
+
+  /** The row that frames which are being applied belong to. */
+  appliedRow(deviceId: number): ReplicaMapping | null {
+    return this.#rows.find((row) => row.deviceId === deviceId) ?? null
+  }
+
+  attachedRow(deviceId: number): ReplicaMapping | null {
+    return this.#attached.get(deviceId) ?? null
+  }
+
+  /** Rows that have to be attached before anything is applied. */
+  toAttach(): readonly ReplicaMapping[] {
+    const firsts = new Map<number, ReplicaMapping>()
+    for (const row of this.#rows) if (!firsts.has(row.deviceId)) firsts.set(row.deviceId, row)
+    return [...firsts.values()].filter(
+      (row) => !this.#mapsAhead.has(row.mappingId) && !this.#attached.has(row.deviceId),
+    )
+  }
+
+  /** A new row; durable on return. Its `map` frame goes into the journal after that. */
+  async add(row: ReplicaMapping): Promise<void> {
+    await this.#file.update((state) => ({ ...state, mappings: [...state.mappings, row] }))
+    this.#rows.push(row)
+    this.#refresh()
+  }
+
+  /** The `map` frame of the row goes into the journal now. */
+  mapAppended(mappingId: string): void {
+    this.#mapsAhead.add(mappingId)
+  }
+
+  /** An `unmap` frame comes: the stream may not touch the device any more. */
+  unmapReceived(unmap: PendingUnmap): void {
+    this.#unmaps.push(unmap)
+    this.#refresh()
+  }
+
+  /** The `map` frame is passed to the devices. The row to attach, or null where that is done. */
+  mapPassed(mappingId: string): ReplicaMapping | null {
+    this.#mapsAhead.delete(mappingId)
+    const row = this.#rows.find((one) => one.mappingId === mappingId)
+    return row === undefined || this.#attached.has(row.deviceId) ? null : row
+  }
+
+  attached(row: ReplicaMapping): void {
+    this.#attached.set(row.deviceId, row)
+  }
+
+  detached(deviceId: number): void {
+    this.#attached.delete(deviceId)
+  }
+
+  /** The oldest unmap of this device is applied: its row is not needed any more. Durable when the promise resolves. */
+  async unmapApplied(deviceId: number): Promise<ReplicaMapping | null> {
+    const at = this.#unmaps.findIndex((one) => one.deviceId === deviceId)
+    if (at >= 0) this.#unmaps.splice(at, 1)
+    const row = this.appliedRow(deviceId)
+    if (row === null) return null
+    this.#rows = this.#rows.filter((one) => one !== row)
+    this.#refresh()
+    await this.#file.update((state) => ({
+      ...state,
+      mappings: state.mappings.filter((one) => one.mappingId !== row.mappingId),
+    }))
+    return row
+  }
+
+  /** The journal was cut behind `lsn`: what came later never was. Durable on return. Answers the rows that went. */
+  async cut(lsn: Lsn): Promise<readonly ReplicaMapping[]> {
+    this.#unmaps = this.#unmaps.filter((one) => one.lsn <= lsn)
+    const gone = this.#rows.filter((row) => row.sinceLsn > lsn)
+    this.#rows = this.#rows.filter((row) => row.sinceLsn <= lsn)
+    for (const row of gone) this.#mapsAhead.delete(row.mappingId)
+    this.#refresh()
+    if (gone.length > 0)
+      await this.#file.update((state) => ({ ...state, mappings: state.mappings.filter((row) => row.sinceLsn <= lsn) }))
+    return gone
+  }
+
+  /** The session is over: an unmap that is not in the journal was never received. */
+  dropUnmap(unmap: PendingUnmap): void {
+    this.#unmaps = this.#unmaps.filter((one) => one !== unmap)
+    this.#refresh()
+  }
+
+  #refresh(): void {
+    this.#stream.clear()
+    const deviceIds = new Set(this.#rows.map((row) => row.deviceId))
+    for (const deviceId of deviceIds) {
+      const rows = this.#rows.filter((row) => row.deviceId === deviceId)
+      const gone = this.#unmaps.filter((one) => one.deviceId === deviceId).length
+      if (rows.length > gone) this.#stream.set(deviceId, must(rows.at(-1), 'there is a last row'))
+    }
+  }
+}

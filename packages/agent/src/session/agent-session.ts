@@ -1,0 +1,330 @@
+/**
+ * One session with a primary, from its first byte to its last: the shell around the handshake's table.
+ *
+ * Owns the connection's session, its receiver and its acknowledgements. Every decision of the handshake is the table's
+ * (protocol: handshake-agent); this file runs its effects in their order and feeds back how they ended. It never touches
+ * the replica before it is the one session that may: the replica's owner fences every older one first. Invariant: an
+ * acknowledgement says nothing that the journal or the devices do not have.
+ */
+import {
+  clipText,
+  CreditWindow,
+  parseId64,
+  Session,
+  stepAgent,
+  WINDOW_BYTES_MIN,
+  must,
+  type Ack,
+  type AgentFacts,
+  type AgentHandshake,
+  type AgentHandshakeEffect,
+  type AgentHandshakeEvent,
+  type AgentStanding,
+  type Clock,
+  type Connection,
+  type ControlMessage,
+  type DirtyMap,
+  type Durable,
+  type Frame,
+  type Hello,
+  type LogPoint,
+  type RefuseCode,
+  type Resume,
+  type SessionEnd,
+  type Timer,
+} from '@sitelink/protocol'
+import { reason } from '../errors.js'
+import { HANDSHAKE_MS_MAX } from '../limits.js'
+import { checkedAck, worthSending } from '../receive/ack-policy.js'
+import { StreamOrder, type StreamPlace } from '../receive/order-check.js'
+import { Receiver, type ReceiverHost } from '../receive/receiver.js'
+
+/** What a session asks of the agent. Promises reject where the agent cannot go on. */
+export interface SessionHost {
+  /** Before a hello is judged: tries what could not be had before. Never rejects. */
+  prepare(): Promise<void>
+  facts(): AgentFacts
+  /** Makes group, slink and epoch the agent's own, durably. */
+  adopt(group: string, slink: number, epoch: number): Promise<void>
+  /** Ends every other session, and resolves when nothing of them can reach the replica any more. */
+  fence(session: AgentSession): Promise<AgentStanding>
+  dirtyMaps(): Iterable<DirtyMap>
+  /** Voids everything beyond `common`, durably. Answers where the stream goes on. */
+  cut(session: AgentSession, common: LogPoint, hello: Hello): Promise<StreamPlace>
+  startOver(session: AgentSession, reason: string, hello: Hello): Promise<StreamPlace>
+  /** The session is established: frames may come. */
+  established(session: AgentSession): void
+  /** What a receiver of this session needs, beside what the session does itself. */
+  receiverHost(session: AgentSession): Omit<ReceiverHost, 'refuseFrame' | 'grant'>
+  readonly windowBytesMax: number
+  told(point: LogPoint): void
+  /** How far the agent is, for this session. */
+  ack(): Ack
+  ended(session: AgentSession, end: SessionEnd): void
+}
+
+/** See the head of this file. */
+export class AgentSession {
+  readonly #host: SessionHost
+  readonly #clock: Clock
+  readonly #session: Session
+  readonly #deadline: Timer
+  #state: AgentHandshake = { kind: 'awaiting-hello' }
+  #hello: Hello | null = null
+  #place: StreamPlace | null = null
+  #window: CreditWindow | null = null
+  #receiver: Receiver | null = null
+  #lastAck: Ack | null = null
+  #ackAsked = false
+  #fenced = false
+  #establishedAtMs: number | null = null
+  /** Effects that are under way; the next event waits for them. */
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(connection: Connection, host: SessionHost, clock: Clock) {
+    this.#host = host
+    this.#clock = clock
+    this.#session = new Session(connection, {
+      role: 'agent',
+      clock,
+      handler: {
+        frame: (frame) => this.#onFrame(frame),
+        control: (message) => this.#onControl(message),
+        batchEnd: () => this.#onBatchEnd(),
+        writable: () => this.askAck(),
+        closed: (end) => this.#onClosed(end),
+      },
+    })
+    this.#deadline = clock.after(HANDSHAKE_MS_MAX, () => {
+      if (this.#establishedAtMs === null) this.#session.destroy(`the handshake took longer than ${HANDSHAKE_MS_MAX} ms`)
+    })
+  }
+
+  get description(): string {
+    return this.#session.description
+  }
+
+  get established(): boolean {
+    return this.#state.kind === 'established' && !this.#session.ended
+  }
+
+  get ended(): boolean {
+    return this.#session.ended
+  }
+
+  get hello(): Hello | null {
+    return this.#hello
+  }
+
+  /** Life of the primary that made the stamps of this session. */
+  get stampIncarnation(): number {
+    return this.#hello?.head[0] ?? 0
+  }
+
+  /** Facts for status. */
+  report(): {
+    readonly peer: string
+    readonly rttMs: number | null
+    readonly clockOffsetUs: number | null
+    readonly receivedBytes: number
+    readonly streamFrames: number
+    readonly streamBytes: number
+    readonly queuedBytes: number
+    readonly sinceMs: number | null
+  } {
+    const { description, rttMs, clockOffsetUs, receivedBytes, streamFrames, streamBytes } = this.#session
+    const sinceMs = this.#establishedAtMs === null ? null : this.#clock.nowMs() - this.#establishedAtMs
+    return {
+      peer: description,
+      rttMs,
+      clockOffsetUs,
+      receivedBytes,
+      streamFrames,
+      streamBytes,
+      queuedBytes: this.#receiver?.queuedBytes ?? 0,
+      sinceMs,
+    }
+  }
+
+  /** Another session takes over: input is thrown away from now on. Resolves when nothing of it can reach the journal. */
+  async fence(why: string): Promise<void> {
+    this.#fenced = true
+    this.#session.close(why)
+    await this.#receiver?.close()
+  }
+
+  /** Ends the session with a reason for the peer. */
+  close(why: string): void {
+    this.#session.close(why)
+  }
+
+  /** Ends the session because the agent cannot go on. */
+  fail(code: string, message: string): void {
+    this.#session.fail(code, message)
+  }
+
+  /** Tells the primary of trouble that does not end the session. */
+  reportTrouble(code: string, message: string): void {
+    if (this.established)
+      this.#session.sendControl({ kind: 'error', code, message: clipText(message, 1024), fatal: false })
+  }
+
+  /** Frames that were appended are in the journal's file. */
+  written(bytes: number): void {
+    this.#receiver?.written(bytes)
+  }
+
+  /** The journal may have room. */
+  roomFreed(): void {
+    this.#receiver?.pump()
+  }
+
+  /** An acknowledgement is due: one at the end of the turn, whatever happens in it. */
+  askAck(): void {
+    if (this.#ackAsked || !this.established) return
+    this.#ackAsked = true
+    this.#clock.soon(() => {
+      this.#ackAsked = false
+      this.#sendAck()
+    })
+  }
+
+  #sendAck(): void {
+    if (!this.established || this.#fenced || !this.#session.writable) return
+    this.#receiver?.noteRtt(this.#session.rttMs)
+    const ack = this.#host.ack()
+    if (!worthSending(this.#lastAck, ack)) return
+    this.#lastAck = checkedAck(this.#lastAck, ack)
+    this.#session.sendControl(ack)
+  }
+
+  #onFrame(frame: Frame): void {
+    if (!this.#fenced) this.#receiver?.take(frame)
+  }
+
+  #onBatchEnd(): void {
+    if (!this.#fenced) this.#receiver?.pump()
+  }
+
+  #onControl(message: ControlMessage): void {
+    if (this.#fenced) return
+    if (this.#state.kind === 'established') return this.#onEstablishedMessage(message)
+    if (message.kind !== 'hello' || this.#hello !== null) return this.#step({ kind: 'message', message })
+    this.#hello = message
+    this.#running = this.#running.then(async () => {
+      await this.#host.prepare()
+      if (!this.#session.ended && !this.#fenced) this.#step({ kind: 'message', message })
+    })
+  }
+
+  #onEstablishedMessage(message: ControlMessage): void {
+    switch (message.kind) {
+      case 'durable':
+        return this.#onDurable(message)
+      case 'error':
+        return
+      default:
+        this.#session.fail('order', `${message.kind} came in an established session`)
+    }
+  }
+
+  /** The point is the primary's own, so it lies in the incarnation that its hello named. */
+  #onDurable({ point: [incarnation, lsn] }: Durable): void {
+    if (incarnation > this.stampIncarnation)
+      return this.#session.fail('order', `durable names incarnation ${incarnation} of the future`)
+    this.#host.told({ incarnation, lsn })
+  }
+
+  #step(event: AgentHandshakeEvent): void {
+    const step = stepAgent(this.#state, event, this.#host.facts())
+    if (step.kind === 'refused') {
+      if (step.by === 'peer') return this.#session.destroy(step.message)
+      return this.#refuse(step.code, step.message)
+    }
+    this.#state = step.state
+    this.#running = this.#running.then(() => this.#runAll(step.effects))
+  }
+
+  async #runAll(effects: readonly AgentHandshakeEffect[]): Promise<void> {
+    for (const effect of effects) {
+      if (this.#session.ended || this.#fenced) return
+      try {
+        await this.#run(effect)
+      } catch (error) {
+        return this.#refuse('failed', `the agent cannot go on: ${reason(error)}`)
+      }
+    }
+  }
+
+  async #run(effect: AgentHandshakeEffect): Promise<void> {
+    switch (effect.kind) {
+      case 'adopt':
+        return this.#host.adopt(effect.group, effect.slink, effect.epoch)
+      case 'fence': {
+        const standing = await this.#host.fence(this)
+        if (!this.#fenced) this.#step({ kind: 'fenced', standing })
+        return
+      }
+      case 'send':
+        return void this.#session.sendControl(effect.message)
+      case 'send-dirty-maps':
+        for (const map of this.#host.dirtyMaps()) this.#session.sendControl(map)
+        return
+      case 'cut':
+        return this.#afterCut(
+          await this.#host.cut(this, { incarnation: effect.common[0], lsn: effect.common[1] }, effect.hello),
+        )
+      case 'start-over':
+        return this.#afterCut(await this.#host.startOver(this, effect.reason, effect.hello))
+      case 'established':
+        return this.#become(effect.hello, effect.resume)
+    }
+  }
+
+  #afterCut(place: StreamPlace): void {
+    if (this.#fenced) return
+    this.#place = place
+    this.#window = new CreditWindow({ bytesMax: Math.max(WINDOW_BYTES_MIN, this.#host.windowBytesMax) })
+    this.#step({ kind: 'cut', creditBytes: this.#window.grantedBytes })
+  }
+
+  #become(hello: Hello, { heartbeatMs, detectMs }: Resume): void {
+    const order = new StreamOrder(
+      must(parseId64(hello.logId), 'a log id is 16 hex digits'),
+      hello.head[0],
+      must(this.#place, 'the place is known'),
+    )
+    const host = this.#host.receiverHost(this)
+    const receiverHost: ReceiverHost = {
+      device: (deviceId) => host.device(deviceId),
+      barrier: (frame) => host.barrier(frame),
+      hasRoom: (payloadBytes) => host.hasRoom(payloadBytes),
+      append: (frame) => host.append(frame),
+      get journalFreeBytes() {
+        return host.journalFreeBytes
+      },
+      get journalReserveBytes() {
+        return host.journalReserveBytes
+      },
+      refuseFrame: (code, message) => this.#session.fail(code, message),
+      grant: (totalBytes) => this.#session.grant(totalBytes),
+    }
+    this.#receiver = new Receiver(receiverHost, order, must(this.#window, 'the window is open'), this.#clock)
+    this.#deadline.cancel()
+    this.#establishedAtMs = this.#clock.nowMs()
+    this.#session.setKeepAlive({ heartbeatMs, detectMs })
+    this.#host.established(this)
+    this.#receiver.pump()
+    this.askAck()
+  }
+
+  #refuse(code: RefuseCode, message: string): void {
+    this.#session.refuse({ kind: 'refuse', code, message })
+  }
+
+  #onClosed(end: SessionEnd): void {
+    this.#deadline.cancel()
+    void this.#receiver?.close()
+    this.#host.ended(this, end)
+  }
+}
