@@ -287,13 +287,18 @@ export function transportConformance(
 
     within('close sends what is queued, then ends both sides without a reason', async ({ pair }) => {
       const { dialed, accepted } = await pair()
-      const bytes = Buffer.alloc(3_000_000, 5)
-      dialed.write(bytes)
+      // More than the network between holds: a part of it is certainly still queued here.
+      accepted.connection.pause()
+      const chunk = Buffer.alloc(1024 * 1024, 5)
+      const total = 32 * chunk.length
+      for (let left = total; left > 0; left -= chunk.length) dialed.write(chunk)
+      assert.ok(dialed.connection.queuedBytes > 0)
       dialed.close()
       assert.equal(dialed.write(Buffer.from('late')), false)
+      accepted.connection.resume()
       await accepted.closed
       await dialed.closed
-      assert.equal(accepted.bytes, bytes.length)
+      assert.equal(accepted.bytes, total)
       assert.equal(accepted.reason, null)
       assert.equal(dialed.reason, null)
       assert.equal(dialed.connection.queuedBytes, 0)

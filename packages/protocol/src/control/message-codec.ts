@@ -94,7 +94,7 @@ export function decodeResyncBeginPayload(payload: Buffer | null): Decoded<Resync
 function pack(value: object): Buffer {
   const bytes = packr.pack(value)
   assert(bytes.length <= FRAME_PAYLOAD_BYTES_MAX, 'a message fits into one frame')
-  // The packer's buffer may have room behind that it would write later messages into; ours must never change.
+  // The packer's own buffer holds other messages as well: a copy does not keep all of them in memory, nor depend on its ways.
   return Buffer.from(bytes)
 }
 
