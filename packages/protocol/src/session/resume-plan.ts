@@ -16,13 +16,13 @@
  *   it was told durable what this log does not have                 start over, corruption
  *   the entry at the common point has another header CRC            start over, corruption
  *   its durable mark is below the slink's position                  start over
+ *   the slink's own start is beyond the head                        start over
  *   the log no longer has what follows, and the slink is not behind start over
  *   else                                                            resume at the common point
  *
  * "Was told durable" is held against the whole history, not against the common point: an agent that lags is told of
  * entries that it does not have yet.
  */
-import { assert } from '../entry/assert.js'
 import { comparePoints, formatPoint, minPoint, ORIGIN, type LogPoint, type Lsn } from '../entry/lsn.js'
 import type { Welcome, WireIncarnation, WirePoint, WireReplica } from '../control/messages.js'
 import { LogHistory } from './history.js'
@@ -139,7 +139,10 @@ function planWithReplica(facts: ResumeFacts, welcome: Welcome, replica: WireRepl
 }
 
 function begin(facts: ResumeFacts, welcome: Welcome, common: LogPoint, after: LogPoint): ResumePlan {
-  assert(after.lsn <= facts.head.lsn, 'a slink does not begin behind the head')
+  // Positions are clamped when a log is opened; one that was not must not let entries pass that nothing covers.
+  if (after.lsn > facts.head.lsn) {
+    return startOver(`the slink begins at ${formatPoint(after)}, which this log does not have`)
+  }
   if (!facts.behind && after.lsn + 1 < facts.firstLsn) {
     return startOver(
       `the entries after ${formatPoint(after)} are no longer in the log, which begins at ${facts.firstLsn}`,

@@ -116,6 +116,13 @@ test('an agent without replica begins at the slink’s own start, unless it once
   restarts(planResume(facts(), welcome(null)), /no replica although it acknowledged 1:30 as durable/)
 })
 
+test('a slink whose start this log does not have starts over', () => {
+  restarts(
+    planResume(facts({ recorded: null, start: at(2, 101) }), welcome(null)),
+    /begins at 2:101, which this log does not have/,
+  )
+})
+
 test('an agent that took the log’s identity but never got an entry begins at the slink’s start as well', () => {
   const plan = planResume(
     facts({ recorded: null, start: at(2, 90) }),
