@@ -235,6 +235,10 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     for (const slink of this.#limited) slink.judgeFallBehind()
   }
 
+  flushed(): void {
+    this.#release()
+  }
+
   appendedPoint(): LogPoint {
     return { incarnation: this.#log.incarnation.number, lsn: this.#writePath.lastLsn }
   }

@@ -41,6 +41,8 @@ export interface WritePathOwner {
   appended(deviceId: number, offset: number, length: number): void
   /** A request has all its entries and waits for its answer: fall-behind is judged now, for the requests after it. */
   admitted(): void
+  /** A flush waits; if everything is durable already, nothing else will tell. */
+  flushed(): void
 }
 
 /** Headers are cut from slabs of so many. */
@@ -120,7 +122,8 @@ export class WritePath {
     }
     this.#flushPending = this.#lsn > 0
     this.#holds.flush(this.#lsn, item)
-    this.#log.requestSync()
+    if (this.#log.durableLsn < this.#lsn) this.#log.requestSync()
+    this.#owner.flushed()
   }
 
   /** Tries the waiting requests again, in order. To be called when room or state may have changed. */

@@ -1,0 +1,121 @@
+/**
+ * What arrives at the control API, checked: JSON of a stranger in, a wish of `changes.ts` out.
+ *
+ * Owns the shapes of the verbs' bodies. The command line builds the same bodies, so that a verb means the same with and
+ * without a running daemon.
+ */
+import { daemonErrors } from '@sitelink/daemon'
+import { parseAddress } from '@sitelink/protocol'
+import type { DirtyLogConfig } from '../config.js'
+import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
+import type { FallBehind } from '../slink/fall-behind.js'
+import type { NewMapping, NewSlink, SlinkChange } from './changes.js'
+
+type Json = Readonly<Record<string, unknown>>
+
+function refuse(key: string, why: string): never {
+  throw daemonErrors.create('CONTROL_REQUEST_INVALID', { why: `${key} ${why}` })
+}
+
+/** The body as an object with no other keys than these. */
+export function bodyOf(value: unknown, keys: readonly string[]): Json {
+  const body = value ?? {}
+  if (typeof body !== 'object' || Array.isArray(body)) refuse('the body', 'should be an object')
+  for (const key of Object.keys(body)) if (!keys.includes(key)) refuse(key, 'is unknown')
+  return body as Json
+}
+
+export function integerOf(body: Json, key: string, min: number, max: number): number {
+  const value = body[key]
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) return refuse(key, `should be an integer from ${min} to ${max}`)
+  return value
+}
+
+export function textOf(body: Json, key: string): string {
+  const value = body[key]
+  if (typeof value !== 'string' || value === '' || value.length > 4096) return refuse(key, 'should be a string of 1 to 4096 characters')
+  return value
+}
+
+export function flagOf(body: Json, key: string): boolean {
+  const value = body[key] ?? false
+  if (typeof value !== 'boolean') return refuse(key, 'should be true or false')
+  return value
+}
+
+function wordOf<T extends string>(body: Json, key: string, words: readonly T[]): T {
+  const value = body[key]
+  if (!words.includes(value as T)) return refuse(key, `should be one of ${words.join(', ')}`)
+  return value as T
+}
+
+export const deviceNumberOf = (body: Json, key = 'device'): number => integerOf(body, key, 0, DEVICE_NUMBER_MAX)
+export const slinkNumberOf = (body: Json): number => integerOf(body, 'slink', 0, SLINK_NUMBER_MAX)
+
+export interface DeviceWish {
+  readonly number: number
+  readonly path: string
+  readonly name: string
+}
+
+export function deviceWish(value: unknown): DeviceWish {
+  const body = bodyOf(value, ['number', 'path', 'name'])
+  const path = textOf(body, 'path')
+  if (!path.startsWith('/')) refuse('path', 'should be absolute')
+  return { number: deviceNumberOf(body, 'number'), path, name: textOf(body, 'name') }
+}
+
+const SLINK_KEYS = ['addresses', 'mode', 'ack', 'overflow', 'holdMs', 'fallBehind', 'resyncBytesPerSecond', 'paused']
+
+export function slinkWish(value: unknown): NewSlink {
+  const { slink, ...rest } = bodyOf(value, ['slink', ...SLINK_KEYS])
+  const { addresses = [], mode = 'async', ...change } = slinkChange(rest)
+  return { number: slinkNumberOf({ slink }), addresses, mode, ...change }
+}
+
+export function slinkChange(value: unknown): SlinkChange {
+  const body = bodyOf(value, SLINK_KEYS)
+  return {
+    ...('addresses' in body ? { addresses: addressesOf(body) } : {}),
+    ...('mode' in body ? { mode: wordOf(body, 'mode', ['sync', 'async']) } : {}),
+    ...('ack' in body ? { ack: wordOf(body, 'ack', ['received', 'durable']) } : {}),
+    ...('overflow' in body ? { overflow: wordOf(body, 'overflow', ['drop', 'stall', 'fail']) } : {}),
+    ...('holdMs' in body ? { holdMs: body['holdMs'] === null ? null : integerOf(body, 'holdMs', 0, Number.MAX_SAFE_INTEGER) } : {}),
+    ...('fallBehind' in body ? { fallBehind: fallBehindOf(body['fallBehind']) } : {}),
+    ...('resyncBytesPerSecond' in body ? { resyncBytesPerSecond: integerOf(body, 'resyncBytesPerSecond', 0, Number.MAX_SAFE_INTEGER) } : {}),
+    ...('paused' in body ? { paused: flagOf(body, 'paused') } : {}),
+  }
+}
+
+function addressesOf(body: Json): string[] {
+  const value = body['addresses']
+  if (!Array.isArray(value) || value.length === 0 || value.length > 16) return refuse('addresses', 'should be a list of 1 to 16 addresses')
+  return value.map((address: unknown) => {
+    if (typeof address !== 'string') return refuse('addresses', 'should be a list of strings')
+    parseAddress(address)
+    return address
+  })
+}
+
+function fallBehindOf(value: unknown): FallBehind {
+  const body = bodyOf(value, ['ios', 'bytes', 'timeoutMs'])
+  const limit = (key: string): number => (key in body ? integerOf(body, key, 0, Number.MAX_SAFE_INTEGER) : 0)
+  return { ios: limit('ios'), bytes: limit('bytes'), timeoutMs: limit('timeoutMs') }
+}
+
+export function mapWish(value: unknown, mappingId: string): NewMapping {
+  const body = bodyOf(value, ['device', 'slink', 'remote', 'dirtyLog', 'dirtyLogPath', 'regionBytes', 'initial'])
+  const type = wordOf(body, 'dirtyLog', ['core', 'disk'])
+  const path = (body['dirtyLogPath'] ?? null) === null ? null : textOf(body, 'dirtyLogPath')
+  if (path !== null && (type === 'core' || !path.startsWith('/'))) refuse('dirtyLogPath', 'should be an absolute path, for a disk log')
+  const dirtyLog: DirtyLogConfig = type === 'core' ? { type } : { type, path }
+  return {
+    device: deviceNumberOf(body),
+    slink: slinkNumberOf(body),
+    remote: textOf(body, 'remote'),
+    dirtyLog,
+    regionBytes: integerOf(body, 'regionBytes', 1, Number.MAX_SAFE_INTEGER),
+    initial: wordOf(body, 'initial', ['sync', 'nosync']),
+    mappingId,
+  }
+}

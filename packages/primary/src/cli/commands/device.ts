@@ -1,0 +1,148 @@
+/**
+ * `sitelink device ...`: which devices the group has, and to which sites each of them goes.
+ */
+import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
+import { action, examples, formatBytes, formatTable, parseCount, parseSize, type SitelinkCommand } from '@sitelink/daemon'
+import { NodeDiskProvider } from '@sitelink/storage'
+import { addDevice, addMapping, deleteDevice, deleteMapping } from '../../admin/changes.js'
+import { probeDevice } from '../../admin/probe.js'
+import { deviceWish, mapWish } from '../../admin/wishes.js'
+import type { GroupConfig } from '../../config.js'
+import { mapped } from '../../error-map.js'
+import { primaryErrors } from '../../errors.js'
+import { DEVICE_NUMBER_MAX, REGION_BYTES_DEFAULT, SLINK_NUMBER_MAX } from '../../limits.js'
+import { readConfig } from '../read-config.js'
+import { changeConfig, PROGRAM } from '../open-state.js'
+
+const deviceNumber = (word: string): number => parseCount(word, 'device number', { min: 0, max: DEVICE_NUMBER_MAX })
+const slinkNumber = (word: string): number => parseCount(word, 'slink number', { min: 0, max: SLINK_NUMBER_MAX })
+
+export function deviceCommand(program: SitelinkCommand): void {
+  const device = program.command('device').description('devices of the group')
+  device
+    .command('add <number> <path>')
+    .description('add a local device: a block device or a file')
+    .requiredOption('--name <name>', 'its name, and that of its NBD export')
+    .option('--create <size>', 'make the file first, sparse; it must not exist')
+    .addHelpText('after', examples([`${PROGRAM} device add 0 /dev/vg/data --name data --state DIR`, `${PROGRAM} device add 1 ./journal.img --name journal --create 1g --state DIR`]))
+    .action(
+      action<{ name: string; create?: string }>(async (context, number, path) => {
+        const body = { number: deviceNumber(number as string), path: resolve(path as string), name: context.options.name }
+        const disks = new NodeDiskProvider()
+        const wish = deviceWish(body)
+        const { create } = context.options
+        if (create !== undefined) {
+          const made = await mapped(() => disks.create(wish.path, parseSize(create, { min: 512 }), {}))
+          await made.close()
+        }
+        await changeConfig(context, 'device-add', body, async (config) => {
+          await refusePathInUse(disks, config, wish.path)
+          return addDevice(config, { ...wish, sizeBytes: await probeDevice(disks, wish.path) })
+        })
+        context.output.result({ device: body.number, name: body.name, path: body.path }, () => `added device ${body.number} "${body.name}": ${body.path}`)
+      }),
+    )
+  device
+    .command('ls')
+    .description('list the devices')
+    .action(
+      action(async (context) => {
+        const { devices, slinks } = await readConfig(context)
+        const rows = devices.map(({ id, number, name, path, sizeBytes }) => ({
+          number,
+          name,
+          path,
+          sizeBytes,
+          slinks: slinks.filter((slink) => slink.mappings.some((mapping) => mapping.deviceId === id)).map((slink) => slink.number),
+        }))
+        context.output.result(rows, () =>
+          formatTable(
+            rows,
+            [
+              { title: 'DEVICE', cell: (row) => String(row.number), align: 'right' },
+              { title: 'NAME', cell: (row) => row.name },
+              { title: 'SIZE', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
+              { title: 'SLINKS', cell: (row) => row.slinks.join(',') || '-' },
+              { title: 'PATH', cell: (row) => row.path },
+            ],
+            context.output.columns,
+            'no devices',
+          ),
+        )
+      }),
+    )
+  device
+    .command('del <number>')
+    .description('delete a device, after everything that is written to it is applied; its file or block device stays')
+    .option('--unmap', 'take its mappings away as well')
+    .action(
+      action<{ unmap?: boolean }>(async (context, word) => {
+        const number = deviceNumber(word as string)
+        const unmap = context.options.unmap === true
+        await changeConfig(context, 'device-del', { device: number, unmap }, (config) => deleteDevice(config, number, unmap))
+        context.output.result({ device: number, deleted: true }, () => `deleted device ${number}`)
+      }),
+    )
+  mapCommands(device)
+}
+
+interface MapOptions {
+  readonly slink: string
+  readonly remote: string
+  readonly dirtyLog: string
+  readonly regionSize?: string
+  readonly sync?: boolean
+  readonly nosync?: boolean
+}
+
+function mapCommands(device: SitelinkCommand): void {
+  device
+    .command('map <number>')
+    .description('replicate a device to a site')
+    .requiredOption('--slink <number>', 'the site')
+    .requiredOption('--remote <name>', 'name of the device at the agent')
+    .option('--dirty-log <type>', 'core, disk, or disk:PATH', 'disk')
+    .option('--region-size <size>', 'a power of two, at least 1m (default: 1m)')
+    .option('--sync', 'copy everything first (default)')
+    .option('--nosync', 'both sides are known to be equal: copy nothing')
+    .addHelpText('after', examples([`${PROGRAM} device map 0 --slink 1 --remote data --dirty-log disk --region-size 1m --sync --state DIR`]))
+    .action(
+      action<MapOptions>(async (context, word) => {
+        const { options } = context
+        if (options.sync === true && options.nosync === true) throw primaryErrors.create('SLINK_POLICY', { why: '--sync and --nosync exclude each other' })
+        const [type, ...path] = options.dirtyLog.split(':')
+        if (type !== 'core' && type !== 'disk') throw primaryErrors.create('SLINK_POLICY', { why: `--dirty-log "${options.dirtyLog}" should be core, disk or disk:PATH` })
+        const body = {
+          device: deviceNumber(word as string),
+          slink: slinkNumber(options.slink),
+          remote: options.remote,
+          dirtyLog: type,
+          dirtyLogPath: path.length === 0 ? null : resolve(path.join(':')),
+          regionBytes: options.regionSize === undefined ? REGION_BYTES_DEFAULT : parseSize(options.regionSize),
+          initial: options.nosync === true ? 'nosync' : 'sync',
+        }
+        await changeConfig(context, 'device-map', body, (config) => addMapping(config, mapWish(body, randomBytes(8).toString('hex'))))
+        context.output.result({ device: body.device, slink: body.slink, remote: body.remote }, () => `mapped device ${body.device} to "${body.remote}" of slink ${body.slink}`)
+      }),
+    )
+  device
+    .command('unmap <number>')
+    .description('stop replicating a device to a site; what is there stays')
+    .requiredOption('--slink <number>', 'the site')
+    .action(
+      action<{ slink: string }>(async (context, word) => {
+        const body = { device: deviceNumber(word as string), slink: slinkNumber(context.options.slink) }
+        await changeConfig(context, 'device-unmap', body, (config) => deleteMapping(config, body.device, body.slink))
+        context.output.result(body, () => `device ${body.device} is not mapped to slink ${body.slink} any more`)
+      }),
+    )
+}
+
+async function refusePathInUse(disks: NodeDiskProvider, config: GroupConfig, path: string): Promise<void> {
+  const identity = await disks.identify(path)
+  const used = [{ path: config.log.path, use: 'the log' }, ...config.devices.map((one) => ({ path: one.path, use: `device ${one.number}` }))]
+  for (const { path: other, use } of used) {
+    if ((await disks.exists(other)) !== null && (await disks.identify(other)) === identity) throw primaryErrors.create('DEVICE_PATH_USED', { path, use })
+  }
+}

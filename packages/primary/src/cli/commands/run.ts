@@ -1,0 +1,129 @@
+/**
+ * `sitelink run`: the primary daemon of one group, in the foreground until a signal.
+ *
+ * Composition root: lock, configuration, group, NBD server, control API, in this order, and back.
+ */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { action, ConfigFile, ControlServer, createLog, EventLog, examples, Lifecycle, RealClock, RealRandom, runDaemon, StateDirectory, type Log, type LogLevel, type SitelinkCommand } from '@sitelink/daemon'
+import { NbdServer, type ExportDirectory } from '@sitelink/nbd'
+import { TcpTransport, type Transport } from '@sitelink/protocol'
+import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
+import { registerVerbs } from '../../control/handlers.js'
+import { mapped } from '../../error-map.js'
+import { primaryErrors } from '../../errors.js'
+import { GroupAdmin } from '../../group/group-admin.js'
+import type { Group } from '../../group/group.js'
+import { openGroup } from '../../group/open-group.js'
+import { configFormat, peersFormat, peerStore, PROGRAM } from '../open-state.js'
+
+interface Options {
+  readonly logLevel?: LogLevel
+  readonly nbdListen?: string
+  readonly nbdPlain?: boolean
+}
+
+/** How long a clean stop waits for the local devices. */
+const APPLY_MS_MAX = 30_000
+const LOCK_WAIT_MS = 5000
+
+export function runCommand(program: SitelinkCommand): void {
+  program
+    .command('run')
+    .description('run the primary daemon of the group in the foreground; devices are exported over NBD on DIR/nbd.sock')
+    .option('--nbd-listen <host:port>', 'export over TCP as well, without encryption: needs --nbd-plain')
+    .option('--nbd-plain', 'yes, anybody who reaches that port may read and write the devices')
+    .addHelpText('after', examples([`${PROGRAM} run --state /var/lib/sitelink`, 'nbdinfo --list "nbd+unix://?socket=/var/lib/sitelink/nbd.sock"']))
+    .action(
+      action<Options>(async (context) => {
+        const { options, io } = context
+        const listen = options.nbdListen === undefined ? null : tcpAddress(options.nbdListen, options.nbdPlain === true)
+        const log = createLog({ name: PROGRAM, level: options.logLevel ?? (io.env['SITELINK_LOG'] as LogLevel | undefined) ?? 'info' })
+        const state = await context.state()
+        const lock = await state.lock('daemon', LOCK_WAIT_MS)
+        try {
+          await mapped(() => serve(state, lock, log, listen))
+        } finally {
+          await lock.release()
+        }
+      }),
+    )
+}
+
+function tcpAddress(word: string, plain: boolean): { host: string; port: number } {
+  const at = word.lastIndexOf(':')
+  const port = Number(word.slice(at + 1))
+  if (at < 1 || !Number.isInteger(port) || port < 0 || port > 65_535) throw primaryErrors.create('ADDRESS', { why: `"${word}" is not host:port` })
+  if (!plain) throw primaryErrors.create('ADDRESS', { why: 'NBD over TCP is neither encrypted nor authenticated here: say --nbd-plain if that is what you want' })
+  return { host: word.slice(0, at), port }
+}
+
+async function serve(state: StateDirectory, lock: Parameters<typeof ConfigFile.open>[1], log: Log, listen: { host: string; port: number } | null): Promise<void> {
+  const clock = new RealClock()
+  const events = new EventLog(clock, log)
+  const lifecycle = new Lifecycle(clock, log)
+  const transports = new Map<string, Transport>([['tcp', new TcpTransport({ clock })]])
+  const problem = ffiProblem()
+  if (problem !== null) log.warn(problem)
+  let group: Group | null = null
+  const server = new NbdServer(exportsOf(() => group), {
+    after: (ms, run) => clock.after(ms, run),
+    log: (event) => log.debug('nbd', { event }),
+  })
+  const control = new ControlServer({ program: PROGRAM, lock, onBug: (error) => lifecycle.fail('control', error) })
+
+  lifecycle.add({
+    name: 'group',
+    startMsMax: 3_600_000,
+    stopMsMax: APPLY_MS_MAX + 30_000,
+    start: async () => {
+      await mkdir(state.file('dirty'), { recursive: true, mode: 0o700 })
+      const peers = peerStore(await ConfigFile.open(state, lock, peersFormat))
+      group = await openGroup({
+        clock,
+        random: new RealRandom(),
+        disks: new NodeDiskProvider(),
+        config: await ConfigFile.open(state, lock, configFormat),
+        peers,
+        event: ({ kind, level, message, facts }) => void events.add(level === 'warning' ? 'warn' : level, kind, message, facts),
+        transport: (scheme) => transports.get(scheme) ?? null,
+        dirtyLogPath: (slink, mappingId) => join(state.file('dirty'), `slink-${slink}-${mappingId}.dirty`),
+      })
+      registerVerbs(control, { group, admin: new GroupAdmin(group), events })
+      group.run()
+    },
+    stop: async () => {
+      await group?.stop(APPLY_MS_MAX)
+    },
+  })
+  lifecycle.add({
+    name: 'nbd',
+    stopMsMax: 30_000,
+    start: async () => {
+      await server.listen({ path: state.file('nbd.sock') })
+      if (listen !== null) await server.listen(listen)
+    },
+    stop: async () => {
+      await server.close()
+    },
+  })
+  lifecycle.add({ name: 'control', start: () => control.start(), stop: (_reason, signal) => control.stop(signal) })
+  await runDaemon(lifecycle, { log })
+}
+
+function exportsOf(group: () => Group | null): ExportDirectory {
+  const all = (): Group['exports'] extends Map<number, infer E> ? E[] : never => {
+    const running = group()
+    return running === null ? [] : [...running.exports.values()]
+  }
+  return {
+    list: () => all(),
+    find: (name) => {
+      const exports = all()
+      const found = name === '' && exports.length === 1 ? exports[0] : exports.find((one) => one.name === name)
+      if (found !== undefined) return found
+      const local = [...(group()?.devices.values() ?? [])].find((one) => one.config.name === name)
+      return local === undefined ? null : { unavailable: local.problem ?? 'the device is not open' }
+    },
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * `sitelink slink ...`: the remote sites and their policies.
+ */
+import { action, examples, formatTable, parseCount, parseDurationMs, parseSize, type CliContext, type SitelinkCommand } from '@sitelink/daemon'
+import { addSlink, changeSlink, deleteSlink, type SlinkChange } from '../../admin/changes.js'
+import { slinkChange, slinkWish } from '../../admin/wishes.js'
+import { primaryErrors } from '../../errors.js'
+import { SLINK_NUMBER_MAX } from '../../limits.js'
+import { mapped } from '../../error-map.js'
+import { readConfig } from '../read-config.js'
+import { changeConfig, PROGRAM } from '../open-state.js'
+
+interface Options {
+  readonly to?: string[]
+  readonly policy?: string
+  readonly ack?: string
+  readonly overflow?: string
+  readonly hold?: string
+  readonly fallBehind?: string
+  readonly resyncRate?: string
+  readonly unmap?: boolean
+}
+
+const slinkNumber = (word: unknown): number => parseCount(word as string, 'slink number', { min: 0, max: SLINK_NUMBER_MAX })
+
+export function slinkCommand(program: SitelinkCommand): void {
+  const slink = program.command('slink').description('site links: the remote sites of the group')
+  policyOptions(slink.command('add <number>').description('add a site').requiredOption('--to <address...>', 'address of its agent, tried in turn: tcp://host:port'))
+    .addHelpText('after', examples([`${PROGRAM} slink add 1 --to tcp://remote:7373 --policy async --fall-behind ios=10000 --state DIR`, `${PROGRAM} slink add 2 --to tcp://near:7373 --policy sync --ack durable --state DIR`]))
+    .action(
+      action<Options>(async (context, word) => {
+        const body = { slink: slinkNumber(word), ...changeOf(context.options) }
+        await mapped(() => changeConfig(context, 'slink-add', body, (config) => addSlink(config, slinkWish(body))))
+        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${context.options.to?.join(', ') ?? ''}`)
+      }),
+    )
+  policyOptions(slink.command('set <number>').description('change a site; what is not named stays').option('--to <address...>', 'address of its agent, tried in turn'))
+    .addHelpText('after', examples([`${PROGRAM} slink set 1 --fall-behind ios=500,timeout=2s --state DIR`, `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`]))
+    .action(
+      action<Options>(async (context, word) => {
+        await change(context, slinkNumber(word), changeOf(context.options), 'changed')
+      }),
+    )
+  slink
+    .command('del <number>')
+    .description('delete a site; what is at the agent stays')
+    .option('--unmap', 'although devices are mapped to it')
+    .action(
+      action<Options>(async (context, word) => {
+        const number = slinkNumber(word)
+        const unmap = context.options.unmap === true
+        await changeConfig(context, 'slink-del', { slink: number, unmap }, (config) => deleteSlink(config, number, unmap))
+        context.output.result({ slink: number, deleted: true }, () => `deleted slink ${number}`)
+      }),
+    )
+  slink
+    .command('pause <number>')
+    .description('end the session with a site and do not connect; the log, then the dirty logs, keep what it misses')
+    .action(action(async (context, word) => change(context, slinkNumber(word), { paused: true }, 'paused')))
+  slink
+    .command('resume <number>')
+    .description('connect to a paused site again')
+    .action(action(async (context, word) => change(context, slinkNumber(word), { paused: false }, 'resumed')))
+  slink
+    .command('ls')
+    .description('list the sites')
+    .action(
+      action(async (context) => {
+        const { slinks } = await readConfig(context)
+        context.output.result(slinks, () =>
+          formatTable(
+            slinks,
+            [
+              { title: 'SLINK', cell: (row) => String(row.number), align: 'right' },
+              { title: 'POLICY', cell: (row) => row.mode },
+              { title: 'ACK', cell: (row) => row.ack },
+              { title: 'OVERFLOW', cell: (row) => row.overflow },
+              { title: 'PAUSED', cell: (row) => (row.paused ? 'yes' : 'no') },
+              { title: 'DEVICES', cell: (row) => String(row.mappings.length), align: 'right' },
+              { title: 'ADDRESSES', cell: (row) => row.addresses.join(' ') },
+            ],
+            context.output.columns,
+            'no slinks',
+          ),
+        )
+      }),
+    )
+}
+
+function policyOptions(command: SitelinkCommand): SitelinkCommand {
+  return command
+    .option('--policy <policy>', 'async: answer writers at once; sync: wait for the site')
+    .option('--ack <level>', 'sync: answer when the site has the write received, or durable')
+    .option('--overflow <policy>', 'when the log is full because of it: drop to dirty logs, stall writers, or fail them')
+    .option('--hold <time>', 'how long writers wait for a site that makes no progress (3s), or "default"')
+    .option('--fall-behind <limits>', 'async: wait for the site beyond ios=N, size=BYTES, timeout=TIME; comma between, "none" to clear')
+    .option('--resync-rate <bytes>', 'upper bound of a resync in bytes per second; 0: none') as SitelinkCommand
+}
+
+async function change(context: CliContext<unknown>, number: number, wish: SlinkChange | Record<string, unknown>, done: string): Promise<void> {
+  await mapped(() => changeConfig(context, 'slink-set', { slink: number, ...wish }, (config) => changeSlink(config, number, slinkChange(wish))))
+  context.output.result({ slink: number }, () => `${done} slink ${number}`)
+}
+
+function changeOf(options: Options): Record<string, unknown> {
+  return {
+    ...(options.to === undefined ? {} : { addresses: options.to }),
+    ...(options.policy === undefined ? {} : { mode: word(options.policy, '--policy', ['async', 'sync']) }),
+    ...(options.ack === undefined ? {} : { ack: word(options.ack, '--ack', ['received', 'durable']) }),
+    ...(options.overflow === undefined ? {} : { overflow: word(options.overflow, '--overflow', ['drop', 'stall', 'fail']) }),
+    ...(options.hold === undefined ? {} : { holdMs: options.hold === 'default' ? null : parseDurationMs(options.hold) }),
+    ...(options.fallBehind === undefined ? {} : { fallBehind: fallBehindOf(options.fallBehind) }),
+    ...(options.resyncRate === undefined ? {} : { resyncBytesPerSecond: parseSize(options.resyncRate) }),
+  }
+}
+
+function word(value: string, option: string, words: readonly string[]): string {
+  if (!words.includes(value)) throw primaryErrors.create('SLINK_POLICY', { why: `${option} "${value}" should be one of ${words.join(', ')}` })
+  return value
+}
+
+/** `ios=N,size=BYTES,timeout=TIME`, each at most once; `none`. */
+export function fallBehindOf(text: string): { ios: number; bytes: number; timeoutMs: number } {
+  const limits = { ios: 0, bytes: 0, timeoutMs: 0 }
+  if (text === 'none') return limits
+  const seen = new Set<string>()
+  for (const part of text.split(',')) {
+    const [type = '', value = ''] = part.split('=', 2)
+    if (seen.has(type)) throw primaryErrors.create('SLINK_POLICY', { why: `--fall-behind names ${type} twice` })
+    seen.add(type)
+    if (value === '') throw primaryErrors.create('SLINK_POLICY', { why: `--fall-behind "${part}" should be ios=N, size=BYTES or timeout=TIME` })
+    if (type === 'ios') limits.ios = parseCount(value, 'ios limit', { min: 0 })
+    else if (type === 'size') limits.bytes = parseSize(value)
+    else if (type === 'timeout') limits.timeoutMs = parseDurationMs(value)
+    else throw primaryErrors.create('SLINK_POLICY', { why: `--fall-behind "${type}" should be ios, size or timeout` })
+  }
+  return limits
+}

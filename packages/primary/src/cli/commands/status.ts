@@ -1,0 +1,120 @@
+/**
+ * `sitelink status`, `events`: what the group does, for a person and for a script.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { action, examples, formatBytes, formatDuration, formatPercent, formatRate, formatTable, formatTime, type CliContext, type EventPage, type SitelinkCommand } from '@sitelink/daemon'
+import type { GroupStatus } from '../../group/status.js'
+import { askDaemon, PROGRAM } from '../open-state.js'
+
+type Status = GroupStatus & { readonly events: EventPage['events'] }
+type SlinkRow = Status['slinks'][number]
+
+const WATCH_MS = 1000
+const CLEAR = '\u001b[H\u001b[2J'
+
+export function statusCommand(program: SitelinkCommand): void {
+  program
+    .command('status')
+    .description('group, log, devices and sites as they are now')
+    .option('--watch', 'again every second')
+    .addHelpText('after', examples([`${PROGRAM} status --state DIR`, `${PROGRAM} status --json --state DIR`, `${PROGRAM} status --watch --state DIR`]))
+    .action(
+      action<{ watch?: boolean }>(async (context) => {
+        const { output, options, io } = context
+        for (;;) {
+          const status = await askDaemon(context, (client) => client.call<Status>('status'))
+          if (options.watch !== true) return output.result(status, (value) => formatStatus(value, output.columns))
+          const clear = io.stdout.isTTY === true && !output.json ? CLEAR : ''
+          output.event(status, (value) => clear + formatStatus(value, output.columns))
+          await sleep(WATCH_MS)
+        }
+      }),
+    )
+  program
+    .command('events')
+    .description('what happened since the daemon was started')
+    .option('--follow', 'go on with what happens')
+    .action(
+      action<{ follow?: boolean }>(async (context) => {
+        await askDaemon(context, (client) => printEvents(context, client.stream<EventPage>('events', { follow: context.options.follow === true })))
+      }),
+    )
+}
+
+async function printEvents(context: CliContext<unknown>, pages: AsyncGenerator<EventPage, unknown, void>): Promise<void> {
+  for await (const page of pages) {
+    for (const event of page.events) {
+      context.output.event(event, ({ timeUs, level, kind, message }) => `${formatTime(timeUs)}  ${level.padEnd(5)}  ${kind}: ${message}`)
+    }
+  }
+}
+
+/** The report for a person. */
+export function formatStatus(status: Status, columns: number): string {
+  const { group, log, local, devices, slinks } = status
+  const failed = group.failure === null ? '' : `: ${group.failure}`
+  const lines = [
+    `group ${group.uuid}  epoch ${group.epoch}  ${group.state}${failed}`,
+    `log   ${formatBytes(log.usedBytes)} of ${formatBytes(log.ringBytes)} used (${formatPercent(log.usedBytes, log.ringBytes)})  LSN ${log.lastLsn}, durable ${log.durableLsn}, applied here ${local.appliedLsn}`,
+  ]
+  if (group.waitingRequests > 0 || group.heldRequests > 0) lines.push(`wait  ${group.waitingRequests} requests wait for room, ${group.heldRequests} for their answer`)
+  lines.push('')
+  lines.push(
+    formatTable(
+      devices,
+      [
+        { title: 'DEVICE', cell: (row) => String(row.number), align: 'right' },
+        { title: 'NAME', cell: (row) => row.name },
+        { title: 'SIZE', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
+        { title: 'CLIENTS', cell: (row) => String(row.clients.length), align: 'right' },
+        { title: 'STATE', cell: (row) => row.problem ?? (row.available ? 'ok' : 'not available'), charsMin: 12 },
+        { title: 'PATH', cell: (row) => row.path, charsMin: 12 },
+      ],
+      columns,
+      'no devices yet',
+    ),
+  )
+  lines.push(
+    formatTable(
+      slinks,
+      [
+        { title: 'SLINK', cell: (row) => String(row.number), align: 'right' },
+        { title: 'POLICY', cell: (row) => policyOf(row) },
+        { title: 'STATE', cell: (row) => stateOf(row) },
+        { title: 'LAG', cell: (row) => lagOf(row), align: 'right' },
+        { title: 'DIRTY', cell: (row) => `${row.dirtyRegions}/${row.totalRegions}`, align: 'right' },
+        { title: 'RESYNC', cell: (row) => resyncOf(row) },
+        { title: 'ADDRESS', cell: (row) => row.address ?? row.addresses.join(' '), charsMin: 12 },
+        { title: 'PROBLEM', cell: (row) => row.problem ?? '', charsMin: 12 },
+      ],
+      columns,
+      'no slinks yet',
+    ),
+  )
+  return lines.join('\n')
+}
+
+function policyOf(row: SlinkRow): string {
+  return row.mode === 'sync' ? `sync/${row.ack}+${row.overflow}` : `async+${row.overflow}`
+}
+
+function stateOf(row: SlinkRow): string {
+  const words: string[] = [row.state]
+  if (row.protected === true) words.push('protected')
+  if (row.forced !== null) words.push(`forced by ${row.forced}`)
+  if (row.failing) words.push('failing')
+  return words.join(', ')
+}
+
+function lagOf(row: SlinkRow): string {
+  if (row.lagWrites === 0) return '0'
+  return `${row.lagWrites} writes, ${formatBytes(row.lagBytes)}, ${formatDuration(row.lagSeconds * 1000)}`
+}
+
+function resyncOf({ resync }: SlinkRow): string {
+  if (resync === null) return '-'
+  if (!resync.running) return `${formatBytes(resync.leftBytes)} to do`
+  const eta = resync.etaSeconds === null ? '' : `, ${formatDuration(resync.etaSeconds * 1000)} left`
+  return `${formatPercent(resync.copiedBytes, resync.totalBytes)} at ${formatRate(resync.bytesPerSecond)}${eta}`
+}
+

@@ -1,0 +1,86 @@
+/**
+ * What every verb of `sitelink` needs of a state directory: its configuration and peers files, and the way to a daemon.
+ */
+import { ConfigFile, StateDirectory, withDaemon, withDaemonOrLock, type CliContext, type ConfigFormat, type ControlClient, type StateLock } from '@sitelink/daemon'
+import { checkConfig } from '../config-check.js'
+import { CONFIG_VERSION, type GroupConfig } from '../config.js'
+import { mapped } from '../error-map.js'
+import type { PeerRecord, PeerStore } from '../slink/peers.js'
+
+export const PROGRAM = 'sitelink'
+
+export const configFormat: ConfigFormat<GroupConfig> = {
+  name: 'config.json',
+  version: CONFIG_VERSION,
+  versionMin: CONFIG_VERSION,
+  validate: checkConfig,
+}
+
+interface PeersFile {
+  readonly peers: Readonly<Record<string, PeerRecord>>
+}
+
+export const peersFormat: ConfigFormat<PeersFile> = {
+  name: 'peers.json',
+  version: 1,
+  versionMin: 1,
+  validate: (value) => {
+    const { peers } = value as Partial<PeersFile>
+    if (typeof peers !== 'object' || peers === null) throw new Error('peers.json has no peers')
+    return { peers }
+  },
+}
+
+/** The peers file as the slinks use it. */
+export function peerStore(file: ConfigFile<PeersFile>): PeerStore {
+  return {
+    get: (slink) => file.current.peers[String(slink)] ?? null,
+    set: async (slink, record) => {
+      await file.update(({ peers }) => {
+        const next = { ...peers }
+        if (record === null) delete next[String(slink)]
+        else next[String(slink)] = record
+        return { peers: next }
+      })
+    },
+  }
+}
+
+/** A verb that changes the configuration: at the daemon if there is one, else on the file, under the lock. */
+export async function changeConfig(
+  context: CliContext<unknown>,
+  verb: string,
+  body: unknown,
+  offline: (config: GroupConfig) => GroupConfig | Promise<GroupConfig>,
+): Promise<void> {
+  const state = await context.state()
+  await withDaemonOrLock(
+    state,
+    {
+      online: async (client) => void (await client.call(verb, body)),
+      offline: async (lock) => {
+        const file = await ConfigFile.open(state, lock, configFormat)
+        const next = await mapped(() => offline(file.current))
+        await file.update(() => next)
+      },
+    },
+    { onWaiting: (message) => context.output.note(message) },
+  )
+}
+
+/** A verb that only a running daemon can answer. */
+export async function askDaemon<T>(context: CliContext<unknown>, run: (client: ControlClient) => Promise<T>): Promise<T> {
+  return withDaemon(await context.state(), run, { onWaiting: (message) => context.output.note(message) })
+}
+
+/** A verb that needs the log for itself. */
+export async function alone<T>(context: CliContext<unknown>, run: (state: StateDirectory, lock: StateLock, config: GroupConfig) => Promise<T>): Promise<T> {
+  const state = await context.state()
+  const lock = await state.lock('command')
+  try {
+    const file = await ConfigFile.open(state, lock, configFormat)
+    return await mapped(() => run(state, lock, file.current))
+  } finally {
+    await lock.release()
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * The control API of a running group: each verb checks its body and calls the group. No logic of its own.
+ */
+import { delay, type ControlServer, type EventLog } from '@sitelink/daemon'
+import { probeDevice } from '../admin/probe.js'
+import { bodyOf, deviceNumberOf, deviceWish, flagOf, integerOf, mapWish, slinkChange, slinkNumberOf, slinkWish } from '../admin/wishes.js'
+import { mapped } from '../error-map.js'
+import { primaryErrors } from '../errors.js'
+import type { GroupAdmin } from '../group/group-admin.js'
+import type { Group } from '../group/group.js'
+import { groupStatus } from '../group/status.js'
+
+/** How often streams of progress look. */
+const PROGRESS_MS = 200
+
+export interface ControlParts {
+  readonly group: Group
+  readonly admin: GroupAdmin
+  readonly events: EventLog
+}
+
+/** Registers every verb. */
+export function registerVerbs(server: ControlServer, parts: ControlParts): void {
+  const { group, admin, events } = parts
+  const done = async (work: Promise<unknown>): Promise<{ ok: true }> => {
+    await work
+    return { ok: true }
+  }
+  const verb = (name: string, run: (body: unknown) => unknown): void => {
+    server.verb(name, (body) => mapped(() => run(body)))
+  }
+  verb('status', () => ({ ...groupStatus(group), events: events.read(Math.max(0, events.lastSeq - 20)).events }))
+  verb('device-add', async (body) => {
+    const wish = deviceWish(body)
+    const sizeBytes = await probeDevice(group.parts.disks, wish.path)
+    return done(admin.addDevice({ ...wish, sizeBytes }))
+  })
+  verb('device-del', (body) => {
+    const fields = bodyOf(body, ['device', 'unmap'])
+    return done(admin.deleteDevice(deviceNumberOf(fields), flagOf(fields, 'unmap')))
+  })
+  verb('device-map', (body) => done(admin.map(mapWish(body, group.parts.random.bytes(8).toString('hex')))))
+  verb('device-unmap', (body) => {
+    const fields = bodyOf(body, ['device', 'slink'])
+    return done(admin.unmap(deviceNumberOf(fields), slinkNumberOf(fields)))
+  })
+  verb('slink-add', (body) => done(admin.addSlink(slinkWish(body))))
+  verb('slink-set', (body) => {
+    const { slink, ...change } = bodyOf(body, Object.keys(body ?? {}))
+    return done(admin.changeSlink(slinkNumberOf({ slink }), slinkChange(change)))
+  })
+  verb('slink-del', (body) => {
+    const fields = bodyOf(body, ['slink', 'unmap'])
+    return done(admin.deleteSlink(slinkNumberOf(fields), flagOf(fields, 'unmap')))
+  })
+  verb('suspend', (body) => done(admin.suspend(optionalDevice(body))))
+  verb('resume', (body) => done(admin.resume(optionalDevice(body))))
+  server.stream('resync', (body, { signal }) => resync(parts, body, signal))
+  server.stream('drain', (body, { signal }) => drain(parts, body, signal))
+  server.stream('events', async function* (body, { signal }) {
+    const fields = bodyOf(body, ['afterSeq', 'follow'])
+    const after = 'afterSeq' in fields ? integerOf(fields, 'afterSeq', 0, Number.MAX_SAFE_INTEGER) : 0
+    if (!flagOf(fields, 'follow')) {
+      yield events.read(after)
+      return null
+    }
+    yield* events.watch(after, signal)
+    return null
+  })
+}
+
+function optionalDevice(body: unknown): number | null {
+  const fields = bodyOf(body, ['device'])
+  return (fields['device'] ?? null) === null ? null : deviceNumberOf(fields)
+}
+
+/** Yields progress until nothing is dirty any more. Ends with an error if the site cannot be reached for a while. */
+async function* resync({ admin, group }: ControlParts, body: unknown, signal: AbortSignal): AsyncGenerator<unknown, unknown, void> {
+  const fields = bodyOf(body, ['slink', 'full', 'waitMs'])
+  const number = slinkNumberOf(fields)
+  const waitMs = 'waitMs' in fields ? integerOf(fields, 'waitMs', 0, 3_600_000) : 10_000
+  const { clock } = group.parts
+  const begun = await mapped(() => admin.resync(number, flagOf(fields, 'full')))
+  if (!begun.running) return { ran: false, copiedBytes: 0 }
+  let copiedBytes = 0
+  let aloneSinceMs: number | null = null
+  while (!signal.aborted) {
+    const slink = admin.slink(number)
+    const progress = admin.resyncProgress(number)
+    if (progress === null && slink.standing.kind === 'log') return { ran: true, copiedBytes }
+    if (progress !== null && progress.running) {
+      aloneSinceMs = null
+      copiedBytes = Math.max(copiedBytes, progress.totalBytes)
+      yield progress
+    } else {
+      aloneSinceMs ??= clock.nowMs()
+      if (clock.nowMs() - aloneSinceMs > waitMs) {
+        const state = slink.linkState
+        const why = state.kind === 'waiting' || state.kind === 'stopped' ? state.reason : `it is ${state.kind}`
+        throw primaryErrors.create('RESYNC_UNREACHABLE', { slink: number, why })
+      }
+    }
+    await delay(clock, PROGRESS_MS)
+  }
+  return { ran: true, copiedBytes }
+}
+
+/** Waits until everything written so far is applied here and at every site that is not paused. */
+async function* drain({ admin, group }: ControlParts, body: unknown, signal: AbortSignal): AsyncGenerator<unknown, unknown, void> {
+  const fields = bodyOf(body, ['timeoutMs'])
+  const timeoutMs = 'timeoutMs' in fields ? integerOf(fields, 'timeoutMs', 0, Number.MAX_SAFE_INTEGER) : Infinity
+  const { clock } = group.parts
+  const lsn = group.writePath.lastLsn
+  const endMs = clock.nowMs() + timeoutMs
+  while (!signal.aborted) {
+    const { done, waitsFor } = admin.drained(lsn)
+    if (done) return { lsn }
+    if (clock.nowMs() >= endMs) throw primaryErrors.create('DRAIN_TIMEOUT', { ms: timeoutMs, why: `it waits for ${waitsFor}` })
+    yield { waitsFor, slinks: groupStatus(group).slinks.map(({ number, lagBytes, lagWrites }) => ({ number, lagBytes, lagWrites })) }
+    await delay(clock, PROGRESS_MS)
+  }
+  return { lsn }
+}
