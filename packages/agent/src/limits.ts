@@ -39,8 +39,8 @@ export const AGENT_LIMITS: AgentLimits = {
 /** Default size of the journal: a few seconds of a fast link. */
 export const JOURNAL_BYTES_DEFAULT = 256 * MIB
 
-/** Smallest journal: below it one window would fill it. */
-export const JOURNAL_BYTES_MIN = 16 * MIB
+/** Smallest journal: the largest frame fits, and something beside it. */
+export const JOURNAL_BYTES_MIN = 4 * MIB
 
 /** Names of devices, in bytes of UTF-8: what a message between peers carries. */
 export const DEVICE_NAME_BYTES_MAX = 128
@@ -49,7 +49,7 @@ export const DEVICE_NAME_BYTES_MAX = 128
 export const DEVICE_COUNT_MAX = 1024
 
 /** Part of the journal that grants never touch: groups and superblocks take room beyond the bytes of the stream. */
-export const JOURNAL_RESERVE_PART = 8
+export const JOURNAL_RESERVE_PART = 16
 
 /** Connections that have not said hello; a further one pushes out the oldest. */
 export const GREETING_CONNECTIONS_MAX = 16
@@ -66,6 +66,9 @@ export const VOIDS_MAX = 64
 /** Requests of one frozen export that are under way at once, in bytes. */
 export const EXPORT_READ_BYTES_MAX = 32 * MIB
 
+/** The largest frame with its header. */
+export const LARGEST_FRAME_BYTES = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX
+
 /** Resolves the limits of one agent. */
 export function resolveAgentLimits(some: Partial<AgentLimits> = {}): AgentLimits {
   const limits = { ...AGENT_LIMITS, ...some }
@@ -75,7 +78,4 @@ export function resolveAgentLimits(some: Partial<AgentLimits> = {}): AgentLimits
   return limits
 }
 
-assert(
-  JOURNAL_BYTES_MIN / JOURNAL_RESERVE_PART >= FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX,
-  'the reserve holds the largest frame',
-)
+assert(JOURNAL_BYTES_MIN >= 3 * LARGEST_FRAME_BYTES, 'the smallest journal holds the largest frame and its reserve')

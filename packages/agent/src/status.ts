@@ -3,16 +3,10 @@
  *
  * Pure reading. Keys are stable, units stand in the names, `null` is unknown; docs/reference/agent-status.md explains each.
  */
-import type { LogPoint } from '@sitelink/protocol'
 import type { ExportReport } from './export/export-set.js'
-import type { Mark } from './journal/marks.js'
+import type { ReplicaMapping } from './replica/replica-state.js'
 import type { Replica } from './replica/replica.js'
 import type { SessionSet } from './session/session-set.js'
-
-export interface PointStatus {
-  readonly incarnation: number
-  readonly lsn: number
-}
 
 export interface MappingStatus {
   readonly deviceId: number
@@ -23,58 +17,71 @@ export interface MappingStatus {
   readonly sizeBytes: number
   readonly regionBytes: number
   readonly regionsTotal: number
-  readonly regionsDirty: number
+  /** Null while its dirty log is not open. */
+  readonly regionsDirty: number | null
   /** Why its device cannot be used, or null. */
   readonly problem: string | null
 }
 
-export interface AgentStatus {
-  readonly agent: string
-  readonly group: string | null
+/** What the devices here are a copy of, and how far. LSNs are null while the journal is not open. */
+export interface ReplicaStatus {
+  readonly group: string
   readonly slink: number | null
   readonly epoch: number
-  readonly uptimeMs: number
-  readonly listening: readonly string[]
+  /** Log whose history this is; null before the first resume and after a journal was given up. */
+  readonly logId: string | null
   readonly consistent: boolean
   /** Why it is not consistent, as a sentence; null if it is. */
   readonly inconsistency: string | null
+  readonly dirtyRegions: number
+  readonly totalRegions: number
+  /** Incarnation of the last entry that was received. */
+  readonly incarnation: number | null
+  readonly receivedLsn: number | null
+  readonly durableLsn: number | null
+  readonly appliedLsn: number | null
+  readonly primaryDurableLsn: number | null
+  /** Largest stamp of a copy that a resync brought; consistent only from there on. */
+  readonly stampLsn: number | null
+  /** What is received and not on the devices. */
+  readonly lagEntries: number | null
+  readonly lagBytes: number | null
+  /** Since the oldest of it was given to the devices; null if nothing is under way. */
+  readonly lagAgeMs: number | null
+}
+
+export interface AgentStatus {
+  readonly agent: string
+  readonly uptimeMs: number
+  readonly listening: readonly string[]
   /** Why no session can be served, as a sentence; null if it can. */
   readonly broken: string | null
-  readonly points: {
-    readonly received: PointStatus
-    readonly durable: PointStatus
-    readonly applied: PointStatus
-    readonly primaryDurable: PointStatus
-    readonly stamp: PointStatus
-  } | null
-  readonly lag: {
-    /** Entries that are received and not on the devices. */
-    readonly unappliedEntries: number
-    readonly unappliedBytes: number
-    /** Age of the oldest frame that was given to the devices and is not durable there. */
-    readonly oldestUnappliedMs: number | null
-  } | null
+  /** Null until a primary has come. */
+  readonly replica: ReplicaStatus | null
   readonly session: {
-    readonly peer: string
-    readonly establishedMs: number | null
+    readonly connected: boolean
+    readonly peer: string | null
+    readonly connectedMs: number | null
     readonly rttMs: number | null
     readonly clockOffsetUs: number | null
-    readonly streamFrames: number
-    readonly streamBytes: number
-    readonly queuedBytes: number
-  } | null
+    readonly streamFrames: number | null
+    readonly streamBytes: number | null
+    readonly queuedBytes: number | null
+  }
   readonly journal: {
     readonly path: string
     readonly id: string
-    readonly ringBytes: number
-    readonly usedBytes: number
-    readonly freeBytes: number
-    readonly syncs: number
-    readonly framesWritten: number
-    readonly bytesWritten: number
-    readonly superblockWrites: number
-    readonly wraps: number
-  } | null
+    /** Null while it is not open, as all that follows. */
+    readonly sizeBytes: number | null
+    readonly ringBytes: number | null
+    readonly usedBytes: number | null
+    readonly freeBytes: number | null
+    readonly syncs: number | null
+    readonly framesWritten: number | null
+    readonly bytesWritten: number | null
+    readonly superblockWrites: number | null
+    readonly wraps: number | null
+  }
   readonly mappings: readonly MappingStatus[]
   readonly devices: readonly {
     readonly name: string
@@ -97,7 +104,8 @@ export interface AgentStatus {
   } | null
   readonly exports: readonly {
     readonly device: string
-    readonly point: PointStatus
+    /** Where the whole group stands still. */
+    readonly lsn: number
     readonly hold: boolean
     readonly clients: number
   }[]
@@ -126,52 +134,23 @@ export function agentStatus({
   uptimeMs,
   journalPath,
 }: StatusSources): AgentStatus {
-  const { agentId, group, slink, epoch, mappings } = replica.state
-  const inconsistent = replica.inconsistent
+  const { agentId, mappings } = replica.state
   const counts = sessions.counts
   return {
     agent: agentId,
-    group,
-    slink,
-    epoch,
     uptimeMs: Math.round(uptimeMs),
     listening: addresses,
-    consistent: inconsistent === null,
-    inconsistency: inconsistent,
     broken: replica.broken,
-    ...lineStatus(replica, journalPath),
+    replica: replicaStatus(replica),
     session: sessionStatus(sessions),
-    mappings: mappings.map((row) => {
-      const regions =
-        replica.lineOrNull?.dirty.has(row.mappingId) === true
-          ? replica.lineOrNull.dirty.counts(row.mappingId)
-          : { dirty: 0, total: 0 }
-      return {
-        deviceId: row.deviceId,
-        mappingId: row.mappingId,
-        number: row.number,
-        name: row.name,
-        device: row.remote,
-        sizeBytes: row.sizeBytes,
-        regionBytes: row.regionBytes,
-        regionsTotal: regions.total,
-        regionsDirty: regions.dirty,
-        problem: replica.devices.problem(row.remote),
-      }
-    }),
-    devices: replica.devices.list().map(({ name, path, sizeBytes, problem }) => ({
-      name,
-      path,
-      sizeBytes,
-      problem,
-      mapped: mappings.some((row) => row.remote === name),
+    journal: journalStatus(replica, journalPath),
+    mappings: mappings.map((row) => mappingStatus(replica, row)),
+    devices: replica.devices.list().map((device) => ({
+      ...device,
+      mapped: mappings.some((row) => row.remote === device.name),
     })),
-    exports: exports.map(({ name, point, hold, clients }) => ({
-      device: name,
-      point: pointStatus(point),
-      hold,
-      clients,
-    })),
+    apply: applyStatus(replica),
+    exports: exports.map(({ name, point, hold, clients }) => ({ device: name, lsn: point.lsn, hold, clients })),
     counters: {
       connections: counts.connections,
       sessionsEstablished: counts.established,
@@ -181,68 +160,118 @@ export function agentStatus({
   }
 }
 
-function lineStatus(replica: Replica, path: string): Pick<AgentStatus, 'points' | 'lag' | 'journal' | 'apply'> {
+function mappingStatus(replica: Replica, row: ReplicaMapping): MappingStatus {
+  const { deviceId, mappingId, number, name, remote, sizeBytes, regionBytes } = row
+  const dirty = replica.lineOrNull?.dirty
+  const { dirty: regionsDirty, total: regionsTotal } =
+    dirty?.has(mappingId) === true
+      ? dirty.counts(mappingId)
+      : { dirty: null, total: Math.ceil(sizeBytes / regionBytes) }
+  const problem = replica.devices.problem(remote)
+  return {
+    deviceId,
+    mappingId,
+    number,
+    name,
+    device: remote,
+    sizeBytes,
+    regionBytes,
+    regionsTotal,
+    regionsDirty,
+    problem,
+  }
+}
+
+function replicaStatus(replica: Replica): ReplicaStatus | null {
+  const { group, slink, epoch, logId } = replica.state
+  if (group === null) return null
+  const inconsistency = replica.inconsistent
   const line = replica.lineOrNull
-  if (line === null) return { points: null, lag: null, journal: null, apply: null }
-  const { journal, applier } = line
-  const { received, durable, applied, told, stamp } = journal
-  const log = journal.log.status()
+  const rows = replica.state.mappings.map((row) => mappingStatus(replica, row))
+  const common = {
+    group,
+    slink,
+    epoch,
+    logId,
+    consistent: inconsistency === null,
+    inconsistency,
+    dirtyRegions: line?.dirty.dirtyRegions ?? 0,
+    totalRegions: rows.reduce((sum, row) => sum + row.regionsTotal, 0),
+  }
+  if (line === null) return { ...common, ...NO_LINE }
+  const { received, durable, applied, told, stamp } = line.journal
+  const { oldestUnappliedMs } = line.writeBackStatus()
+  return {
+    ...common,
+    incarnation: received.incarnation,
+    receivedLsn: received.lsn,
+    durableLsn: durable.lsn,
+    appliedLsn: applied.lsn,
+    primaryDurableLsn: told.lsn,
+    stampLsn: stamp.lsn,
+    lagEntries: Math.max(0, received.lsn - applied.lsn),
+    lagBytes: Math.max(0, received.end - applied.end),
+    lagAgeMs: oldestUnappliedMs === null ? null : Math.round(oldestUnappliedMs),
+  }
+}
+
+const NO_LINE = {
+  incarnation: null,
+  receivedLsn: null,
+  durableLsn: null,
+  appliedLsn: null,
+  primaryDurableLsn: null,
+  stampLsn: null,
+  lagEntries: null,
+  lagBytes: null,
+  lagAgeMs: null,
+} as const
+
+function journalStatus(replica: Replica, path: string): AgentStatus['journal'] {
+  const log = replica.lineOrNull?.journal.log.status() ?? null
+  return {
+    path,
+    id: replica.state.journalId,
+    sizeBytes: log?.sizeBytes ?? null,
+    ringBytes: log?.ringBytes ?? null,
+    usedBytes: log?.usedBytes ?? null,
+    freeBytes: log?.freeBytes ?? null,
+    syncs: log?.syncs ?? null,
+    framesWritten: log?.entriesWritten ?? null,
+    bytesWritten: log?.bytesWritten ?? null,
+    superblockWrites: log?.superblockWrites ?? null,
+    wraps: log?.wraps ?? null,
+  }
+}
+
+function applyStatus(replica: Replica): AgentStatus['apply'] {
+  const line = replica.lineOrNull
+  if (line === null) return null
   const writeBack = line.writeBackStatus()
   const nameOf = (deviceId: number): string => line.table.appliedRow(deviceId)?.remote ?? String(deviceId)
   return {
-    points: {
-      received: pointStatus(received),
-      durable: pointStatus(durable),
-      applied: pointStatus(applied),
-      primaryDurable: pointStatus(told),
-      stamp: pointStatus(stamp),
-    },
-    lag: {
-      unappliedEntries: Math.max(0, received.lsn - applied.lsn),
-      unappliedBytes: Math.max(0, received.end - applied.end),
-      oldestUnappliedMs: writeBack.oldestUnappliedMs === null ? null : Math.round(writeBack.oldestUnappliedMs),
-    },
-    journal: {
-      path,
-      id: replica.state.journalId,
-      ringBytes: log.ringBytes,
-      usedBytes: log.usedBytes,
-      freeBytes: log.freeBytes,
-      syncs: log.syncs,
-      framesWritten: log.entriesWritten,
-      bytesWritten: log.bytesWritten,
-      superblockWrites: log.superblockWrites,
-      wraps: log.wraps,
-    },
-    apply: {
-      memoryBytes: writeBack.memoryBytes,
-      intervals: writeBack.intervalCount,
-      devicesFailing: writeBack.failedDeviceIds.map(nameOf),
-      devicesHeld: writeBack.heldDeviceIds.map(nameOf),
-      entriesNoted: writeBack.notedEntryCount,
-      bytesWritten: writeBack.writtenBytes,
-      deviceWrites: writeBack.deviceWriteCount,
-      deviceSyncs: writeBack.deviceSyncCount,
-      frozen: applier.frozen,
-    },
+    memoryBytes: writeBack.memoryBytes,
+    intervals: writeBack.intervalCount,
+    devicesFailing: writeBack.failedDeviceIds.map(nameOf),
+    devicesHeld: writeBack.heldDeviceIds.map(nameOf),
+    entriesNoted: writeBack.notedEntryCount,
+    bytesWritten: writeBack.writtenBytes,
+    deviceWrites: writeBack.deviceWriteCount,
+    deviceSyncs: writeBack.deviceSyncCount,
+    frozen: line.applier.frozen,
   }
 }
 
 function sessionStatus(sessions: SessionSet): AgentStatus['session'] {
   const report = sessions.current?.report() ?? null
-  if (report === null) return null
-  const { peer, sinceMs, rttMs, clockOffsetUs, streamFrames, streamBytes, queuedBytes } = report
   return {
-    peer,
-    establishedMs: sinceMs === null ? null : Math.round(sinceMs),
-    rttMs,
-    clockOffsetUs,
-    streamFrames,
-    streamBytes,
-    queuedBytes,
+    connected: report !== null,
+    peer: report?.peer ?? null,
+    connectedMs: report === null || report.sinceMs === null ? null : Math.round(report.sinceMs),
+    rttMs: report?.rttMs ?? null,
+    clockOffsetUs: report?.clockOffsetUs ?? null,
+    streamFrames: report?.streamFrames ?? null,
+    streamBytes: report?.streamBytes ?? null,
+    queuedBytes: report?.queuedBytes ?? null,
   }
-}
-
-function pointStatus({ incarnation, lsn }: LogPoint | Mark): PointStatus {
-  return { incarnation, lsn }
 }

@@ -18,6 +18,6 @@ test('entries that the primary has durably reach the devices, in order, and are 
   await world.until(() => session.acks.at(-1)?.applied[1] === 50)
   world.assertContent(50)
   const status = world.agent.status()
-  assert.equal(status.consistent, true)
+  assert.equal(status.replica?.consistent, true)
   await world.stop()
 })

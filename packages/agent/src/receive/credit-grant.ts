@@ -1,21 +1,25 @@
 /**
- * May the primary send more? The memory window says how much it may have under way; this says whether the journal can
- * take it.
+ * May the primary send more, and how much at once? The window follows the link; this says what the journal can take.
  *
- * Pure. Invariant: what is granted and not yet in the journal always has a place there, so that a full journal stops the
- * primary and never breaks the session.
+ * Pure. Invariant: what is granted and not yet in the journal is bounded, and stops growing when the journal is full: that
+ * stops the primary, and never breaks the session. What does not fit at once waits in memory, within the window.
  */
+import { WINDOW_BYTES_MIN } from '@sitelink/protocol'
+import { LARGEST_FRAME_BYTES } from '../limits.js'
 
 export interface GrantFacts {
   /** Bytes that appends to the journal may still use. */
   readonly journalFreeBytes: number
-  /** Granted so far and not appended yet, were the grant made. */
-  readonly outstandingBytes: number
   /** Kept back for what groups, superblocks and small frames take beyond their bytes. */
   readonly reserveBytes: number
+  /** The session's limit. */
+  readonly windowBytesMax: number
 }
 
-/** True if the grant fits into the journal. Small frames take more room there than on the wire: hence twice. */
-export function mayGrant({ journalFreeBytes, outstandingBytes, reserveBytes }: GrantFacts): boolean {
-  return journalFreeBytes - reserveBytes >= 2 * outstandingBytes
+/** Bytes of the window that the journal allows, or 0 where nothing may be granted now. */
+export function grantableWindow({ journalFreeBytes, reserveBytes, windowBytesMax }: GrantFacts): number {
+  const roomBytes = journalFreeBytes - reserveBytes
+  if (roomBytes < LARGEST_FRAME_BYTES) return 0
+  // Small frames take more room in the journal than on the wire: hence half.
+  return Math.max(WINDOW_BYTES_MIN, Math.min(windowBytesMax, Math.floor(roomBytes / 2)))
 }

@@ -9,7 +9,7 @@
 import { CreditWindow, frameBytes, FrameType, type Clock, type Frame } from '@sitelink/protocol'
 import { reason } from '../errors.js'
 import { APPEND_FRAMES_MAX } from '../limits.js'
-import { mayGrant } from './credit-grant.js'
+import { grantableWindow } from './credit-grant.js'
 import type { StreamOrder } from './order-check.js'
 import { rangeProblem, type StreamDevice } from './range-check.js'
 
@@ -23,6 +23,7 @@ export interface ReceiverHost {
   append(frame: Frame): void
   readonly journalFreeBytes: number
   readonly journalReserveBytes: number
+  readonly windowBytesMax: number
   /** The session ends with a fatal error of this kind. */
   refuseFrame(code: string, message: string): void
   /** Raises the total of bytes that may be sent since `ready`. */
@@ -38,7 +39,6 @@ export class Receiver {
   #queue: Frame[] = []
   #head = 0
   #queuedBytes = 0
-  #appendedBytes = 0
   #barrier: Promise<void> | null = null
   #pumpAsked = false
   #closed = false
@@ -101,9 +101,10 @@ export class Receiver {
   /** Grants what may be granted now. */
   maybeGrant(): void {
     if (this.#closed) return
-    const { journalFreeBytes, journalReserveBytes } = this.#host
-    const outstandingBytes = this.#window.grantedBytes - this.#appendedBytes + this.#window.windowBytes
-    if (!mayGrant({ journalFreeBytes, outstandingBytes, reserveBytes: journalReserveBytes })) return
+    const { journalFreeBytes, journalReserveBytes: reserveBytes, windowBytesMax } = this.#host
+    const windowBytes = grantableWindow({ journalFreeBytes, reserveBytes, windowBytesMax })
+    if (windowBytes === 0) return
+    this.#window.limit(windowBytes)
     const total = this.#window.grantDue()
     if (total !== null) this.#host.grant(total)
   }
@@ -136,7 +137,6 @@ export class Receiver {
 
   #append(frame: Frame): void {
     this.#shift(frame)
-    this.#appendedBytes += frameBytes(frame)
     this.#host.append(frame)
   }
 

@@ -55,7 +55,7 @@ export interface SessionHost {
   /** The session is established: frames may come. */
   established(session: AgentSession): void
   /** What a receiver of this session needs, beside what the session does itself. */
-  receiverHost(session: AgentSession): Omit<ReceiverHost, 'refuseFrame' | 'grant'>
+  receiverHost(session: AgentSession): Omit<ReceiverHost, 'refuseFrame' | 'grant' | 'windowBytesMax'>
   readonly windowBytesMax: number
   told(point: LogPoint): void
   /** How far the agent is, for this session. */
@@ -306,6 +306,7 @@ export class AgentSession {
       get journalReserveBytes() {
         return host.journalReserveBytes
       },
+      windowBytesMax: this.#host.windowBytesMax,
       refuseFrame: (code, message) => this.#session.fail(code, message),
       grant: (totalBytes) => this.#session.grant(totalBytes),
     }

@@ -104,8 +104,7 @@ export class SessionSet {
         },
       }),
       get windowBytesMax() {
-        // Two windows and the reserve always fit, so that an empty journal never refuses the first grant.
-        return Math.min(limits.windowBytesMax, Math.floor(replica.line.journal.log.ringBytes / JOURNAL_RESERVE_PART))
+        return Math.min(limits.windowBytesMax, Math.floor(replica.line.journal.log.ringBytes / 4))
       },
       told: (point) => replica.told(point),
       ack: () => replica.ack(),

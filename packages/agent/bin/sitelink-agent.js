@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+/** Starts `sitelink-agent`. The size of the I/O thread pool counts only if it is set before the first use of the pool. */
+process.env.UV_THREADPOOL_SIZE ??= '16'
+await import('../dist/src/cli/main.js')

@@ -1,0 +1,84 @@
+/**
+ * `sitelink-agent init`: makes a state directory and the journal. What is there already is refused, never replaced.
+ */
+import { join, resolve } from 'node:path'
+import {
+  action,
+  ConfigFile,
+  examples,
+  formatBytes,
+  parseSize,
+  Progress,
+  RealClock,
+  StateDirectory,
+  type SitelinkCommand,
+} from '@sitelink/daemon'
+import { parseAddress } from '@sitelink/protocol'
+import { Agent } from '../../agent.js'
+import { configFormat, type AgentConfig } from '../../config.js'
+import { JOURNAL_BYTES_DEFAULT, JOURNAL_BYTES_MIN } from '../../limits.js'
+import { agentOptions, coded, PROGRAM } from '../surroundings.js'
+
+interface Options {
+  readonly journal?: string
+  readonly journalSize?: string
+  readonly listen?: string
+  readonly sparse?: boolean
+}
+
+export function initCommand(program: SitelinkCommand): void {
+  program
+    .command('init')
+    .description('make an agent: a state directory, and a journal on a file or block device')
+    .option('--journal <path>', 'file (made if it is missing) or block device for the journal (default: DIR/journal)')
+    .option('--journal-size <size>', `size of the journal (default: ${formatBytes(JOURNAL_BYTES_DEFAULT)})`)
+    .option('--listen <address>', 'address that `run` listens on unless it is told another, as tcp://0.0.0.0:7373')
+    .option('--sparse', 'do not write the journal once: a full file system can then fail the agent at any write')
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} init --state /var/lib/sitelink-agent`,
+        `${PROGRAM} init --state ./state --journal /dev/vg/journal --journal-size 1g`,
+      ]),
+    )
+    .action(
+      action<Options>(async (context) => {
+        const { options, output, io } = context
+        const sizeBytes = parseSize(options.journalSize ?? String(JOURNAL_BYTES_DEFAULT), { min: JOURNAL_BYTES_MIN })
+        await coded(async () => {
+          if (options.listen !== undefined) parseAddress(options.listen)
+          const made = await StateDirectory.initialise(
+            context.statePath(),
+            { program: PROGRAM },
+            async (state, lock) => {
+              const path = resolve(options.journal ?? join(state.path, 'journal'))
+              const config: AgentConfig = { journal: { path, sizeBytes }, listen: options.listen ?? null, devices: [] }
+              const progress = new Progress({
+                label: 'writing the journal once',
+                clock: new RealClock(),
+                stream: io.stderr,
+                silent: output.json,
+              })
+              try {
+                await Agent.create({
+                  ...agentOptions(state.path, config, null),
+                  sparse: options.sparse === true,
+                  progress: (done, total) => progress.update(done, total),
+                })
+              } finally {
+                progress.finish()
+              }
+              await ConfigFile.create(state, lock, configFormat, config)
+              return { state: state.path, journal: path, journalBytes: sizeBytes, listen: config.listen }
+            },
+          )
+          output.result(
+            made,
+            () =>
+              `made an agent in ${made.state}, journal ${made.journal} (${formatBytes(made.journalBytes)})\n` +
+              `next: ${PROGRAM} device add NAME PATH --state ${made.state}, then ${PROGRAM} run --state ${made.state} --listen tcp://0.0.0.0:7373`,
+          )
+        })
+      }),
+    )
+}

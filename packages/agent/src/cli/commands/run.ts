@@ -1,0 +1,126 @@
+/**
+ * `sitelink-agent run`: the agent in the foreground until a signal.
+ *
+ * Composition root: lock, configuration, agent, control API, listening socket, in this order, and back. A journal that
+ * fails ends the process, so that whoever supervises it starts it again: that recovers the journal.
+ */
+import {
+  action,
+  ConfigFile,
+  ControlServer,
+  createLog,
+  EventLog,
+  examples,
+  Lifecycle,
+  RealClock,
+  runDaemon,
+  type Log,
+  type LogLevel,
+  type Output,
+  type SitelinkCommand,
+  type StateDirectory,
+  type StateLock,
+} from '@sitelink/daemon'
+import { parseAddress } from '@sitelink/protocol'
+import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
+import { Agent } from '../../agent.js'
+import { configFormat } from '../../config.js'
+import { registerVerbs } from '../../control/handlers.js'
+import { agentErrors } from '../../errors.js'
+import { agentOptions, coded, PROGRAM } from '../surroundings.js'
+
+interface Options {
+  readonly logLevel?: LogLevel
+  readonly listen?: string
+  readonly forgetJournal?: boolean
+}
+
+/** A daemon looks for other commands to end for so long. */
+const LOCK_WAIT_MS = 5000
+/** Recovery reads the whole journal at worst. */
+const START_MS_MAX = 3_600_000
+const STOP_MS_MAX = 60_000
+
+export function runCommand(program: SitelinkCommand): void {
+  program
+    .command('run')
+    .description('run the agent in the foreground: takes the writes of one primary and keeps its copies')
+    .option('--listen <address>', 'address to take sessions on, as tcp://0.0.0.0:7373 (default: as configured)')
+    .option('--forget-journal', 'give up a journal that is lost, foreign or damaged: everything is copied again')
+    .addHelpText('after', examples([`${PROGRAM} run --state /var/lib/sitelink-agent --listen tcp://0.0.0.0:7373`]))
+    .action(
+      action<Options>(async (context) => {
+        const { options, io, output } = context
+        const state = await context.state()
+        const level = options.logLevel ?? (io.env['SITELINK_LOG'] as LogLevel | undefined) ?? 'info'
+        const log = createLog({ name: PROGRAM, level })
+        const lock = await state.lock('daemon', LOCK_WAIT_MS)
+        try {
+          await coded(() => serve({ state, lock, log, options, output }))
+        } finally {
+          await lock.release()
+        }
+      }),
+    )
+}
+
+interface Serving {
+  readonly state: StateDirectory
+  readonly lock: StateLock
+  readonly log: Log
+  readonly options: Options
+  readonly output: Output
+}
+
+async function serve({ state, lock, log, options, output }: Serving): Promise<void> {
+  const config = await ConfigFile.open(state, lock, configFormat)
+  const listen = options.listen ?? config.current.listen
+  if (listen === null) throw agentErrors.create('AGENT_LISTEN_UNNAMED', { state: state.path })
+  parseAddress(listen)
+  const clock = new RealClock()
+  const events = new EventLog(clock, log)
+  const lifecycle = new Lifecycle(clock, log)
+  const problem = ffiProblem()
+  if (problem !== null) log.warn(problem)
+  const control = new ControlServer({ program: PROGRAM, lock, onBug: (error) => lifecycle.fail('control', error) })
+  const base = agentOptions(state.path, config.current, events)
+  let agent: Agent | null = null
+  lifecycle.add({
+    name: 'agent',
+    startMsMax: START_MS_MAX,
+    stopMsMax: STOP_MS_MAX,
+    start: () =>
+      coded(async () => {
+        agent = await Agent.open({
+          ...base,
+          forgetJournal: options.forgetJournal === true,
+          event: (event) => {
+            base.event?.(event)
+            if (event.kind === 'journal-failed') {
+              lifecycle.fail(
+                'journal',
+                agentErrors.create('AGENT_JOURNAL_FAILED', {
+                  path: base.journalPath,
+                  why: event.message,
+                  state: state.path,
+                }),
+              )
+            }
+          },
+        })
+        registerVerbs(control, { agent, config, disks: new NodeDiskProvider(), clock, events, stateDir: state.path })
+      }),
+    stop: async () => agent?.close(),
+  })
+  lifecycle.add({ name: 'control', start: () => control.start(), stop: (_reason, signal) => control.stop(signal) })
+  lifecycle.add({
+    name: 'listener',
+    start: () =>
+      coded(async () => {
+        const address = await agent?.listen(listen)
+        log.info('listening', { address })
+        output.event({ listening: address ?? null }, () => `listening on ${address}`)
+      }),
+  })
+  await runDaemon(lifecycle, { log })
+}

@@ -1,0 +1,80 @@
+/**
+ * What every verb of `sitelink-agent` needs of a state directory: its configuration, the way to a daemon, and the real
+ * disks, clock and network that the agent runs on.
+ */
+import {
+  ConfigFile,
+  RealClock,
+  RealRandom,
+  withDaemon,
+  withDaemonOrLock,
+  type CliContext,
+  type ControlClient,
+  type EventLog,
+  type StateDirectory,
+  type StateLock,
+} from '@sitelink/daemon'
+import { TcpTransport } from '@sitelink/protocol'
+import { NodeDiskProvider } from '@sitelink/storage'
+import type { AgentOptions } from '../agent.js'
+import { configFormat, type AgentConfig } from '../config.js'
+import { asAgentError } from '../errors.js'
+
+export const PROGRAM = 'sitelink-agent'
+
+/** Runs `work`; errors of the rooms below become coded ones. */
+export async function coded<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw asAgentError(error)
+  }
+}
+
+/** A verb that works through the daemon if there is one, else directly on the state directory, under its lock. */
+export async function eitherWay<T>(
+  context: CliContext<unknown>,
+  ways: {
+    readonly online: (client: ControlClient) => Promise<T>
+    readonly offline: (place: {
+      readonly state: StateDirectory
+      readonly lock: StateLock
+      readonly config: ConfigFile<AgentConfig>
+    }) => Promise<T>
+  },
+): Promise<T> {
+  const state = await context.state()
+  const offline = async (lock: StateLock): Promise<T> => {
+    const config = await ConfigFile.open(state, lock, configFormat)
+    return coded(() => ways.offline({ state, lock, config }))
+  }
+  return withDaemonOrLock(
+    state,
+    { online: ways.online, offline },
+    { onWaiting: (message) => context.output.note(message) },
+  )
+}
+
+/** A verb that only a running daemon can answer. */
+export async function askDaemon<T>(
+  context: CliContext<unknown>,
+  run: (client: ControlClient) => Promise<T>,
+): Promise<T> {
+  return withDaemon(await context.state(), run, { onWaiting: (message) => context.output.note(message) })
+}
+
+/** How the configuration makes an agent of this host. */
+export function agentOptions(stateDir: string, config: AgentConfig, events: EventLog | null): AgentOptions {
+  const clock = new RealClock()
+  return {
+    disks: new NodeDiskProvider(),
+    clock,
+    random: new RealRandom(),
+    stateDir,
+    journalPath: config.journal.path,
+    journalBytes: config.journal.sizeBytes,
+    transports: [new TcpTransport({ clock })],
+    devices: config.devices,
+    event: ({ level, kind, message, facts }) => void events?.add(level, kind, message, facts ?? {}),
+  }
+}
