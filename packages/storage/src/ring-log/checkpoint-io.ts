@@ -13,13 +13,18 @@ export interface ReadCheckpoint {
 }
 
 /** The checkpoint at `position`; null if none can be read there. */
-export async function readCheckpoint(space: RingSpace, logId: Id64, position: LogPosition): Promise<ReadCheckpoint | null> {
+export async function readCheckpoint(
+  space: RingSpace,
+  logId: Id64,
+  position: LogPosition,
+): Promise<ReadCheckpoint | null> {
   try {
     const block = Buffer.allocUnsafe(BLOCK_BYTES)
     await space.read(block, position)
     const header = decodeGroupHeader(block, 0)
     if (typeof header === 'string' || header.kind !== GroupKind.checkpoint) return null
-    if (header.position !== position || !sameId64(header.logId, logId) || header.bodyBytes > space.ringBytes) return null
+    if (header.position !== position || !sameId64(header.logId, logId) || header.bodyBytes > space.ringBytes)
+      return null
     let bytes = block.subarray(GROUP_HEADER_BYTES, GROUP_HEADER_BYTES + header.bodyBytes)
     if (bytes.length < header.bodyBytes) {
       bytes = Buffer.allocUnsafe(header.bodyBytes)
@@ -37,7 +42,12 @@ export async function readCheckpoint(space: RingSpace, logId: Id64, position: Lo
  * The checkpoints before `newest`, down to `tail`, ascending, by way of their directories. Null if `newest` itself
  * cannot be read; shorter than it could be if all that name the older ones are damaged.
  */
-export async function readDirectory(space: RingSpace, logId: Id64, newest: LogPosition, tail: LogPosition): Promise<CheckpointRef[] | null> {
+export async function readDirectory(
+  space: RingSpace,
+  logId: Id64,
+  newest: LogPosition,
+  tail: LogPosition,
+): Promise<CheckpointRef[] | null> {
   const first = await readCheckpoint(space, logId, newest)
   if (first === null) return null
   const found: CheckpointRef[] = []
@@ -52,7 +62,11 @@ export async function readDirectory(space: RingSpace, logId: Id64, newest: LogPo
   }
 }
 
-async function oldestReadable(space: RingSpace, logId: Id64, newestFirst: readonly CheckpointRef[]): Promise<readonly CheckpointRef[] | null> {
+async function oldestReadable(
+  space: RingSpace,
+  logId: Id64,
+  newestFirst: readonly CheckpointRef[],
+): Promise<readonly CheckpointRef[] | null> {
   for (const { anchor } of newestFirst.toReversed()) {
     const read = await readCheckpoint(space, logId, anchor.position)
     if (read !== null) return read.body.directory

@@ -46,7 +46,10 @@ export interface CheckpointBody {
 
 export function encodeCheckpoint(body: CheckpointBody): Buffer {
   const { index, directory, runs } = body
-  assert(index.length <= INDEX_POINTS_MAX && directory.length <= DIRECTORY_MAX, 'index and directory are within their limits')
+  assert(
+    index.length <= INDEX_POINTS_MAX && directory.length <= DIRECTORY_MAX,
+    'index and directory are within their limits',
+  )
   const regions = encodeRuns(runs ?? [])
   const directoryAt = CHECKPOINT_HEADER_BYTES + index.length * INDEX_POINT_BYTES
   const regionsAt = directoryAt + directory.length * ANCHOR_BYTES
@@ -62,7 +65,9 @@ export function encodeCheckpoint(body: CheckpointBody): Buffer {
     writeU64(bytes, position, CHECKPOINT_HEADER_BYTES + at * INDEX_POINT_BYTES)
     writeU64(bytes, lsn, CHECKPOINT_HEADER_BYTES + at * INDEX_POINT_BYTES + 8)
   })
-  directory.forEach(({ anchor, entryCount }, at) => encodeAnchor(bytes, directoryAt + at * ANCHOR_BYTES, anchor, entryCount))
+  directory.forEach(({ anchor, entryCount }, at) =>
+    encodeAnchor(bytes, directoryAt + at * ANCHOR_BYTES, anchor, entryCount),
+  )
   regions.copy(bytes, regionsAt)
   return bytes
 }
@@ -77,7 +82,8 @@ export function decodeCheckpoint(bytes: Buffer): CheckpointBody | null {
   const regionsAt = directoryAt + directoryCount * ANCHOR_BYTES
   if (bytes.length !== regionsAt + bytes.readUInt32LE(28)) return null
   const index: IndexPoint[] = []
-  for (let at = CHECKPOINT_HEADER_BYTES; at < directoryAt; at += INDEX_POINT_BYTES) index.push({ position: readU64(bytes, at), lsn: readU64(bytes, at + 8) })
+  for (let at = CHECKPOINT_HEADER_BYTES; at < directoryAt; at += INDEX_POINT_BYTES)
+    index.push({ position: readU64(bytes, at), lsn: readU64(bytes, at + 8) })
   const directory: CheckpointRef[] = []
   for (let at = directoryAt; at < regionsAt; at += ANCHOR_BYTES) {
     const { anchor, extra } = decodeAnchor(bytes, at)
@@ -86,5 +92,11 @@ export function decodeCheckpoint(bytes: Buffer): CheckpointBody | null {
   const runs = decodeRuns(bytes.subarray(regionsAt))
   if (runs === null) return null
   const incomplete = (bytes.readUInt32LE(8) & FLAG_INCOMPLETE) !== 0
-  return { segmentStart: readU64(bytes, 0), entryCount: bytes.readUInt32LE(12), index, directory, runs: incomplete ? null : runs }
+  return {
+    segmentStart: readU64(bytes, 0),
+    entryCount: bytes.readUInt32LE(12),
+    index,
+    directory,
+    runs: incomplete ? null : runs,
+  }
 }

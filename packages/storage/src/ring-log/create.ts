@@ -59,7 +59,7 @@ export async function createLog(options: CreateOptions): Promise<Superblock> {
 
 async function fill({ disk, startOffset, ringBytes, progress }: CreateOptions): Promise<void> {
   const zeros = Buffer.alloc(Math.min(FILL_BYTES, ringBytes))
-  for (let at = 0; at < ringBytes; ) {
+  for (let at = 0; at < ringBytes;) {
     const length = Math.min(zeros.length, ringBytes - at)
     await disk.write([zeros.subarray(0, length)], startOffset + RING_OFFSET_BYTES + at)
     at += length

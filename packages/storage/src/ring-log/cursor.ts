@@ -6,14 +6,7 @@
  * hands the place over to the scanner, which says what is lost. Never shows an entry that is not in the file, never
  * passes one in silence.
  */
-import {
-  assert,
-  headerLogId,
-  sameId64,
-  scanFrame,
-  FRAME_MAGIC,
-  type LogPosition,
-} from '@sitelink/protocol/entry'
+import { assert, headerLogId, sameId64, scanFrame, FRAME_MAGIC, type LogPosition } from '@sitelink/protocol/entry'
 import type { ChunkHolder } from './chunk-pool.js'
 import type { Lease, LogCursor, LogEntry, LogHole } from './contract.js'
 import { alignUp } from './geometry.js'
@@ -38,6 +31,8 @@ export class Cursor implements LogCursor, ChunkHolder {
   readonly #lease: Lease
   #chunk: Buffer | null = null
   #chunkStart: LogPosition = 0
+  /** The lives when the chunk was read; a truncation makes others, and what was read before is void. */
+  #chunkSpans: readonly LifeSpan[] | null = null
   /** End of the body of the group that it stands in; -1 if that is not known. */
   #bodyEnd = -1
   #busy = false
@@ -71,6 +66,12 @@ export class Cursor implements LogCursor, ChunkHolder {
     this.#chunk = null
   }
 
+  #forget(): void {
+    this.dropChunk()
+    this.#bodyEnd = -1
+    this.#chunkSpans = this.#view.spans()
+  }
+
   #nothing(): null {
     if (this.#chunk !== null) {
       this.dropChunk()
@@ -90,7 +91,11 @@ export class Cursor implements LogCursor, ChunkHolder {
     if (this.#chunk !== null) this.#nothing()
     const bytesEnd = start + bytesMax
     const result: LogEntry[] = []
-    for (let group: typeof first | undefined = first, at = from; group !== undefined; group = recent.group(++index), at = 0) {
+    for (
+      let group: typeof first | undefined = first, at = from;
+      group !== undefined;
+      group = recent.group(++index), at = 0
+    ) {
       for (; at < group.entries.length; at++) {
         const entry = group.entries[at] as LogEntry
         if (result.length > 0 && entry.end > bytesEnd) return this.#taken(result)
@@ -115,6 +120,7 @@ export class Cursor implements LogCursor, ChunkHolder {
         const written = this.#view.written()
         if (this.position >= written.entriesEnd) return this.#nothing()
         if (recent.find(this.position) >= 0) return this.#fromMemory(bytesMax)
+        if (this.#chunkSpans !== this.#view.spans()) this.#forget()
         const limit = Math.min(written.position, recent.from)
         const items: LogEntry[] = []
         const stop = this.#parse(items, bytesMax, limit)
@@ -142,10 +148,11 @@ export class Cursor implements LogCursor, ChunkHolder {
     try {
       bytes = await this.#view.chunks.read(this, start, length)
     } catch {
-      // Around a bad sector the rest can still be read; the scanner does that, block by block.
+      // Around a bad sector the rest can still be read; the scanner does that.
       return this.#damaged()
     }
-    if (this.#closed || start !== this.position) this.#view.chunks.letGo(this)
+    if (this.#closed || start !== this.position || this.#chunkSpans !== this.#view.spans())
+      this.#view.chunks.letGo(this)
     else {
       this.#chunk = bytes
       this.#chunkStart = start

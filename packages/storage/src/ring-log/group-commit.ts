@@ -129,7 +129,7 @@ export class GroupCommit {
 
   /** Space or durability grew: goes on if it had to wait. */
   resume(): void {
-    if (this.#inFlight === null && !this.#kicked) this.#next()
+    if (this.#inFlight === null && !this.#kicked && this.#gather.length > 0) this.#next()
   }
 
   /** No group is formed any more. */
@@ -140,7 +140,8 @@ export class GroupCommit {
 
   /** Resolves when nothing gathers and no write is under way, or when the log has failed. */
   async whenIdle(): Promise<void> {
-    while (!this.#stopped && (this.#inFlight !== null || this.#gather.length > 0)) await new Promise<void>((resolve) => this.#idle.push(resolve))
+    while (!this.#stopped && (this.#inFlight !== null || this.#gather.length > 0))
+      await new Promise<void>((resolve) => this.#idle.push(resolve))
   }
 
   /** A new life begins: the next group goes to `head`. Only while idle. */
@@ -187,8 +188,23 @@ export class GroupCommit {
     assert(position + group.byteCount <= hooks.spaceEnd(), 'appends stay within the room that was promised')
     const wantsSync = this.#gatherWantsSync && this.#gather.length === 0
     if (wantsSync) this.#gatherWantsSync = false
-    const after = { position: position + group.byteCount, entriesEnd: at, lsn: last.lsn, incarnation: last.incarnation, entryCrc: last.headerCrc, groupCrc: group.headerCrc }
-    this.#write(group, { position, bodyEnd: at, entries: taken, isCheckpoint: false, formedAtMs: this.#options.clock.nowMs(), wantsSync, after })
+    const after = {
+      position: position + group.byteCount,
+      entriesEnd: at,
+      lsn: last.lsn,
+      incarnation: last.incarnation,
+      entryCrc: last.headerCrc,
+      groupCrc: group.headerCrc,
+    }
+    this.#write(group, {
+      position,
+      bodyEnd: at,
+      entries: taken,
+      isCheckpoint: false,
+      formedAtMs: this.#options.clock.nowMs(),
+      wantsSync,
+      after,
+    })
   }
 
   /** The entries of the next group: all, or as many as its limits allow, at least one. */
@@ -199,7 +215,11 @@ export class GroupCommit {
       return gather
     }
     let count = 0
-    for (let bytes = 0; count < gather.length && count < geometry.groupEntries && bytes < geometry.groupBytes; count++) {
+    for (
+      let bytes = 0;
+      count < gather.length && count < geometry.groupEntries && bytes < geometry.groupBytes;
+      count++
+    ) {
       bytes += frameBytes((gather[count] as LogEntry).frame)
     }
     this.#gather = gather.slice(count)
@@ -217,10 +237,31 @@ export class GroupCommit {
     assert(end <= hooks.spaceEnd(), 'a checkpoint fits into the reserve')
     segments.close({ anchor, entryCount }, end)
     const after = { ...anchor, position: end, groupCrc: group.headerCrc }
-    this.#write(group, { position: anchor.position, bodyEnd: anchor.entriesEnd, entries: [], isCheckpoint: true, formedAtMs: this.#options.clock.nowMs(), wantsSync: false, after })
+    this.#write(group, {
+      position: anchor.position,
+      bodyEnd: anchor.entriesEnd,
+      entries: [],
+      isCheckpoint: true,
+      formedAtMs: this.#options.clock.nowMs(),
+      wantsSync: false,
+      after,
+    })
   }
 
-  #fields(kind: GroupKind): Pick<GroupFields, 'kind' | 'logId' | 'incarnation' | 'previousCrc' | 'position' | 'durableEnd' | 'durableLsn' | 'checkpoint' | 'wallUs'> {
+  #fields(
+    kind: GroupKind,
+  ): Pick<
+    GroupFields,
+    | 'kind'
+    | 'logId'
+    | 'incarnation'
+    | 'previousCrc'
+    | 'position'
+    | 'durableEnd'
+    | 'durableLsn'
+    | 'checkpoint'
+    | 'wallUs'
+  > {
     const { logId, segments, hooks, clock } = this.#options
     const { position, groupCrc } = this.#formed
     const durable = hooks.durable()

@@ -93,8 +93,14 @@ export const SAMPLE_BYTES = 64 * 1024
 export const SAMPLES_MAX = 256
 
 assert(SUPERBLOCK_SLOT_BYTES % BLOCK_BYTES === 0, 'a slot is whole blocks')
-assert(224 + INCARNATIONS_MAX * 40 + OWNER_BYTES_MAX <= SUPERBLOCK_SLOT_BYTES, 'the largest superblock fits into its slot')
+assert(
+  224 + INCARNATIONS_MAX * 40 + OWNER_BYTES_MAX <= SUPERBLOCK_SLOT_BYTES,
+  'the largest superblock fits into its slot',
+)
 assert(INCARNATIONS_KEPT >= 128 && INCARNATIONS_KEPT < INCARNATIONS_MAX, 'there is room for lives that entries need')
 assert(CHUNK_BYTES >= FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX, 'a chunk holds the largest entry')
-assert(SEGMENT_BYTES_MAX + GROUP_BODY_BYTES_MAX + BLOCK_BYTES <= INDEX_POINTS_MAX * INDEX_STEP_BYTES, 'an index has points for the longest segment')
+assert(
+  SEGMENT_BYTES_MAX + GROUP_BODY_BYTES_MAX + BLOCK_BYTES <= INDEX_POINTS_MAX * INDEX_STEP_BYTES,
+  'an index has points for the longest segment',
+)
 assert(UNSYNCED_BYTES_MAX >= 2 * GROUP_BODY_BYTES_MAX, 'a group can be written while another is synced')

@@ -32,7 +32,8 @@ export function spansOf(incarnations: readonly Incarnation[]): LifeSpan[] {
   for (const { number, id, firstLsn, firstPosition, previousEnd } of incarnations) {
     while (spans.length > 0 && (spans.at(-1) as LifeSpan).first >= previousEnd) spans.pop()
     const before = spans.pop()
-    if (before !== undefined) spans.push({ ...before, end: Math.min(before.end, previousEnd), lastLsn: Math.min(before.lastLsn, firstLsn - 1) })
+    if (before !== undefined)
+      spans.push({ ...before, end: Math.min(before.end, previousEnd), lastLsn: Math.min(before.lastLsn, firstLsn - 1) })
     spans.push({ number, id, first: firstPosition, end: Number.POSITIVE_INFINITY, lastLsn: Number.POSITIVE_INFINITY })
   }
   return spans
@@ -64,9 +65,14 @@ export function skipVoid(spans: readonly LifeSpan[], position: LogPosition): Log
  */
 export function pruneIncarnations(incarnations: readonly Incarnation[], tail: LogPosition): Incarnation[] | null {
   const table = incarnations.slice()
-  while (table.length > INCARNATIONS_KEPT && (table[1] as Incarnation).previousEnd <= tail && (table[1] as Incarnation).firstPosition <= tail) table.shift()
+  while (
+    table.length > INCARNATIONS_KEPT &&
+    (table[1] as Incarnation).previousEnd <= tail &&
+    (table[1] as Incarnation).firstPosition <= tail
+  )
+    table.shift()
   if (table.length <= INCARNATIONS_MAX) return table
-  for (let at = 1; at + 1 < table.length && table.length > INCARNATIONS_MAX; ) {
+  for (let at = 1; at + 1 < table.length && table.length > INCARNATIONS_MAX;) {
     const life = table[at] as Incarnation
     const next = table[at + 1] as Incarnation
     if (next.previousEnd > life.firstPosition) at++

@@ -48,7 +48,8 @@ async function nearest(view: LogView, lsn: Lsn): Promise<LogPosition> {
   const closing = segments.checkpoints[segments.indexOfClosing(anchor.position + 1)]
   const index = closing === undefined ? segments.current.index : await indexOf(view, closing)
   let best = anchor.position
-  for (const point of index) if (point.lsn <= lsn && point.position > best && point.position >= view.tail().position) best = point.position
+  for (const point of index)
+    if (point.lsn <= lsn && point.position > best && point.position >= view.tail().position) best = point.position
   return best
 }
 
@@ -62,38 +63,59 @@ export async function readEntry(view: LogView, position: LogPosition): Promise<L
   const held = view.recent.entryAt(position)
   if (held !== null) return held
   const facts = { position }
-  if (position < view.tail().entriesEnd) throw new LogError('LOG_GONE', `position ${position} of the log was freed`, facts)
-  if (position + FRAME_HEADER_BYTES > view.written().entriesEnd) throw new LogError('LOG_ENTRY_UNREADABLE', `position ${position} is not in the log yet`, facts)
+  if (position < view.tail().entriesEnd)
+    throw new LogError('LOG_GONE', `position ${position} of the log was freed`, facts)
+  if (position + FRAME_HEADER_BYTES > view.written().entriesEnd)
+    throw new LogError('LOG_ENTRY_UNREADABLE', `position ${position} is not in the log yet`, facts)
   const lease = view.lease(position)
   try {
     const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES)
     await view.space.read(header, position)
     const problem = headerProblem(header)
-    if (problem !== null) throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} cannot be read (header: ${problem})`, facts)
+    if (problem !== null)
+      throw new LogError(
+        'LOG_ENTRY_UNREADABLE',
+        `the entry at position ${position} cannot be read (header: ${problem})`,
+        facts,
+      )
     const payload = Buffer.allocUnsafe(headerPayloadBytes(header))
     if (payload.length > 0) await view.space.read(payload, position + FRAME_HEADER_BYTES)
-    if (!payloadMatches(header, payload)) throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} cannot be read (payload)`, facts)
+    if (!payloadMatches(header, payload))
+      throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} cannot be read (payload)`, facts)
     return { frame: decodeFrame(header, payload), position, end: position + FRAME_HEADER_BYTES + payload.length }
   } catch (error) {
     if (error instanceof LogError) throw error
-    throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} cannot be read`, facts, { cause: error })
+    throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} cannot be read`, facts, {
+      cause: error,
+    })
   } finally {
     lease.release()
   }
 }
 
 /** Bytes of a payload, unchecked: `offset` bytes into that of the entry at `position`. */
-export async function readPayload(view: LogView, position: LogPosition, offset: number, length: number): Promise<Buffer> {
+export async function readPayload(
+  view: LogView,
+  position: LogPosition,
+  offset: number,
+  length: number,
+): Promise<Buffer> {
   const held = view.recent.entryAt(position)?.frame.payload
   if (held !== undefined && held !== null) return held.subarray(offset, offset + length)
-  if (position < view.tail().entriesEnd) throw new LogError('LOG_GONE', `position ${position} of the log was freed`, { position })
+  if (position < view.tail().entriesEnd)
+    throw new LogError('LOG_GONE', `position ${position} of the log was freed`, { position })
   const lease = view.lease(position)
   try {
     const bytes = Buffer.allocUnsafe(length)
     await view.space.read(bytes, position + FRAME_HEADER_BYTES + offset)
     return bytes
   } catch (error) {
-    throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} cannot be read`, { position, offset, length }, { cause: error })
+    throw new LogError(
+      'LOG_ENTRY_UNREADABLE',
+      `the entry at position ${position} cannot be read`,
+      { position, offset, length },
+      { cause: error },
+    )
   } finally {
     lease.release()
   }

@@ -8,7 +8,8 @@
 /** Every code of {@link LogError}, with what it means. */
 export const LOG_CODES = {
   LOG_MISSING: 'There is no log here: neither a superblock nor anything that looks like a part of a log.',
-  LOG_DAMAGED: 'A log was here, and what says where it begins and ends cannot be read or contradicts the ring. Nothing was changed.',
+  LOG_DAMAGED:
+    'A log was here, and what says where it begins and ends cannot be read or contradicts the ring. Nothing was changed.',
   LOG_FOREIGN: 'Something else lies here. Nothing was changed.',
   LOG_NEWER: 'The log was written by a newer version of Sitelink. Nothing was changed.',
   LOG_OTHER_KIND: 'This is a log of the other kind: a replog is not a journal.',
@@ -18,7 +19,8 @@ export const LOG_CODES = {
   LOG_READ_FAILED: 'The disk refused to be read. Nothing was changed.',
   LOG_WRITE_FAILED: 'The disk refused to be written or synced. The log must be opened anew.',
   LOG_IN_USE: 'Another process holds the log.',
-  LOG_TOO_MANY_LIVES: 'The log was opened more often than its superblock can hold, with entries of each life still needed.',
+  LOG_TOO_MANY_LIVES:
+    'The log was opened more often than its superblock can hold, with entries of each life still needed.',
   LOG_ENTRY_UNREADABLE: 'An entry that was durable cannot be read any more.',
   LOG_GONE: 'The place in the log was freed; what was there may be overwritten.',
   LOG_CLOSED: 'The log was closed.',

@@ -37,5 +37,15 @@ export interface LogView {
 export function scannerOver(view: LogView, from: Anchor): Scanner {
   const { space, logId, rule } = view
   const { position, lsn } = view.written()
-  return new Scanner({ space, logId, rule, spans: view.spans(), from, limit: position, mark: position, markLsn: lsn, proofBytes: 0 })
+  return new Scanner({
+    space,
+    logId,
+    rule,
+    spans: view.spans(),
+    from,
+    limit: position,
+    mark: position,
+    markLsn: lsn,
+    proofBytes: 0,
+  })
 }

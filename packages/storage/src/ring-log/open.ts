@@ -73,12 +73,22 @@ export async function openRingLog(options: OpenLogOptions): Promise<OpenedLog> {
   if (content.kind === 'refused') throw content.error
   if (content.kind === 'blank') throw refusal('LOG_MISSING', disk, startOffset, 'there is no log')
   if (content.superblock.rule !== options.rule) {
-    throw refusal('LOG_OTHER_KIND', disk, startOffset, `the log there is a ${content.superblock.rule === 'dense' ? 'replog' : 'journal'}`)
+    throw refusal(
+      'LOG_OTHER_KIND',
+      disk,
+      startOffset,
+      `the log there is a ${content.superblock.rule === 'dense' ? 'replog' : 'journal'}`,
+    )
   }
   return live(options, content.superblock, content.slot, false)
 }
 
-async function live(options: OpenLogOptions, superblock: Superblock, slot: 0 | 1, created: boolean): Promise<OpenedLog> {
+async function live(
+  options: OpenLogOptions,
+  superblock: Superblock,
+  slot: 0 | 1,
+  created: boolean,
+): Promise<OpenedLog> {
   const { disk, clock, random, payloadCheckFrom = () => null, reviseOwnerState = (found) => found } = options
   const found = await reopenLog({ disk, clock, random, payloadCheckFrom, reviseOwnerState }, superblock, slot)
   const report = { ...found.report, created }
@@ -89,18 +99,49 @@ async function create(options: OpenLogOptions): Promise<Superblock> {
   const { disk, startOffset = 0, rule, clock, random, listener } = options
   const sizeBytes = options.sizeBytes ?? disk.sizeBytes - startOffset
   const facts = { startOffset, sizeBytes, diskBytes: disk.sizeBytes }
-  if (startOffset % BLOCK_BYTES !== 0) throw refusal('LOG_TOO_SMALL', disk, startOffset, `a log begins on a multiple of ${BLOCK_BYTES} bytes`, facts)
-  if (sizeBytes < LOG_BYTES_MIN) throw refusal('LOG_TOO_SMALL', disk, startOffset, `a log has at least ${LOG_BYTES_MIN} bytes, not ${sizeBytes}`, facts)
+  if (startOffset % BLOCK_BYTES !== 0)
+    throw refusal('LOG_TOO_SMALL', disk, startOffset, `a log begins on a multiple of ${BLOCK_BYTES} bytes`, facts)
+  if (sizeBytes < LOG_BYTES_MIN)
+    throw refusal(
+      'LOG_TOO_SMALL',
+      disk,
+      startOffset,
+      `a log has at least ${LOG_BYTES_MIN} bytes, not ${sizeBytes}`,
+      facts,
+    )
   if (startOffset + sizeBytes > disk.sizeBytes) {
-    throw refusal('LOG_BEYOND_DISK', disk, startOffset, `a log of ${sizeBytes} bytes does not fit: the disk has ${disk.sizeBytes}`, facts)
+    throw refusal(
+      'LOG_BEYOND_DISK',
+      disk,
+      startOffset,
+      `a log of ${sizeBytes} bytes does not fit: the disk has ${disk.sizeBytes}`,
+      facts,
+    )
   }
   const { sparse = false, progress = () => undefined } = options
   try {
     const owner = listener.ownerState()
-    return await createLog({ disk, startOffset, ringBytes: ringBytesOf(sizeBytes), rule, owner, clock, random, sparse, progress })
+    return await createLog({
+      disk,
+      startOffset,
+      ringBytes: ringBytesOf(sizeBytes),
+      rule,
+      owner,
+      clock,
+      random,
+      sparse,
+      progress,
+    })
   } catch (error) {
     if (error instanceof LogError || !isDiskFailure(error)) throw error
-    throw refusal('LOG_WRITE_FAILED', disk, startOffset, `the log could not be created: ${(error as Error).message}`, facts, error)
+    throw refusal(
+      'LOG_WRITE_FAILED',
+      disk,
+      startOffset,
+      `the log could not be created: ${(error as Error).message}`,
+      facts,
+      error,
+    )
   }
 }
 
@@ -112,7 +153,13 @@ function isDiskFailure(error: unknown): boolean {
 /** Looks, without changing anything. Rejects with LOG_READ_FAILED if it cannot look. */
 async function examine(disk: Disk, startOffset: number, sizeBytes: number | undefined): Promise<Content> {
   if (disk.sizeBytes < startOffset + LOG_BYTES_MIN) {
-    const error = refusal('LOG_TOO_SMALL', disk, startOffset, `it has ${disk.sizeBytes} bytes; a log needs ${LOG_BYTES_MIN}`, { diskBytes: disk.sizeBytes })
+    const error = refusal(
+      'LOG_TOO_SMALL',
+      disk,
+      startOffset,
+      `it has ${disk.sizeBytes} bytes; a log needs ${LOG_BYTES_MIN}`,
+      { diskBytes: disk.sizeBytes },
+    )
     throw error
   }
   try {
@@ -121,7 +168,8 @@ async function examine(disk: Disk, startOffset: number, sizeBytes: number | unde
     if (chosen === null) return await withoutSuperblock(disk, startOffset, slots, sizeBytes)
     const { superblock } = slots[chosen] as Extract<SlotContent, { kind: 'valid' }>
     const newer = slots.find((slot) => slot.kind === 'newer')
-    if (newer?.kind === 'newer' && newer.sequence > superblock.sequence) return refused(newerVersion(disk, startOffset, newer.version))
+    if (newer?.kind === 'newer' && newer.sequence > superblock.sequence)
+      return refused(newerVersion(disk, startOffset, newer.version))
     const problem = placeProblem(disk, startOffset, superblock)
     return problem === null ? { kind: 'log', superblock, slot: chosen } : refused(problem)
   } catch (error) {
@@ -130,18 +178,38 @@ async function examine(disk: Disk, startOffset: number, sizeBytes: number | unde
   }
 }
 
-async function withoutSuperblock(disk: Disk, startOffset: number, slots: readonly SlotContent[], sizeBytes: number | undefined): Promise<Content> {
+async function withoutSuperblock(
+  disk: Disk,
+  startOffset: number,
+  slots: readonly SlotContent[],
+  sizeBytes: number | undefined,
+): Promise<Content> {
+  for (const slot of slots) if (slot.kind === 'unreadable') throw slot.error
   for (const slot of slots) if (slot.kind === 'newer') return refused(newerVersion(disk, startOffset, slot.version))
   for (const slot of slots) {
     if (slot.kind === 'other-handler') {
-      return refused(refusal('LOG_FOREIGN', disk, startOffset, `the log there is handled by "${slot.handler}", not by "ringbuffer"`, { handler: slot.handler }))
+      return refused(
+        refusal(
+          'LOG_FOREIGN',
+          disk,
+          startOffset,
+          `the log there is handled by "${slot.handler}", not by "ringbuffer"`,
+          { handler: slot.handler },
+        ),
+      )
     }
   }
   const damaged = slots.find((slot) => slot.kind === 'damaged')
-  if (damaged?.kind === 'damaged') return refused(refusal('LOG_DAMAGED', disk, startOffset, `no superblock can be read (${damaged.why})`, { why: damaged.why }))
-  if (slots.some((slot) => slot.kind === 'foreign')) return refused(refusal('LOG_FOREIGN', disk, startOffset, 'something else lies there'))
+  if (damaged?.kind === 'damaged')
+    return refused(
+      refusal('LOG_DAMAGED', disk, startOffset, `no superblock can be read (${damaged.why})`, { why: damaged.why }),
+    )
+  if (slots.some((slot) => slot.kind === 'foreign'))
+    return refused(refusal('LOG_FOREIGN', disk, startOffset, 'something else lies there'))
   if (await ringHasGroups(disk, startOffset, sizeBytes)) {
-    return refused(refusal('LOG_DAMAGED', disk, startOffset, 'both superblocks are blank, but parts of a log lie behind them'))
+    return refused(
+      refusal('LOG_DAMAGED', disk, startOffset, 'both superblocks are blank, but parts of a log lie behind them'),
+    )
   }
   return { kind: 'blank' }
 }
@@ -154,9 +222,12 @@ async function ringHasGroups(disk: Disk, startOffset: number, sizeBytes: number 
   const step = Math.floor((end - from) / samples / BLOCK_BYTES) * BLOCK_BYTES
   for (let sample = 0; sample < samples; sample++) {
     const at = from + sample * step
-    const bytes = Buffer.allocUnsafe(Math.min(end - at, samples < SAMPLES_MAX ? Math.max(step, SAMPLE_BYTES) : SAMPLE_BYTES, CHUNK_BYTES))
+    const bytes = Buffer.allocUnsafe(
+      Math.min(end - at, samples < SAMPLES_MAX ? Math.max(step, SAMPLE_BYTES) : SAMPLE_BYTES, CHUNK_BYTES),
+    )
     await disk.read(bytes, at)
-    for (let block = 0; block + 4 <= bytes.length; block += BLOCK_BYTES) if (bytes.readUInt32LE(block) === GROUP_MAGIC) return true
+    for (let block = 0; block + 4 <= bytes.length; block += BLOCK_BYTES)
+      if (bytes.readUInt32LE(block) === GROUP_MAGIC) return true
   }
   return false
 }
@@ -164,10 +235,24 @@ async function ringHasGroups(disk: Disk, startOffset: number, sizeBytes: number 
 function placeProblem(disk: Disk, startOffset: number, superblock: Superblock): LogError | null {
   const { ringBytes } = superblock
   const facts = { startOffset, recordedStartOffset: superblock.startOffset, ringBytes, diskBytes: disk.sizeBytes }
-  if (superblock.startOffset !== startOffset) return refusal('LOG_DAMAGED', disk, startOffset, `the log there says that it begins at ${superblock.startOffset}`, facts)
-  if (ringBytes <= 0 || ringBytes % BLOCK_BYTES !== 0) return refusal('LOG_DAMAGED', disk, startOffset, `a ring of ${ringBytes} bytes cannot be`, facts)
+  if (superblock.startOffset !== startOffset)
+    return refusal(
+      'LOG_DAMAGED',
+      disk,
+      startOffset,
+      `the log there says that it begins at ${superblock.startOffset}`,
+      facts,
+    )
+  if (ringBytes <= 0 || ringBytes % BLOCK_BYTES !== 0)
+    return refusal('LOG_DAMAGED', disk, startOffset, `a ring of ${ringBytes} bytes cannot be`, facts)
   if (startOffset + RING_OFFSET_BYTES + ringBytes > disk.sizeBytes) {
-    return refusal('LOG_BEYOND_DISK', disk, startOffset, `the log needs ${startOffset + RING_OFFSET_BYTES + ringBytes} bytes; the disk has ${disk.sizeBytes}`, facts)
+    return refusal(
+      'LOG_BEYOND_DISK',
+      disk,
+      startOffset,
+      `the log needs ${startOffset + RING_OFFSET_BYTES + ringBytes} bytes; the disk has ${disk.sizeBytes}`,
+      facts,
+    )
   }
   return null
 }
@@ -181,17 +266,39 @@ async function refuseToDiscard(disk: Disk, content: Content): Promise<void> {
   const found = await findEnd(space, superblock, null)
   const entries = found.end.lsn - tail.lsn
   if (found.end.entriesEnd <= tail.entriesEnd && found.holes.length === 0) return
-  throw refusal('LOG_HOLDS_ENTRIES', disk, startOffset, `the log there still holds ${entries} entries`, { entries, firstLsn: tail.lsn + 1, lastLsn: found.end.lsn })
+  throw refusal('LOG_HOLDS_ENTRIES', disk, startOffset, `the log there still holds ${entries} entries`, {
+    entries,
+    firstLsn: tail.lsn + 1,
+    lastLsn: found.end.lsn,
+  })
 }
 
 function newerVersion(disk: Disk, startOffset: number, version: number): LogError {
-  return refusal('LOG_NEWER', disk, startOffset, `the log there has format ${version}; this program knows up to ${SUPERBLOCK_VERSION}`, { found: version, known: SUPERBLOCK_VERSION })
+  return refusal(
+    'LOG_NEWER',
+    disk,
+    startOffset,
+    `the log there has format ${version}; this program knows up to ${SUPERBLOCK_VERSION}`,
+    { found: version, known: SUPERBLOCK_VERSION },
+  )
 }
 
 function refused(error: LogError): Content {
   return { kind: 'refused', error }
 }
 
-function refusal(code: LogErrorCode, disk: Disk, startOffset: number, what: string, facts: LogFacts = {}, cause?: unknown): LogError {
-  return new LogError(code, `${disk.description} at ${startOffset}: ${what}`, { startOffset, ...facts }, cause === undefined ? undefined : { cause })
+function refusal(
+  code: LogErrorCode,
+  disk: Disk,
+  startOffset: number,
+  what: string,
+  facts: LogFacts = {},
+  cause?: unknown,
+): LogError {
+  return new LogError(
+    code,
+    `${disk.description} at ${startOffset}: ${what}`,
+    { startOffset, ...facts },
+    cause === undefined ? undefined : { cause },
+  )
 }

@@ -2,12 +2,11 @@
  * Reads a stretch of the log from front to back in large pieces.
  *
  * Owns one chunk of bytes, which is replaced, never reused: views that were handed out stay valid. Sectors that the disk
- * refuses are read around, block by block, and look like zeros; where they lie is remembered, so that nobody takes a
+ * refuses are read around and look like zeros; where they lie is remembered, so that nobody takes a
  * refused read for an end of the log. A disk that refuses everything is no disk with bad sectors: that rejects.
  */
 import { assert, type LogPosition } from '@sitelink/protocol/entry'
-import { alignDown } from './geometry.js'
-import { BLOCK_BYTES, CHUNK_BYTES } from './limits.js'
+import { CHUNK_BYTES } from './limits.js'
 import type { RingSpace } from './ring-space.js'
 
 const FIRST_READ_BYTES = 64 * 1024
@@ -18,8 +17,8 @@ export class PositionReader {
   #nextBytes = FIRST_READ_BYTES / 2
   /** Bytes that were read from the disk. */
   bytesRead = 0
-  /** Blocks that could not be read, and why. */
-  readonly unreadable: { readonly position: LogPosition; readonly error: unknown }[] = []
+  /** Sectors that could not be read, and why. */
+  readonly unreadable: { readonly position: LogPosition; readonly end: LogPosition; readonly error: unknown }[] = []
 
   constructor(
     readonly space: RingSpace,
@@ -57,22 +56,38 @@ export class PositionReader {
     }
   }
 
+  /** Halves the range until the bad sectors are alone. */
   async #fillAround(bytes: Buffer, position: LogPosition): Promise<void> {
     let readable = 0
     let failure: unknown
-    for (let at = 0; at < bytes.length; ) {
-      const end = Math.min(bytes.length, alignDown(position + at) + BLOCK_BYTES - position)
-      const piece = bytes.subarray(at, end)
+    const { sectorBytes } = this.space.disk
+    const pieces: [Buffer, LogPosition][] = halves(bytes, position, sectorBytes)
+    for (let piece = pieces.pop(); piece !== undefined; piece = pieces.pop()) {
+      const [into, at] = piece
       try {
-        await this.space.read(piece, position + at)
+        await this.space.read(into, at)
         readable++
       } catch (error) {
         failure = error
-        piece.fill(0)
-        this.unreadable.push({ position: position + at, error })
+        const smaller = halves(into, at, sectorBytes)
+        pieces.push(...smaller)
+        if (smaller.length > 0) continue
+        into.fill(0)
+        this.unreadable.push({ position: at, end: at + into.length, error })
       }
-      at = end
     }
     if (readable === 0) throw failure
   }
+}
+
+/** Two parts that meet on a sector; none if there is only one sector. */
+function halves(bytes: Buffer, position: LogPosition, sectorBytes: number): [Buffer, LogPosition][] {
+  const middle = position + Math.floor(bytes.length / 2)
+  const first = middle - (middle % sectorBytes)
+  const cut = first > position ? first : first + sectorBytes
+  if (cut >= position + bytes.length) return []
+  return [
+    [bytes.subarray(cut - position), cut],
+    [bytes.subarray(0, cut - position), position],
+  ]
 }

@@ -64,13 +64,6 @@ export class RecentGroups {
     return entry?.position === position ? entry : null
   }
 
-  /** Forgets what lies at or above `position`, and the group that reaches over it. */
-  truncate(position: LogPosition): void {
-    while (this.#groups.length > this.#first && (this.#groups.at(-1) as RecentGroup).bodyEnd > position) {
-      this.#bytes -= costOf(this.#groups.pop() as RecentGroup)
-    }
-  }
-
   /** Forgets everything. */
   clear(): void {
     this.#groups = []

@@ -66,39 +66,97 @@ export const RECOVERY_TABLE: readonly Row[] = [
   { name: 'good', when: { ...here, chain: yes, lsn: yes, body: yes }, then: 'accept' },
 
   { name: 'group from a later lap', when: { place: ['group'], ...ours, position: ['ahead'] }, then: 'refuse' },
-  { name: 'group of a later life', when: { place: ['group'], ...ours, position: ['right', 'behind'], life: ['unknown'] }, then: 'refuse' },
+  {
+    name: 'group of a later life',
+    when: { place: ['group'], ...ours, position: ['right', 'behind'], life: ['unknown'] },
+    then: 'refuse',
+  },
 
   { name: 'no group, never durable', when: { place: ['group'], header: ['absent'], durable: no }, then: 'end' },
   { name: 'group header torn, never durable', when: { place: ['group'], header: ['bad'], durable: no }, then: 'torn' },
-  { name: 'group of another log, never durable', when: { place: ['group'], header: ['good'], identity: no, durable: no }, then: 'stale' },
-  { name: 'group of an earlier lap, never durable', when: { place: ['group'], ...ours, position: ['behind'], life: ['right', 'void'], durable: no }, then: 'stale' },
-  { name: 'group of a cut tail, never durable', when: { place: ['group'], ...ours, position: ['right'], life: ['void'], durable: no }, then: 'stale' },
+  {
+    name: 'group of another log, never durable',
+    when: { place: ['group'], header: ['good'], identity: no, durable: no },
+    then: 'stale',
+  },
+  {
+    name: 'group of an earlier lap, never durable',
+    when: { place: ['group'], ...ours, position: ['behind'], life: ['right', 'void'], durable: no },
+    then: 'stale',
+  },
+  {
+    name: 'group of a cut tail, never durable',
+    when: { place: ['group'], ...ours, position: ['right'], life: ['void'], durable: no },
+    then: 'stale',
+  },
 
   { name: 'no group, durable once', when: { place: ['group'], header: ['absent', 'bad'], durable: yes }, then: 'hole' },
-  { name: 'group of another log, durable once', when: { place: ['group'], header: ['good'], identity: no, durable: yes }, then: 'hole' },
-  { name: 'group of an earlier lap, durable once', when: { place: ['group'], ...ours, position: ['behind'], life: ['right', 'void'], durable: yes }, then: 'hole' },
-  { name: 'group of a cut tail, durable once', when: { place: ['group'], ...ours, position: ['right'], life: ['void'], durable: yes }, then: 'hole' },
+  {
+    name: 'group of another log, durable once',
+    when: { place: ['group'], header: ['good'], identity: no, durable: yes },
+    then: 'hole',
+  },
+  {
+    name: 'group of an earlier lap, durable once',
+    when: { place: ['group'], ...ours, position: ['behind'], life: ['right', 'void'], durable: yes },
+    then: 'hole',
+  },
+  {
+    name: 'group of a cut tail, durable once',
+    when: { place: ['group'], ...ours, position: ['right'], life: ['void'], durable: yes },
+    then: 'hole',
+  },
 
   { name: 'no frame, never durable', when: { place: ['entry'], header: ['absent', 'bad'], durable: no }, then: 'torn' },
   { name: 'no frame, durable once', when: { place: ['entry'], header: ['absent', 'bad'], durable: yes }, then: 'hole' },
-  { name: 'frame of another log, never durable', when: { place: ['entry'], header: ['good'], identity: no, durable: no }, then: 'torn' },
-  { name: 'frame of another log, durable once', when: { place: ['entry'], header: ['good'], identity: no, durable: yes }, then: 'hole' },
-  { name: 'frame out of place, never durable', when: { place: ['entry'], ...ours, position: ['behind', 'ahead'], durable: no }, then: 'torn' },
-  { name: 'frame out of place, durable once', when: { place: ['entry'], ...ours, position: ['behind', 'ahead'], durable: yes }, then: 'hole' },
-  { name: 'frame of another life, never durable', when: { place: ['entry'], ...ours, position: ['right'], life: ['void', 'unknown'], durable: no }, then: 'torn' },
-  { name: 'frame of another life, durable once', when: { place: ['entry'], ...ours, position: ['right'], life: ['void', 'unknown'], durable: yes }, then: 'hole' },
+  {
+    name: 'frame of another log, never durable',
+    when: { place: ['entry'], header: ['good'], identity: no, durable: no },
+    then: 'torn',
+  },
+  {
+    name: 'frame of another log, durable once',
+    when: { place: ['entry'], header: ['good'], identity: no, durable: yes },
+    then: 'hole',
+  },
+  {
+    name: 'frame out of place, never durable',
+    when: { place: ['entry'], ...ours, position: ['behind', 'ahead'], durable: no },
+    then: 'torn',
+  },
+  {
+    name: 'frame out of place, durable once',
+    when: { place: ['entry'], ...ours, position: ['behind', 'ahead'], durable: yes },
+    then: 'hole',
+  },
+  {
+    name: 'frame of another life, never durable',
+    when: { place: ['entry'], ...ours, position: ['right'], life: ['void', 'unknown'], durable: no },
+    then: 'torn',
+  },
+  {
+    name: 'frame of another life, durable once',
+    when: { place: ['entry'], ...ours, position: ['right'], life: ['void', 'unknown'], durable: yes },
+    then: 'hole',
+  },
 
   { name: 'chain broken, never durable', when: { ...here, chain: no, durable: no }, then: 'torn' },
   { name: 'chain broken, durable once', when: { ...here, chain: no, durable: yes }, then: 'hole' },
   { name: 'LSN does not continue, never durable', when: { ...here, chain: yes, lsn: no, durable: no }, then: 'torn' },
   { name: 'LSN does not continue, durable once', when: { ...here, chain: yes, lsn: no, durable: yes }, then: 'hole' },
   { name: 'body bad, never durable', when: { ...here, chain: yes, lsn: yes, body: no, durable: no }, then: 'torn' },
-  { name: 'body bad, durable once', when: { ...here, chain: yes, lsn: yes, body: no, durable: yes }, then: 'hole-body' },
+  {
+    name: 'body bad, durable once',
+    when: { ...here, chain: yes, lsn: yes, body: no, durable: yes },
+    then: 'hole-body',
+  },
 ]
 
 /** True if the facts are those of the row. */
 export function matches(row: Row, facts: Facts): boolean {
-  return Object.entries(row.when).every(([key, values]) => (values as readonly unknown[]).includes(facts[key as keyof Facts]))
+  return Object.entries(row.when).every(([key, values]) =>
+    (values as readonly unknown[]).includes(facts[key as keyof Facts]),
+  )
 }
 
 const GOOD_ROW = RECOVERY_TABLE[0] as Row

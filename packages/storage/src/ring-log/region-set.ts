@@ -16,7 +16,11 @@ export function touchesDevice(frame: Frame): boolean {
   if (frame.length === 0) return false
   const { type } = frame
   return (
-    type === FrameType.write || type === FrameType.zeroes || type === FrameType.trim || type === FrameType.copy || type === FrameType.copyZeroes
+    type === FrameType.write ||
+    type === FrameType.zeroes ||
+    type === FrameType.trim ||
+    type === FrameType.copy ||
+    type === FrameType.copyZeroes
   )
 }
 
@@ -75,7 +79,9 @@ export class RegionSet {
   runs(): RegionRun[] {
     const ids = [...this.#devices.keys()].sort((a, b) => a - b)
     return ids.flatMap((deviceId) =>
-      (this.#devices.get(deviceId) as DeviceRegions).merged().map(({ first, count }) => ({ deviceId, firstUnit: first, unitCount: count })),
+      (this.#devices.get(deviceId) as DeviceRegions)
+        .merged()
+        .map(({ first, count }) => ({ deviceId, firstUnit: first, unitCount: count })),
     )
   }
 }
@@ -84,7 +90,7 @@ export class RegionSet {
 export function encodeRuns(runs: readonly RegionRun[]): Buffer {
   const numbers: number[] = []
   let idBefore = 0
-  for (let at = 0; at < runs.length; ) {
+  for (let at = 0; at < runs.length;) {
     const { deviceId } = runs[at] as RegionRun
     let end = at
     while (end < runs.length && (runs[end] as RegionRun).deviceId === deviceId) end++
@@ -107,7 +113,7 @@ export function decodeRuns(bytes: Buffer): RegionRun[] | null {
   if (numbers === null) return null
   const runs: RegionRun[] = []
   let deviceId = 0
-  for (let at = 0; at < numbers.length; ) {
+  for (let at = 0; at < numbers.length;) {
     const count = numbers[at + 1]
     if (count === undefined || at + 2 + count * 2 > numbers.length) return null
     deviceId += numbers[at] as number

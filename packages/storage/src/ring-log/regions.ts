@@ -13,7 +13,11 @@ import type { LogView } from './log-view.js'
 import { RegionSet } from './region-set.js'
 
 /** See `RingLog.regionsBetween`. */
-export async function* regionsBetween(view: LogView, from: LogPosition, to: LogPosition): AsyncGenerator<SegmentRegions> {
+export async function* regionsBetween(
+  view: LogView,
+  from: LogPosition,
+  to: LogPosition,
+): AsyncGenerator<SegmentRegions> {
   const lease = view.lease(from)
   try {
     let at = from
@@ -37,12 +41,21 @@ export async function* regionsBetween(view: LogView, from: LogPosition, to: LogP
 }
 
 /** The set of a checkpoint; undefined if it cannot be read, or if its segment begins below `from`. */
-async function setOf(view: LogView, position: LogPosition, from: LogPosition): Promise<readonly RegionRun[] | null | undefined> {
+async function setOf(
+  view: LogView,
+  position: LogPosition,
+  from: LogPosition,
+): Promise<readonly RegionRun[] | null | undefined> {
   const body = (await readCheckpoint(view.space, view.logId, position))?.body
   return body !== undefined && body.segmentStart >= from ? body.runs : undefined
 }
 
-async function walk(view: LogView, from: LogPosition, to: LogPosition, closing: LogPosition | null): Promise<readonly RegionRun[] | null> {
+async function walk(
+  view: LogView,
+  from: LogPosition,
+  to: LogPosition,
+  closing: LogPosition | null,
+): Promise<readonly RegionRun[] | null> {
   const set = new RegionSet()
   const cursor = new Cursor(view, from)
   try {
@@ -52,7 +65,8 @@ async function walk(view: LogView, from: LogPosition, to: LogPosition, closing: 
       for (const item of items) {
         if (item.position >= to) return set.runs()
         if (isEntry(item)) set.noteFrame(item.frame)
-        else if (item.ranges !== null) for (const { deviceId, offset, length } of item.ranges) set.note(deviceId, offset, length)
+        else if (item.ranges !== null)
+          for (const { deviceId, offset, length } of item.ranges) set.note(deviceId, offset, length)
         // Headers are lost: whatever the whole segment touches counts, if its checkpoint knows.
         else return closing === null ? null : ((await setOf(view, closing, 0)) ?? null)
       }

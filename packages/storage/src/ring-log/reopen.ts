@@ -75,7 +75,12 @@ export async function reopenLog(options: ReopenOptions, superblock: Superblock, 
     await store.copy()
     await disk.sync()
   } catch (error) {
-    throw new LogError('LOG_WRITE_FAILED', `the log on ${disk.description} could not be recovered: ${(error as Error).message}`, {}, { cause: error })
+    throw new LogError(
+      'LOG_WRITE_FAILED',
+      `the log on ${disk.description} could not be recovered: ${(error as Error).message}`,
+      {},
+      { cause: error },
+    )
   }
   return { space, store, ...live, segments: found.segments, marks: found.marks, report: reportOf(superblock, found) }
 }
@@ -85,7 +90,8 @@ export async function findEnd(space: RingSpace, superblock: Superblock, checkFro
   const { tail, checkpoint, logId } = superblock
   const older = checkpoint === null ? [] : await readDirectory(space, logId, checkpoint.position, tail.position)
   // A checkpoint that cannot be read costs a longer scan, nothing else.
-  const known: CheckpointRef[] = checkpoint === null || older === null ? [] : [...older, { anchor: checkpoint, entryCount: 0 }]
+  const known: CheckpointRef[] =
+    checkpoint === null || older === null ? [] : [...older, { anchor: checkpoint, entryCount: 0 }]
   const wanted = checkFrom ?? Number.POSITIVE_INFINITY
   const start = known.findLast(({ anchor }) => anchor.position <= wanted)?.anchor ?? tail
   const before = known.filter(({ anchor }) => anchor.position < start.position)
@@ -93,7 +99,13 @@ export async function findEnd(space: RingSpace, superblock: Superblock, checkFro
 }
 
 /** Scans from `start`; `before` are the checkpoints below it. `stopAt`: the log ends there. */
-export async function scanAll(space: RingSpace, superblock: Superblock, start: Anchor, before: readonly CheckpointRef[], stopAt?: LogPosition): Promise<Found> {
+export async function scanAll(
+  space: RingSpace,
+  superblock: Superblock,
+  start: Anchor,
+  before: readonly CheckpointRef[],
+  stopAt?: LogPosition,
+): Promise<Found> {
   const { tail, logId, rule, ringBytes, durableEnd, durableLsn, cleanStop } = superblock
   const segments = new Segments(before, new SegmentBuilder(start.position))
   const marks = before.map(({ anchor }) => anchor)
@@ -116,7 +128,16 @@ export async function scanAll(space: RingSpace, superblock: Superblock, start: A
     if (step.kind !== 'end') continue
     const end = { ...scanner.anchor(), position: step.cut }
     const cutBytes = Math.max(0, scanner.foundEnd - step.cut)
-    return { segments, marks, holes, end, cutLsn: cutBytes > 0 ? step.cutLsn : null, cutBytes, mark: scanner.mark, bytesScanned: scanner.bytesRead }
+    return {
+      segments,
+      marks,
+      holes,
+      end,
+      cutLsn: cutBytes > 0 ? step.cutLsn : null,
+      cutBytes,
+      mark: scanner.mark,
+      bytesScanned: scanner.bytesRead,
+    }
   }
 }
 
@@ -167,9 +188,14 @@ export function newLife(
   const incarnations = pruneIncarnations([...superblock.incarnations, life], superblock.tail.position)
   if (incarnations === null) {
     const facts = { incarnation: number, kept: superblock.incarnations.length }
-    throw new LogError('LOG_TOO_MANY_LIVES', `the log was opened ${superblock.incarnations.length} times since its oldest entry was written`, facts)
+    throw new LogError(
+      'LOG_TOO_MANY_LIVES',
+      `the log was opened ${superblock.incarnations.length} times since its oldest entry was written`,
+      facts,
+    )
   }
-  const checkpoint = superblock.checkpoint !== null && superblock.checkpoint.position < end.position ? superblock.checkpoint : null
+  const checkpoint =
+    superblock.checkpoint !== null && superblock.checkpoint.position < end.position ? superblock.checkpoint : null
   const head = { ...end, position: firstPosition, groupCrc: id.low }
   return {
     head,
@@ -189,7 +215,7 @@ export function newLife(
 
 /** Writes [mark, cut) again as it is, and zeros from there to the next block. */
 async function rewriteTail(space: RingSpace, mark: LogPosition, cut: LogPosition): Promise<void> {
-  for (let at = mark; at < cut; ) {
+  for (let at = mark; at < cut;) {
     const length = Math.min(cut - at, CHUNK_BYTES)
     const bytes = Buffer.alloc(alignUp(at + length) - at)
     await space.read(bytes.subarray(0, length), at)
@@ -206,5 +232,13 @@ function reportOf(superblock: Superblock, found: Found): RecoveryReport {
   const counted = segments.checkpoints.reduce((sum, { entryCount }) => sum + entryCount, segments.current.entryCount)
   const entriesFound = rule === 'dense' ? end.lsn - tail.lsn - lost : counted
   assert(entriesFound >= 0, 'entries are counted from the tail')
-  return { created: false, cleanStop, entriesFound, bytesScanned: found.bytesScanned, cutBytes: found.cutBytes, cutLsn: found.cutLsn, holes }
+  return {
+    created: false,
+    cleanStop,
+    entriesFound,
+    bytesScanned: found.bytesScanned,
+    cutBytes: found.cutBytes,
+    cutLsn: found.cutLsn,
+    holes,
+  }
 }

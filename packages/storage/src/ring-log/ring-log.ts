@@ -24,7 +24,13 @@ import type { Incarnation, Lease, LogCursor, LogEntry, RingLog, RingLogStatus, S
 import { Cursor } from './cursor.js'
 import { geometryOf, type Geometry } from './geometry.js'
 import { GroupCommit } from './group-commit.js'
-import { CHUNK_READS_MAX, CHUNKS_MAX, RECENT_BYTES_DEFAULT, RING_OFFSET_BYTES, SYNC_DELAY_MS_DEFAULT } from './limits.js'
+import {
+  CHUNK_READS_MAX,
+  CHUNKS_MAX,
+  RECENT_BYTES_DEFAULT,
+  RING_OFFSET_BYTES,
+  SYNC_DELAY_MS_DEFAULT,
+} from './limits.js'
 import { spansOf, type LifeSpan } from './lives.js'
 import { locate, readEntry, readPayload } from './locate.js'
 import { LogError } from './log-error.js'
@@ -237,11 +243,23 @@ export class OpenRingLog implements RingLog {
     this.#assertAlive()
     // What stays counts as durable from here on, so it is; what goes is void with the superblock of the new life.
     const below = this.#segments.checkpoints.filter(({ anchor }) => anchor.position < position)
-    const found = await scanAll(this.#space, this.#superblockNow(false), below.at(-1)?.anchor ?? this.#retention.tail, below.slice(0, -1), position)
+    const found = await scanAll(
+      this.#space,
+      this.#superblockNow(false),
+      below.at(-1)?.anchor ?? this.#retention.tail,
+      below.slice(0, -1),
+      position,
+    )
     if (found.holes.some(({ end, ranges }) => end === position && ranges === null)) {
-      throw new LogError('LOG_ENTRY_UNREADABLE', `no entry that can be read ends at position ${position} of the log`, { position })
+      throw new LogError('LOG_ENTRY_UNREADABLE', `no entry that can be read ends at position ${position} of the log`, {
+        position,
+      })
     }
-    const { superblock, head } = newLife({ ...this.#options, reviseOwnerState: () => this.#options.listener.ownerState() }, this.#superblockNow(false), found.end)
+    const { superblock, head } = newLife(
+      { ...this.#options, reviseOwnerState: () => this.#options.listener.ownerState() },
+      this.#superblockNow(false),
+      found.end,
+    )
     try {
       await this.#store.write(superblock)
       await this.#options.disk.sync()
@@ -253,7 +271,7 @@ export class OpenRingLog implements RingLog {
     this.#superblock = superblock
     this.#spans = spansOf(superblock.incarnations)
     this.#segments.replace(found.segments)
-    this.#recent.truncate(position)
+    this.#recent.clear()
     this.#retention.truncate(position, found.marks)
     this.#commit.restart(head, this.incarnation.number)
     this.#sync.restart(head)
@@ -313,13 +331,22 @@ export class OpenRingLog implements RingLog {
     const { identity, incarnation } = this
     if (this.#options.rule === 'dense') {
       assert(frame.lsn === this.#lastLsn + 1, 'LSNs rise by one')
-      assert(frame.incarnation === incarnation.number && sameId64(headerLogId(frame.header), identity), 'a frame names this log and its life')
-      assert(headerPreviousCrc(frame.header) === this.#lastHeaderCrc, 'a frame repeats the header CRC of the one before')
+      assert(
+        frame.incarnation === incarnation.number && sameId64(headerLogId(frame.header), identity),
+        'a frame names this log and its life',
+      )
+      assert(
+        headerPreviousCrc(frame.header) === this.#lastHeaderCrc,
+        'a frame repeats the header CRC of the one before',
+      )
       return
     }
     const last = this.#last
     if (last === null || !sameId64(headerLogId(last.header), headerLogId(frame.header))) return
-    assert(frame.incarnation > last.incarnation || (frame.incarnation === last.incarnation && frame.lsn >= last.lsn), 'the order of frames never falls')
+    assert(
+      frame.incarnation > last.incarnation || (frame.incarnation === last.incarnation && frame.lsn >= last.lsn),
+      'the order of frames never falls',
+    )
   }
 
   #maybeStep(): void {
@@ -343,7 +370,9 @@ export class OpenRingLog implements RingLog {
   #superblockNow(cleanStop: boolean): Superblock {
     const tail = this.#retention.tail
     const durable = this.#sync.durable
-    const checkpoint = this.#segments.checkpoints.findLast(({ anchor }) => anchor.position < durable.position && anchor.position >= tail.position)
+    const checkpoint = this.#segments.checkpoints.findLast(
+      ({ anchor }) => anchor.position < durable.position && anchor.position >= tail.position,
+    )
     return {
       ...this.#superblock,
       sequence: this.#superblock.sequence + 1,
@@ -362,7 +391,11 @@ export class OpenRingLog implements RingLog {
     const { checkpoints } = this.#segments
     const index = this.#segments.indexOfClosing(position + 1)
     const checkpoint = checkpoints[index - 1]?.anchor
-    return checkpoint !== undefined && checkpoint.position > mark.position && checkpoint.position >= this.#retention.tail.position ? checkpoint : mark
+    return checkpoint !== undefined &&
+      checkpoint.position > mark.position &&
+      checkpoint.position >= this.#retention.tail.position
+      ? checkpoint
+      : mark
   }
 
   #assertAlive(): void {
@@ -374,7 +407,12 @@ export class OpenRingLog implements RingLog {
     if (this.#state === 'failed' || this.#state === 'closed') return
     this.#state = 'failed'
     const cause = error instanceof Error ? error : new Error(String(error))
-    const failure = new LogError('LOG_WRITE_FAILED', `the log on ${this.#options.disk.description} failed: ${cause.message}`, {}, { cause })
+    const failure = new LogError(
+      'LOG_WRITE_FAILED',
+      `the log on ${this.#options.disk.description} failed: ${cause.message}`,
+      {},
+      { cause },
+    )
     this.#commit.stop()
     this.#sync.stop(failure)
     this.#options.listener.failed(failure)

@@ -32,7 +32,10 @@ export class RingSpace {
     assert(into.length <= this.ringBytes, 'a range is not longer than the ring')
     const first = this.#bytesBeforeWrap(position)
     if (into.length <= first) return this.disk.read(into, this.placeOf(position))
-    return bothOf(this.disk.read(into.subarray(0, first), this.placeOf(position)), this.disk.read(into.subarray(first), this.ringOffset))
+    return bothOf(
+      this.disk.read(into.subarray(0, first), this.placeOf(position)),
+      this.disk.read(into.subarray(first), this.ringOffset),
+    )
   }
 
   /** Writes buffers one after the other from `position`; resolves when all are in. They must not change until then. */

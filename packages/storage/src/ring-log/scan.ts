@@ -40,13 +40,38 @@ import type { RingSpace } from './ring-space.js'
 /** What is at the next place. */
 export type ScanStep =
   /** A group of entries; holes among them where entries could not be read. */
-  | { readonly kind: 'data'; readonly before: Anchor; readonly header: GroupHeader; readonly items: readonly (LogEntry | LogHole)[]; readonly end: LogPosition }
+  | {
+      readonly kind: 'data'
+      readonly before: Anchor
+      readonly header: GroupHeader
+      readonly items: readonly (LogEntry | LogHole)[]
+      readonly end: LogPosition
+    }
   /** A checkpoint; `body` is null if it was durable once and cannot be read. */
-  | { readonly kind: 'checkpoint'; readonly before: Anchor; readonly header: GroupHeader; readonly body: CheckpointBody | null; readonly end: LogPosition }
+  | {
+      readonly kind: 'checkpoint'
+      readonly before: Anchor
+      readonly header: GroupHeader
+      readonly body: CheckpointBody | null
+      readonly end: LogPosition
+    }
   /** Groups that were durable once and cannot be read; `hole` is null if no entries were lost with them. */
-  | { readonly kind: 'hole'; readonly position: LogPosition; readonly end: LogPosition; readonly hole: LogHole | null; readonly why: string }
+  | {
+      readonly kind: 'hole'
+      readonly position: LogPosition
+      readonly end: LogPosition
+      readonly hole: LogHole | null
+      readonly why: string
+    }
   /** The log ends. The last step. `items`: what counts of a group that is torn inside. */
-  | { readonly kind: 'end'; readonly why: string; readonly cut: LogPosition; readonly cutLsn: Lsn | null; readonly before: Anchor; readonly items: readonly (LogEntry | LogHole)[] }
+  | {
+      readonly kind: 'end'
+      readonly why: string
+      readonly cut: LogPosition
+      readonly cutLsn: Lsn | null
+      readonly before: Anchor
+      readonly items: readonly (LogEntry | LogHole)[]
+    }
 
 export interface ScanOptions {
   readonly space: RingSpace
@@ -121,7 +146,14 @@ export class Scanner {
   /** Where it stands, as a place to begin. */
   anchor(): Anchor {
     const { lsn, incarnation, entryCrc, groupCrc } = this.#chain
-    return { position: this.#position, entriesEnd: this.#entriesEnd, lsn, incarnation, entryCrc: entryCrc ?? 0, groupCrc: groupCrc ?? 0 }
+    return {
+      position: this.#position,
+      entriesEnd: this.#entriesEnd,
+      lsn,
+      incarnation,
+      entryCrc: entryCrc ?? 0,
+      groupCrc: groupCrc ?? 0,
+    }
   }
 
   /** The next place. Not called after `end`. Rejects with LOG_DAMAGED or LOG_READ_FAILED. */
@@ -156,13 +188,22 @@ export class Scanner {
   }
 
   /** Judges; before it believes that something was never durable it looks for proof of the contrary. */
-  async #judge(facts: Omit<Facts, 'durable'>, at = this.#position, end = at + BLOCK_BYTES): Promise<{ readonly name: string; readonly then: Decision }> {
+  async #judge(
+    facts: Omit<Facts, 'durable'>,
+    at = this.#position,
+    end = at + BLOCK_BYTES,
+  ): Promise<{ readonly name: string; readonly then: Decision }> {
     const first = judge({ ...facts, durable: at < this.#mark })
     if (first.then === 'accept' || first.then === 'refuse' || at < this.#mark) return first
     await this.#probe(at)
-    const unreadable = this.#reader.unreadable.find(({ position }) => position < end && position + BLOCK_BYTES > at)
+    const unreadable = this.#reader.unreadable.find((bad) => bad.position < end && bad.end > at)
     if (at >= this.#mark && unreadable !== undefined) {
-      throw new LogError('LOG_READ_FAILED', `the log cannot be read at position ${unreadable.position}`, { position: unreadable.position }, { cause: unreadable.error })
+      throw new LogError(
+        'LOG_READ_FAILED',
+        `the log cannot be read at position ${unreadable.position}`,
+        { position: unreadable.position },
+        { cause: unreadable.error },
+      )
     }
     return judge({ ...facts, durable: at < this.#mark })
   }
@@ -170,7 +211,16 @@ export class Scanner {
   #groupFacts(header: GroupHeader | string, position: LogPosition, span: LifeSpan): Omit<Facts, 'durable'> {
     const { logId, rule, spans } = this.#options
     if (typeof header === 'string') {
-      return { place: 'group', header: header === 'none' ? 'absent' : 'bad', identity: false, position: 'right', life: 'void', chain: false, lsn: false, body: false }
+      return {
+        place: 'group',
+        header: header === 'none' ? 'absent' : 'bad',
+        identity: false,
+        position: 'right',
+        life: 'void',
+        chain: false,
+        lsn: false,
+        body: false,
+      }
     }
     const newest = (spans.at(-1) as LifeSpan).number
     const expected = position === span.first ? span.id.low : this.#chain.groupCrc
@@ -206,7 +256,8 @@ export class Scanner {
     while (at < end) {
       const found = await this.#frameAt(at, end)
       const row = await this.#judge(this.#frameFacts(found, span), at, found.end)
-      if (row.then === 'torn') return this.#tornInside(row.name, at, found.header, { before, chainBefore, entriesEndBefore, items })
+      if (row.then === 'torn')
+        return this.#tornInside(row.name, at, found.header, { before, chainBefore, entriesEndBefore, items })
       if (row.then === 'hole') {
         items.push({ position: at, end, firstLsn: this.#nextLsn(), lastLsn, ranges: null })
         this.#chain = { ...this.#chain, lsn: lastLsn, entryCrc: null, logId: null }
@@ -217,13 +268,30 @@ export class Scanner {
       const frame = found.frame as Frame
       items.push(row.then === 'accept' ? { frame, position: at, end: found.end } : holeOf(frame, at, found.end))
       digest = crc32(frame.header.subarray(FRAME_HEADER_BYTES - 4), digest)
-      this.#chain = { ...this.#chain, lsn: frame.lsn, incarnation: frame.incarnation, entryCrc: frame.headerCrc, logId: headerLogId(frame.header) }
+      this.#chain = {
+        ...this.#chain,
+        lsn: frame.lsn,
+        incarnation: frame.incarnation,
+        entryCrc: frame.headerCrc,
+        logId: headerLogId(frame.header),
+      }
       at = found.end
     }
     if (exact && (items.length !== header.entryCount || digest !== header.bodyCrc)) {
-      const row = await this.#judge({ ...this.#groupFacts(header, groupAt, span), chain: true, lsn: true, body: false }, groupAt, bodyEnd)
-      if (row.then === 'torn') return this.#tornInside(row.name, groupAt, null, { before, chainBefore, entriesEndBefore, items: [] })
-      items.splice(0, items.length, { position: groupAt + GROUP_HEADER_BYTES, end, firstLsn: header.firstLsn, lastLsn: header.lastLsn, ranges: null })
+      const row = await this.#judge(
+        { ...this.#groupFacts(header, groupAt, span), chain: true, lsn: true, body: false },
+        groupAt,
+        bodyEnd,
+      )
+      if (row.then === 'torn')
+        return this.#tornInside(row.name, groupAt, null, { before, chainBefore, entriesEndBefore, items: [] })
+      items.splice(0, items.length, {
+        position: groupAt + GROUP_HEADER_BYTES,
+        end,
+        firstLsn: header.firstLsn,
+        lastLsn: header.lastLsn,
+        ranges: null,
+      })
     }
     this.#noteMark(header)
     this.#chain.groupCrc = header.headerCrc
@@ -240,7 +308,12 @@ export class Scanner {
     why: string,
     at: LogPosition,
     frameHeader: Buffer | null,
-    group: { readonly before: Anchor; readonly chainBefore: Chain; readonly entriesEndBefore: LogPosition; readonly items: readonly (LogEntry | LogHole)[] },
+    group: {
+      readonly before: Anchor
+      readonly chainBefore: Chain
+      readonly entriesEndBefore: LogPosition
+      readonly items: readonly (LogEntry | LogHole)[]
+    },
   ): ScanStep {
     if (this.#options.rule === 'dense' && group.items.length > 0) {
       this.#entriesEnd = at
@@ -270,7 +343,16 @@ export class Scanner {
     return { kind: 'checkpoint', before, header, body, end }
   }
 
-  async #frameAt(at: LogPosition, end: LogPosition): Promise<{ header: Buffer | null; frame: Frame | null; end: LogPosition; problem: Facts['header']; body: boolean }> {
+  async #frameAt(
+    at: LogPosition,
+    end: LogPosition,
+  ): Promise<{
+    header: Buffer | null
+    frame: Frame | null
+    end: LogPosition
+    problem: Facts['header']
+    body: boolean
+  }> {
     const nothing = { header: null, frame: null, end, body: false }
     if (end - at < FRAME_HEADER_BYTES) return { ...nothing, problem: 'absent' }
     const header = await this.#bytes(at, FRAME_HEADER_BYTES)
@@ -280,18 +362,40 @@ export class Scanner {
     const frameEnd = at + FRAME_HEADER_BYTES + payloadBytes
     if (frameEnd > end) return { ...nothing, problem: 'bad' }
     const payload = payloadBytes === 0 ? null : await this.#bytes(at + FRAME_HEADER_BYTES, payloadBytes)
-    return { header, frame: decodeFrame(header, payload), end: frameEnd, problem: 'good', body: payloadMatches(header, payload) }
+    return {
+      header,
+      frame: decodeFrame(header, payload),
+      end: frameEnd,
+      problem: 'good',
+      body: payloadMatches(header, payload),
+    }
   }
 
-  #frameFacts(found: { readonly frame: Frame | null; readonly problem: Facts['header']; readonly body: boolean }, span: LifeSpan): Omit<Facts, 'durable'> {
+  #frameFacts(
+    found: { readonly frame: Frame | null; readonly problem: Facts['header']; readonly body: boolean },
+    span: LifeSpan,
+  ): Omit<Facts, 'durable'> {
     const { frame } = found
-    if (frame === null) return { place: 'entry', header: found.problem, identity: false, position: 'right', life: 'void', chain: false, lsn: false, body: false }
+    if (frame === null)
+      return {
+        place: 'entry',
+        header: found.problem,
+        identity: false,
+        position: 'right',
+        life: 'void',
+        chain: false,
+        lsn: false,
+        body: false,
+      }
     const facts = { place: 'entry', header: 'good', position: 'right', body: found.body } as const
     const { lsn, incarnation, entryCrc, logId } = this.#chain
     const frameLogId = headerLogId(frame.header)
     if (this.#options.rule === 'monotone') {
       // Frames carry the identity of the log that they come from; within one their order never falls.
-      const falls = logId !== null && sameId64(frameLogId, logId) && (frame.incarnation < incarnation || (frame.incarnation === incarnation && frame.lsn < lsn))
+      const falls =
+        logId !== null &&
+        sameId64(frameLogId, logId) &&
+        (frame.incarnation < incarnation || (frame.incarnation === incarnation && frame.lsn < lsn))
       return { ...facts, identity: true, life: 'right', chain: true, lsn: !falls }
     }
     return {
@@ -310,10 +414,21 @@ export class Scanner {
     const end = next?.position ?? Math.max(alignUp(this.#mark), position + BLOCK_BYTES)
     const isData = next !== null && next.header.kind === GroupKind.data
     const firstLsn = this.#nextLsn()
-    const lastLsn = next === null ? this.#markLsn : isData && this.#options.rule === 'dense' ? next.header.firstLsn - 1 : next.header.firstLsn
+    const lastLsn =
+      next === null
+        ? this.#markLsn
+        : isData && this.#options.rule === 'dense'
+          ? next.header.firstLsn - 1
+          : next.header.firstLsn
     const lost = lastLsn >= firstLsn
     const hole = lost ? { position, end, firstLsn, lastLsn, ranges: null } : null
-    this.#chain = { lsn: Math.max(lastLsn, this.#chain.lsn), incarnation: this.#chain.incarnation, entryCrc: lost ? null : this.#chain.entryCrc, groupCrc: null, logId: null }
+    this.#chain = {
+      lsn: Math.max(lastLsn, this.#chain.lsn),
+      incarnation: this.#chain.incarnation,
+      entryCrc: lost ? null : this.#chain.entryCrc,
+      groupCrc: null,
+      logId: null,
+    }
     this.#position = end
     if (lost) this.#entriesEnd = end
     return { kind: 'hole', position, end, hole, why }
@@ -365,14 +480,27 @@ export class Scanner {
     this.#foundEnd = Math.max(this.#foundEnd, end)
   }
 
-  #end(why: string, cut: LogPosition, cutLsn: Lsn | null, before = this.anchor(), items: readonly (LogEntry | LogHole)[] = []): ScanStep {
+  #end(
+    why: string,
+    cut: LogPosition,
+    cutLsn: Lsn | null,
+    before = this.anchor(),
+    items: readonly (LogEntry | LogHole)[] = [],
+  ): ScanStep {
     this.#done = true
     return { kind: 'end', why, cut, cutLsn, before, items }
   }
 
   #refusal(why: string, header: GroupHeader | string): LogError {
-    const facts = typeof header === 'object' ? { position: this.#position, found: header.position, incarnation: header.incarnation } : { position: this.#position }
-    return new LogError('LOG_DAMAGED', `the ring is newer than its superblock (${why} at position ${this.#position}): the newest superblock was lost`, facts)
+    const facts =
+      typeof header === 'object'
+        ? { position: this.#position, found: header.position, incarnation: header.incarnation }
+        : { position: this.#position }
+    return new LogError(
+      'LOG_DAMAGED',
+      `the ring is newer than its superblock (${why} at position ${this.#position}): the newest superblock was lost`,
+      facts,
+    )
   }
 }
 

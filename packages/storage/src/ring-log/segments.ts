@@ -73,7 +73,13 @@ export class Segments {
   /** The body of the checkpoint that would close the growing segment now. */
   body(): CheckpointBody {
     const { start, entryCount, index } = this.current
-    return { segmentStart: start, entryCount, index, directory: this.#checkpoints.slice(-DIRECTORY_MAX).reverse(), runs: this.current.runs() }
+    return {
+      segmentStart: start,
+      entryCount,
+      index,
+      directory: this.#checkpoints.slice(-DIRECTORY_MAX).reverse(),
+      runs: this.current.runs(),
+    }
   }
 
   /** A checkpoint was placed; the next segment starts at `end`. */

@@ -4,7 +4,7 @@
  * Owns the order that makes a torn slot lose nothing: a superblock goes first into the slot that does not hold the
  * newest durable one; when a sync has covered it, it is copied into the other. Never syncs by itself.
  */
-import { assert } from '@sitelink/protocol/entry'
+import { assert, AssertionFailure } from '@sitelink/protocol/entry'
 import type { Disk } from '../disk/disk.js'
 import { SUPERBLOCK_SLOT_BYTES } from './limits.js'
 import { decodeSlot, encodeSuperblock, type SlotContent, type Superblock } from './superblock.js'
@@ -44,9 +44,18 @@ export class SuperblockStore {
   }
 }
 
-/** Both slots as they are on the disk. Rejects as the disk does. */
+/** Both slots as they are on the disk; one that cannot be read does not hide the other. */
 export async function readSlots(disk: Disk, startOffset: number): Promise<[SlotContent, SlotContent]> {
-  const bytes = Buffer.allocUnsafe(2 * SUPERBLOCK_SLOT_BYTES)
-  await disk.read(bytes, startOffset)
-  return [decodeSlot(bytes.subarray(0, SUPERBLOCK_SLOT_BYTES)), decodeSlot(bytes.subarray(SUPERBLOCK_SLOT_BYTES))]
+  return [await readSlot(disk, startOffset), await readSlot(disk, startOffset + SUPERBLOCK_SLOT_BYTES)]
+}
+
+async function readSlot(disk: Disk, offset: number): Promise<SlotContent> {
+  const bytes = Buffer.allocUnsafe(SUPERBLOCK_SLOT_BYTES)
+  try {
+    await disk.read(bytes, offset)
+  } catch (error) {
+    if (error instanceof AssertionFailure) throw error
+    return { kind: 'unreadable', error }
+  }
+  return decodeSlot(bytes)
 }

@@ -84,6 +84,8 @@ export type SlotContent =
   | { readonly kind: 'other-handler'; readonly handler: string }
   /** Something that is not ours. */
   | { readonly kind: 'foreign' }
+  /** The disk refused. */
+  | { readonly kind: 'unreadable'; readonly error: unknown }
 
 const RULES: readonly (LsnRule | undefined)[] = [undefined, 'dense', 'monotone']
 
@@ -112,7 +114,9 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
   writeU64(bytes, superblock.durableLsn, SUPERBLOCK_OFFSET.durableLsn)
   writeU64(bytes, superblock.wallUs, SUPERBLOCK_OFFSET.wallUs)
   writeU64(bytes, superblock.createdUs, SUPERBLOCK_OFFSET.createdUs)
-  incarnations.forEach((life, index) => encodeIncarnation(bytes, SUPERBLOCK_HEADER_BYTES + index * INCARNATION_BYTES, life))
+  incarnations.forEach((life, index) =>
+    encodeIncarnation(bytes, SUPERBLOCK_HEADER_BYTES + index * INCARNATION_BYTES, life),
+  )
   owner.copy(bytes, ownerAt)
   bytes.writeUInt32LE(slotCrc(bytes), SUPERBLOCK_OFFSET.crc)
   return bytes
@@ -124,12 +128,16 @@ export function decodeSlot(slot: Buffer): SlotContent {
   if (slot.toString('latin1', 0, 8) !== SUPERBLOCK_MAGIC) return withoutMagic(slot)
   const length = slot.readUInt32LE(SUPERBLOCK_OFFSET.length)
   const version = slot.readUInt32LE(SUPERBLOCK_OFFSET.version)
-  if (length < BLOCK_BYTES || length > slot.length || length % BLOCK_BYTES !== 0) return { kind: 'damaged', why: 'length' }
+  if (length < BLOCK_BYTES || length > slot.length || length % BLOCK_BYTES !== 0)
+    return { kind: 'damaged', why: 'length' }
   const bytes = slot.subarray(0, length)
   if (slotCrc(bytes) !== bytes.readUInt32LE(SUPERBLOCK_OFFSET.crc)) return { kind: 'damaged', why: 'crc' }
-  if (version > SUPERBLOCK_VERSION) return { kind: 'newer', version, sequence: readU64(bytes, SUPERBLOCK_OFFSET.sequence) }
+  if (version > SUPERBLOCK_VERSION)
+    return { kind: 'newer', version, sequence: readU64(bytes, SUPERBLOCK_OFFSET.sequence) }
   if (version !== SUPERBLOCK_VERSION) return { kind: 'damaged', why: 'version' }
-  const handler = bytes.toString('latin1', SUPERBLOCK_OFFSET.handler, SUPERBLOCK_OFFSET.handler + 16).replace(/\0+$/, '')
+  const handler = bytes
+    .toString('latin1', SUPERBLOCK_OFFSET.handler, SUPERBLOCK_OFFSET.handler + 16)
+    .replace(/\0+$/, '')
   if (handler !== HANDLER_NAME) return { kind: 'other-handler', handler }
   const superblock = decodeFields(bytes)
   return superblock === null ? { kind: 'damaged', why: 'field' } : { kind: 'valid', superblock, bytes }
@@ -146,7 +154,9 @@ export function chooseSlot(slots: readonly [SlotContent, SlotContent]): 0 | 1 | 
 function withoutMagic(slot: Buffer): SlotContent {
   if (isZero(slot)) return { kind: 'blank' }
   // A slot whose first sector was lost or cleared is still ours, and must not pass for somebody else's bytes.
-  return slot.includes(SUPERBLOCK_MAGIC, 0, 'latin1') || isZero(slot.subarray(0, 512)) ? { kind: 'damaged', why: 'magic' } : { kind: 'foreign' }
+  return slot.includes(SUPERBLOCK_MAGIC, 0, 'latin1') || isZero(slot.subarray(0, 512))
+    ? { kind: 'damaged', why: 'magic' }
+    : { kind: 'foreign' }
 }
 
 const ZERO = Buffer.alloc(SUPERBLOCK_SLOT_BYTES)
@@ -169,9 +179,17 @@ function decodeFields(bytes: Buffer): Superblock | null {
   const ownerBytes = bytes.readUInt32LE(SUPERBLOCK_OFFSET.ownerBytes)
   const ownerAt = SUPERBLOCK_HEADER_BYTES + count * INCARNATION_BYTES
   const rule = RULES[bytes.readUInt8(SUPERBLOCK_OFFSET.rule)]
-  if (count < 1 || count > INCARNATIONS_MAX || ownerBytes > OWNER_BYTES_MAX || ownerAt + ownerBytes > bytes.length || rule === undefined) return null
+  if (
+    count < 1 ||
+    count > INCARNATIONS_MAX ||
+    ownerBytes > OWNER_BYTES_MAX ||
+    ownerAt + ownerBytes > bytes.length ||
+    rule === undefined
+  )
+    return null
   const incarnations: Incarnation[] = []
-  for (let index = 0; index < count; index++) incarnations.push(decodeIncarnation(bytes, SUPERBLOCK_HEADER_BYTES + index * INCARNATION_BYTES))
+  for (let index = 0; index < count; index++)
+    incarnations.push(decodeIncarnation(bytes, SUPERBLOCK_HEADER_BYTES + index * INCARNATION_BYTES))
   const checkpoint = decodeAnchor(bytes, SUPERBLOCK_OFFSET.checkpoint)
   return {
     sequence: readU64(bytes, SUPERBLOCK_OFFSET.sequence),

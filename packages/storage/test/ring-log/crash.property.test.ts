@@ -31,7 +31,10 @@ class Model {
     assert.ok(lastOrdinal <= this.frames.length, 'nothing came back that was never appended, or was cut')
     kept.forEach((entry, index) => {
       const expected = this.frames[firstOrdinal + index - 1] as Frame
-      assert.ok(entry.frame.header.equals(expected.header), `entry ${firstOrdinal + index} is the one that was appended`)
+      assert.ok(
+        entry.frame.header.equals(expected.header),
+        `entry ${firstOrdinal + index} is the one that was appended`,
+      )
       assert.ok((entry.frame.payload ?? Buffer.alloc(0)).equals(expected.payload ?? Buffer.alloc(0)), 'with its bytes')
     })
     this.everCut += this.frames.length - lastOrdinal
@@ -65,7 +68,16 @@ function pushOne(world: World, { log }: Opened, entries: LogEntry[], length: num
   const { prng, model, rule } = world
   let entry: LogEntry
   if (rule === 'dense') entry = append(log, length)
-  else entry = log.append(foreignFrame(SOURCE, 1 + Math.floor(log.incarnation.number / 2), Math.max(1, model.frames.at(-1)?.lsn ?? 1), length, { aux: prng.u32() }))
+  else
+    entry = log.append(
+      foreignFrame(
+        SOURCE,
+        1 + Math.floor(log.incarnation.number / 2),
+        Math.max(1, model.frames.at(-1)?.lsn ?? 1),
+        length,
+        { aux: prng.u32() },
+      ),
+    )
   model.frames.push(entry.frame)
   entries.push(entry)
 }
@@ -85,9 +97,17 @@ async function verify(world: World, opened: Opened, floor: number): Promise<LogE
   }
   // A journal's frames are told apart by their bytes: the first one that is left is found in the history.
   const first = entries[0]
-  const at = first === undefined ? model.releasedCount : model.frames.findIndex((frame) => frame.header.equals(first.frame.header))
+  const at =
+    first === undefined
+      ? model.releasedCount
+      : model.frames.findIndex((frame) => frame.header.equals(first.frame.header))
   assert.ok(at >= 0, 'what came back was appended')
-  model.recovered(entries, at + 1, first === undefined ? Math.max(floor, model.releasedCount) : at + entries.length, floor)
+  model.recovered(
+    entries,
+    at + 1,
+    first === undefined ? Math.max(floor, model.releasedCount) : at + entries.length,
+    floor,
+  )
   return entries
 }
 
@@ -119,11 +139,12 @@ async function live(world: World, opened: Opened, entries: LogEntry[]): Promise<
         break
       case 5:
         // Large entries until the ring is full, then half of it or all is given up: the next ones reuse it.
-        for (let length = 200_000; log.hasRoom(1, length); ) pushOne(world, opened, entries, length)
+        for (let length = 200_000; log.hasRoom(1, length);) pushOne(world, opened, entries, length)
         log.requestSync()
         await bench.clock.advance(20)
         giveUp(prng.chance(0.5) ? -1 : -4)
-        for (let count = prng.below(6); count > 0 && log.hasRoom(1, 150_000); count--) pushOne(world, opened, entries, 150_000)
+        for (let count = prng.below(6); count > 0 && log.hasRoom(1, 150_000); count--)
+          pushOne(world, opened, entries, 150_000)
         break
       case 6:
         await bench.clock.runUntil(log.writeSuperblock())
@@ -131,12 +152,19 @@ async function live(world: World, opened: Opened, entries: LogEntry[]): Promise<
     }
     await bench.clock.advance(prng.pick([0, 1, 3, 10, 150, 400]))
   }
-  model.durableCount = Math.max(model.durableCount, recorder.durablePosition === 0 ? 0 : countBelow(recorder.durablePosition))
+  model.durableCount = Math.max(
+    model.durableCount,
+    recorder.durablePosition === 0 ? 0 : countBelow(recorder.durablePosition),
+  )
   model.writtenCount = Math.max(model.writtenCount, countBelow(log.writtenEnd))
 }
 
 /** Opens, now and then dying in the middle of it, at any write. */
-async function openThroughCrashes(world: World, disk: FaultDisk, powerLost: boolean): Promise<{ opened: Opened; powerLost: boolean }> {
+async function openThroughCrashes(
+  world: World,
+  disk: FaultDisk,
+  powerLost: boolean,
+): Promise<{ opened: Opened; powerLost: boolean }> {
   const { bench, prng } = world
   for (;;) {
     if (!prng.chance(0.3)) return { opened: await bench.open(disk), powerLost }
@@ -149,7 +177,10 @@ async function openThroughCrashes(world: World, disk: FaultDisk, powerLost: bool
       powerLost = true
       disk = middle.powerCut({ kind: 'random' })
     } else disk = middle.crashProcess()
-    disk = new FaultDisk({ sizeBytes: disk.sizeBytes, prng, clock: bench.clock, latency: LATENCY }, { medium: disk.medium })
+    disk = new FaultDisk(
+      { sizeBytes: disk.sizeBytes, prng, clock: bench.clock, latency: LATENCY },
+      { medium: disk.medium },
+    )
   }
 }
 

@@ -1,8 +1,22 @@
 /**
  * What the tests of the ring log share: a log on a simulated disk, frames to fill it, and a record of what it said.
  */
-import { encodeFrame, FrameType, type Frame, type FrameFields, type Id64, type LogPosition } from '@sitelink/protocol/entry'
-import type { LogEntry, LogHole, LsnRule, RecoveryReport, RingLog, RingLogListener } from '../../src/ring-log/contract.js'
+import {
+  encodeFrame,
+  FrameType,
+  type Frame,
+  type FrameFields,
+  type Id64,
+  type LogPosition,
+} from '@sitelink/protocol/entry'
+import type {
+  LogEntry,
+  LogHole,
+  LsnRule,
+  RecoveryReport,
+  RingLog,
+  RingLogListener,
+} from '../../src/ring-log/contract.js'
 import { openRingLog, type OpenLogOptions } from '../../src/ring-log/open.js'
 import { FaultDisk, Prng, SimClock, type SimProcessClock } from '../../src/testing/index.js'
 
@@ -118,12 +132,26 @@ export function nextFrame(log: RingLog, length: number, fields: Partial<FrameFie
 }
 
 /** A frame for a journal: of another log's identity, any order that does not fall. */
-export function foreignFrame(logId: Id64, incarnation: number, lsn: number, length: number, fields: Partial<FrameFields> = {}): Frame {
-  return encodeFrame({ type: FrameType.copy, deviceId: 1, lsn, logId, incarnation, offset: 0, length, ...fields }, length === 0 ? null : payloadFor(lsn, length))
+export function foreignFrame(
+  logId: Id64,
+  incarnation: number,
+  lsn: number,
+  length: number,
+  fields: Partial<FrameFields> = {},
+): Frame {
+  return encodeFrame(
+    { type: FrameType.copy, deviceId: 1, lsn, logId, incarnation, offset: 0, length, ...fields },
+    length === 0 ? null : payloadFor(lsn, length),
+  )
 }
 
 /** Everything from a position on. */
-export async function readAll(bench: Bench, log: RingLog, position = log.tail, bytesMax = 256 * 1024): Promise<(LogEntry | LogHole)[]> {
+export async function readAll(
+  bench: Bench,
+  log: RingLog,
+  position = log.tail,
+  bytesMax = 256 * 1024,
+): Promise<(LogEntry | LogHole)[]> {
   const cursor = log.cursor(position)
   const all: (LogEntry | LogHole)[] = []
   try {
