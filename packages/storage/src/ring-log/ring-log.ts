@@ -10,15 +10,13 @@ import {
   assert,
   AssertionFailure,
   FRAME_HEADER_BYTES,
-  headerLogId,
-  headerPreviousCrc,
-  sameId64,
   type Frame,
   type Id64,
   type LogPosition,
   type Lsn,
 } from '@sitelink/protocol/entry'
 import type { Anchor } from './anchor.js'
+import { AppendOrder } from './append-order.js'
 import { ChunkPool } from './chunk-pool.js'
 import type { Incarnation, Lease, LogCursor, LogEntry, RingLog, RingLogStatus, SegmentRegions } from './contract.js'
 import { Cursor } from './cursor.js'
@@ -38,12 +36,13 @@ import type { LogView } from './log-view.js'
 import type { OpenLogOptions } from './open.js'
 import { RecentGroups } from './recent.js'
 import { regionsBetween } from './regions.js'
-import { newLife, scanAll, type LiveLog } from './reopen.js'
+import { newLife, type LiveLog } from './reopen.js'
 import { Retention } from './retention.js'
 import type { RingSpace } from './ring-space.js'
 import type { Segments } from './segments.js'
 import type { SuperblockStore } from './superblock-store.js'
 import type { Superblock } from './superblock.js'
+import { scanToCut } from './truncate.js'
 import { SyncSchedule } from './sync-schedule.js'
 
 export class OpenRingLog implements RingLog {
@@ -62,10 +61,7 @@ export class OpenRingLog implements RingLog {
   #superblock: Superblock
   #spans: readonly LifeSpan[]
   #state: 'open' | 'failed' | 'closing' | 'closed' = 'open'
-  /** Of the last frame that was appended, formed or not. */
-  #lastLsn: Lsn
-  #lastHeaderCrc: number
-  #last: Frame | null = null
+  readonly #order: AppendOrder
 
   /** `found`: a log that was reopened. Not called directly: see `openRingLog`. */
   constructor(options: OpenLogOptions, found: LiveLog, ownerStateFound: Buffer) {
@@ -80,8 +76,7 @@ export class OpenRingLog implements RingLog {
     this.#segments = found.segments
     this.#recent = new RecentGroups(options.recentBytesMax ?? RECENT_BYTES_DEFAULT)
     this.#retention = new Retention(this.#geometry, found.superblock.tail, found.marks)
-    this.#lastLsn = found.head.lsn
-    this.#lastHeaderCrc = found.head.entryCrc
+    this.#order = new AppendOrder(options.rule, found.head)
     this.#commit = new GroupCommit(
       {
         space: this.#space,
@@ -147,11 +142,11 @@ export class OpenRingLog implements RingLog {
   }
 
   get lastLsn(): Lsn {
-    return this.#lastLsn
+    return this.#order.lastLsn
   }
 
   get lastHeaderCrc(): number {
-    return this.#lastHeaderCrc
+    return this.#order.lastHeaderCrc
   }
 
   get writtenEnd(): LogPosition {
@@ -189,10 +184,7 @@ export class OpenRingLog implements RingLog {
 
   append(frame: Frame): LogEntry {
     assert(this.#state === 'open', 'nothing is appended to a log that failed or was closed')
-    this.#assertOrder(frame)
-    this.#last = frame
-    this.#lastLsn = frame.lsn
-    this.#lastHeaderCrc = frame.headerCrc
+    this.#order.take(frame, this.#superblock.logId, this.incarnation.number)
     return this.#commit.append(frame)
   }
 
@@ -239,59 +231,18 @@ export class OpenRingLog implements RingLog {
     assert(this.#commit.gatheringCount === 0, 'nothing gathers when the log is truncated')
     assert(position >= this.tail && position <= this.#commit.written.position, 'the cut lies in the log')
     await this.#commit.whenIdle()
-    await this.#sync.settle()
-    this.#assertAlive()
+    if (position >= this.#commit.written.entriesEnd) return
     // What stays counts as durable from here on, so it is; what goes is void with the superblock of the new life.
-    const below = this.#segments.checkpoints.filter(({ anchor }) => anchor.position < position)
-    const found = await scanAll(
-      this.#space,
-      this.#superblockNow(false),
-      below.at(-1)?.anchor ?? this.#retention.tail,
-      below.slice(0, -1),
-      position,
-    )
-    if (found.holes.some(({ end, ranges }) => end === position && ranges === null)) {
-      throw new LogError('LOG_ENTRY_UNREADABLE', `no entry that can be read ends at position ${position} of the log`, {
-        position,
-      })
-    }
-    const { superblock, head } = newLife(
-      { ...this.#options, reviseOwnerState: () => this.#options.listener.ownerState() },
-      this.#superblockNow(false),
-      found.end,
-    )
-    try {
-      await this.#store.write(superblock)
-      await this.#options.disk.sync()
-      await this.#store.copy()
-    } catch (error) {
-      this.#fail(error)
-      throw error
-    }
-    this.#superblock = superblock
-    this.#spans = spansOf(superblock.incarnations)
-    this.#segments.replace(found.segments)
-    this.#recent.clear()
-    this.#retention.truncate(position, found.marks)
-    this.#commit.restart(head, this.incarnation.number)
-    this.#sync.restart(head)
-    this.#lastLsn = head.lsn
-    this.#lastHeaderCrc = head.entryCrc
-    this.#last = null
+    await this.#sync.exclusively(() => this.#cutAt(position))
   }
 
   async close(): Promise<void> {
     if (this.#state === 'closing' || this.#state === 'closed') return
+    if (this.#state === 'open') await this.#commit.whenIdle()
     if (this.#state === 'open') {
-      await this.#commit.whenIdle()
-      if (this.#state === 'open') {
-        this.#state = 'closing'
-        try {
-          await this.#sync.close()
-        } catch (error) {
-          this.#fail(error)
-        }
-      }
+      this.#state = 'closing'
+      // A log that fails here is closed all the same; its next opening finds an unclean stop.
+      await this.#sync.close().catch((error: unknown) => this.#fail(error))
     }
     this.#state = 'closed'
     this.#commit.stop()
@@ -311,7 +262,7 @@ export class OpenRingLog implements RingLog {
       end,
       writtenEnd: this.writtenEnd,
       durableEnd: this.durableEnd,
-      lastLsn: this.#lastLsn,
+      lastLsn: this.lastLsn,
       durableLsn: this.durableLsn,
       wraps: Math.floor(end / ringBytes),
       groupsWritten: this.#commit.groupsWritten,
@@ -327,26 +278,27 @@ export class OpenRingLog implements RingLog {
     return this.#retention.freedTo + this.#geometry.ringBytes - this.#commit.formed.position
   }
 
-  #assertOrder(frame: Frame): void {
-    const { identity, incarnation } = this
-    if (this.#options.rule === 'dense') {
-      assert(frame.lsn === this.#lastLsn + 1, 'LSNs rise by one')
-      assert(
-        frame.incarnation === incarnation.number && sameId64(headerLogId(frame.header), identity),
-        'a frame names this log and its life',
-      )
-      assert(
-        headerPreviousCrc(frame.header) === this.#lastHeaderCrc,
-        'a frame repeats the header CRC of the one before',
-      )
-      return
+  async #cutAt(position: LogPosition): Promise<void> {
+    const found = await scanToCut(this.#space, this.#superblockNow(false), this.#segments, position)
+    const reviseOwnerState = (): Buffer => this.#options.listener.ownerState()
+    const { superblock, head } = newLife({ ...this.#options, reviseOwnerState }, this.#superblockNow(false), found.end)
+    assert(this.#commit.gatheringCount === 0, 'nothing is appended while the log is truncated')
+    try {
+      await this.#store.write(superblock)
+      await this.#options.disk.sync()
+      await this.#store.copy()
+    } catch (error) {
+      this.#fail(error)
+      throw error
     }
-    const last = this.#last
-    if (last === null || !sameId64(headerLogId(last.header), headerLogId(frame.header))) return
-    assert(
-      frame.incarnation > last.incarnation || (frame.incarnation === last.incarnation && frame.lsn >= last.lsn),
-      'the order of frames never falls',
-    )
+    this.#superblock = superblock
+    this.#spans = spansOf(superblock.incarnations)
+    this.#segments.replace(found.segments)
+    this.#recent.clear()
+    this.#retention.truncate(position, found.marks)
+    this.#commit.restart(head, this.incarnation.number)
+    this.#sync.restart(head)
+    this.#order.restart(head)
   }
 
   #maybeStep(): void {
@@ -396,10 +348,6 @@ export class OpenRingLog implements RingLog {
       checkpoint.position >= this.#retention.tail.position
       ? checkpoint
       : mark
-  }
-
-  #assertAlive(): void {
-    if (this.#state !== 'open') throw new LogError('LOG_CLOSED', 'the log failed or was closed')
   }
 
   #fail(error: unknown): void {

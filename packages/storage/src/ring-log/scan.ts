@@ -8,34 +8,29 @@
  * Behind a place that does not check it looks for groups that prove what was durable: writers wait for a sync when too
  * much is unsynced, so such a proof lies near or not at all.
  */
-import {
-  assert,
-  crc32,
-  decodeFrame,
-  FRAME_HEADER_BYTES,
-  headerLogId,
-  headerPayloadBytes,
-  headerPreviousCrc,
-  headerProblem,
-  payloadMatches,
-  sameId64,
-  type Frame,
-  type Id64,
-  type LogPosition,
-  type Lsn,
-} from '@sitelink/protocol/entry'
+import { assert, crc32, FRAME_HEADER_BYTES, type Frame, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
 import type { Anchor } from './anchor.js'
 import { decodeCheckpoint, type CheckpointBody } from './checkpoint.js'
-import type { LogEntry, LogHole, LsnRule } from './contract.js'
+import type { LogEntry, LogHole } from './contract.js'
 import { alignUp } from './geometry.js'
+import { searchGroups, type FoundGroup } from './group-search.js'
 import { decodeGroupHeader, GROUP_HEADER_BYTES, GroupKind, groupSpan, type GroupHeader } from './group.js'
 import { BLOCK_BYTES, GROUP_BODY_BYTES_MAX } from './limits.js'
 import { LogError } from './log-error.js'
 import { skipVoid, spanIndexAt, type LifeSpan } from './lives.js'
 import { PositionReader } from './position-reader.js'
-import { judge, type Decision, type Facts } from './recovery.js'
-import { touchesDevice } from './region-set.js'
+import { judge, type Row } from './recovery.js'
 import type { RingSpace } from './ring-space.js'
+import {
+  chainBehind,
+  frameFacts,
+  groupFacts,
+  holeOf,
+  readFrame,
+  type Chain,
+  type FactsFound,
+  type LogTraits,
+} from './scan-facts.js'
 
 /** What is at the next place. */
 export type ScanStep =
@@ -73,11 +68,8 @@ export type ScanStep =
       readonly items: readonly (LogEntry | LogHole)[]
     }
 
-export interface ScanOptions {
+export interface ScanOptions extends LogTraits {
   readonly space: RingSpace
-  readonly logId: Id64
-  readonly rule: LsnRule
-  readonly spans: readonly LifeSpan[]
   /** Where to begin. */
   readonly from: Anchor
   /** Nothing lies at or behind this: tail + ring bytes. */
@@ -92,18 +84,11 @@ export interface ScanOptions {
   readonly stopAt?: LogPosition
 }
 
-/** The chain behind the last thing that counts; null fields are not known. */
-interface Chain {
-  lsn: Lsn
-  incarnation: number
-  entryCrc: number | null
-  groupCrc: number | null
-  logId: Id64 | null
-}
-
-interface Probe {
-  readonly position: LogPosition
-  readonly header: GroupHeader
+/** Where the scanner stood before a group, to go back to if the group does not count. */
+interface Place {
+  readonly anchor: Anchor
+  readonly chain: Chain
+  readonly entriesEnd: LogPosition
 }
 
 export class Scanner {
@@ -167,7 +152,7 @@ export class Scanner {
     const span = spans[spanIndexAt(spans, position)] as LifeSpan
     const found = decodeGroupHeader(await this.#bytes(position, GROUP_HEADER_BYTES), 0)
     const header = typeof found === 'object' && position + groupSpan(found.bodyBytes) > limit ? 'field' : found
-    const row = await this.#judge(this.#groupFacts(header, position, span))
+    const row = await this.#judge(groupFacts(header, position, span, this.#chain, this.#options))
     switch (row.then) {
       case 'accept':
         assert(typeof header === 'object', 'what is accepted has a header')
@@ -188,11 +173,7 @@ export class Scanner {
   }
 
   /** Judges; before it believes that something was never durable it looks for proof of the contrary. */
-  async #judge(
-    facts: Omit<Facts, 'durable'>,
-    at = this.#position,
-    end = at + BLOCK_BYTES,
-  ): Promise<{ readonly name: string; readonly then: Decision }> {
+  async #judge(facts: FactsFound, at = this.#position, end = at + BLOCK_BYTES): Promise<Row> {
     const first = judge({ ...facts, durable: at < this.#mark })
     if (first.then === 'accept' || first.then === 'refuse' || at < this.#mark) return first
     await this.#probe(at)
@@ -208,96 +189,48 @@ export class Scanner {
     return judge({ ...facts, durable: at < this.#mark })
   }
 
-  #groupFacts(header: GroupHeader | string, position: LogPosition, span: LifeSpan): Omit<Facts, 'durable'> {
-    const { logId, rule, spans } = this.#options
-    if (typeof header === 'string') {
-      return {
-        place: 'group',
-        header: header === 'none' ? 'absent' : 'bad',
-        identity: false,
-        position: 'right',
-        life: 'void',
-        chain: false,
-        lsn: false,
-        body: false,
-      }
-    }
-    const newest = (spans.at(-1) as LifeSpan).number
-    const expected = position === span.first ? span.id.low : this.#chain.groupCrc
-    const isData = header.kind === GroupKind.data
-    const lsnExpected = isData && rule === 'dense' ? this.#chain.lsn + 1 : this.#chain.lsn
-    return {
-      place: 'group',
-      header: 'good',
-      identity: sameId64(header.logId, logId),
-      position: header.position === position ? 'right' : header.position < position ? 'behind' : 'ahead',
-      life: header.incarnation === span.number ? 'right' : header.incarnation > newest ? 'unknown' : 'void',
-      chain: expected === null || header.previousCrc === expected,
-      lsn: isData && rule === 'monotone' ? true : header.firstLsn === lsnExpected,
-      body: true,
-    }
-  }
-
   async #data(header: GroupHeader, span: LifeSpan): Promise<ScanStep> {
-    const before = this.anchor()
+    const place = { anchor: this.anchor(), chain: this.#chain, entriesEnd: this.#entriesEnd }
     const groupAt = this.#position
-    const chainBefore = { ...this.#chain }
-    const entriesEndBefore = this.#entriesEnd
     const bodyEnd = groupAt + GROUP_HEADER_BYTES + header.bodyBytes
     const end = Math.min(bodyEnd, span.end, this.#options.stopAt ?? bodyEnd)
     const clipped = end < bodyEnd
-    const lastLsn = span.end < bodyEnd ? span.lastLsn : header.lastLsn
-    const groupEnd = groupAt + groupSpan(header.bodyBytes)
-    this.#sawEnd(clipped ? end : groupEnd)
+    const groupEnd = clipped ? end : groupAt + groupSpan(header.bodyBytes)
+    this.#sawEnd(groupEnd)
     const items: (LogEntry | LogHole)[] = []
     let digest = 0
-    let exact = !clipped
-    let at = groupAt + GROUP_HEADER_BYTES
-    while (at < end) {
-      const found = await this.#frameAt(at, end)
-      const row = await this.#judge(this.#frameFacts(found, span), at, found.end)
-      if (row.then === 'torn')
-        return this.#tornInside(row.name, at, found.header, { before, chainBefore, entriesEndBefore, items })
+    let whole = !clipped
+    for (let at = groupAt + GROUP_HEADER_BYTES; at < end;) {
+      const found = await readFrame(this.#reader, at, end)
+      const row = await this.#judge(frameFacts(found, span, this.#chain, this.#options), at, found.end)
+      if (row.then === 'torn') return this.#tornInside(row.name, at, found.frame, place, items)
       if (row.then === 'hole') {
+        const lastLsn = span.end < bodyEnd ? span.lastLsn : header.lastLsn
         items.push({ position: at, end, firstLsn: this.#nextLsn(), lastLsn, ranges: null })
         this.#chain = { ...this.#chain, lsn: lastLsn, entryCrc: null, logId: null }
-        exact = false
+        whole = false
         break
       }
       assert(row.then === 'accept' || row.then === 'hole-body', 'a frame is taken, torn or a hole')
       const frame = found.frame as Frame
       items.push(row.then === 'accept' ? { frame, position: at, end: found.end } : holeOf(frame, at, found.end))
       digest = crc32(frame.header.subarray(FRAME_HEADER_BYTES - 4), digest)
-      this.#chain = {
-        ...this.#chain,
-        lsn: frame.lsn,
-        incarnation: frame.incarnation,
-        entryCrc: frame.headerCrc,
-        logId: headerLogId(frame.header),
-      }
+      this.#chain = chainBehind(frame, this.#chain.groupCrc)
       at = found.end
     }
-    if (exact && (items.length !== header.entryCount || digest !== header.bodyCrc)) {
-      const row = await this.#judge(
-        { ...this.#groupFacts(header, groupAt, span), chain: true, lsn: true, body: false },
-        groupAt,
-        bodyEnd,
-      )
-      if (row.then === 'torn')
-        return this.#tornInside(row.name, groupAt, null, { before, chainBefore, entriesEndBefore, items: [] })
-      items.splice(0, items.length, {
-        position: groupAt + GROUP_HEADER_BYTES,
-        end,
-        firstLsn: header.firstLsn,
-        lastLsn: header.lastLsn,
-        ranges: null,
-      })
+    if (whole && (items.length !== header.entryCount || digest !== header.bodyCrc)) {
+      // Each frame checks, but they are not those that were written with this header.
+      const facts = { ...groupFacts(header, groupAt, span, place.chain, this.#options), body: false }
+      const row = await this.#judge(facts, groupAt, bodyEnd)
+      if (row.then === 'torn') return this.#tornInside(row.name, groupAt, null, place, [])
+      const { firstLsn, lastLsn } = header
+      items.splice(0, items.length, { position: groupAt + GROUP_HEADER_BYTES, end, firstLsn, lastLsn, ranges: null })
     }
     this.#noteMark(header)
-    this.#chain.groupCrc = header.headerCrc
+    this.#chain = { ...this.#chain, groupCrc: header.headerCrc }
     this.#entriesEnd = end
-    this.#position = clipped ? end : groupEnd
-    return { kind: 'data', before, header, items, end: this.#position }
+    this.#position = groupEnd
+    return { kind: 'data', before: place.anchor, header, items, end: groupEnd }
   }
 
   /**
@@ -307,22 +240,17 @@ export class Scanner {
   #tornInside(
     why: string,
     at: LogPosition,
-    frameHeader: Buffer | null,
-    group: {
-      readonly before: Anchor
-      readonly chainBefore: Chain
-      readonly entriesEndBefore: LogPosition
-      readonly items: readonly (LogEntry | LogHole)[]
-    },
+    frame: Frame | null,
+    { anchor, chain, entriesEnd }: Place,
+    items: readonly (LogEntry | LogHole)[],
   ): ScanStep {
-    if (this.#options.rule === 'dense' && group.items.length > 0) {
+    if (this.#options.rule === 'dense' && items.length > 0) {
       this.#entriesEnd = at
-      const lsn = frameHeader === null ? this.#chain.lsn + 1 : decodeFrame(frameHeader, null).lsn
-      return this.#end(why, at, lsn, group.before, group.items)
+      return this.#end(why, at, frame?.lsn ?? this.#nextLsn(), anchor, items)
     }
-    this.#chain = group.chainBefore
-    this.#entriesEnd = group.entriesEndBefore
-    return this.#end(why, group.before.position, this.#nextLsn(), group.before)
+    this.#chain = chain
+    this.#entriesEnd = entriesEnd
+    return this.#end(why, anchor.position, this.#nextLsn(), anchor)
   }
 
   async #checkpoint(header: GroupHeader): Promise<ScanStep> {
@@ -334,83 +262,23 @@ export class Scanner {
     this.#sawEnd(end)
     if (body === null) {
       const span = this.#options.spans[spanIndexAt(this.#options.spans, position)] as LifeSpan
-      const row = await this.#judge({ ...this.#groupFacts(header, position, span), body: false }, position, end)
+      const row = await this.#judge(
+        { ...groupFacts(header, position, span, this.#chain, this.#options), body: false },
+        position,
+        end,
+      )
       if (row.then === 'torn') return this.#end(row.name, position, null)
     }
     this.#noteMark(header)
-    this.#chain.groupCrc = header.headerCrc
+    this.#chain = { ...this.#chain, groupCrc: header.headerCrc }
     this.#position = end
     return { kind: 'checkpoint', before, header, body, end }
-  }
-
-  async #frameAt(
-    at: LogPosition,
-    end: LogPosition,
-  ): Promise<{
-    header: Buffer | null
-    frame: Frame | null
-    end: LogPosition
-    problem: Facts['header']
-    body: boolean
-  }> {
-    const nothing = { header: null, frame: null, end, body: false }
-    if (end - at < FRAME_HEADER_BYTES) return { ...nothing, problem: 'absent' }
-    const header = await this.#bytes(at, FRAME_HEADER_BYTES)
-    const problem = headerProblem(header)
-    if (problem !== null) return { ...nothing, problem: problem === 'magic' ? 'absent' : 'bad' }
-    const payloadBytes = headerPayloadBytes(header)
-    const frameEnd = at + FRAME_HEADER_BYTES + payloadBytes
-    if (frameEnd > end) return { ...nothing, problem: 'bad' }
-    const payload = payloadBytes === 0 ? null : await this.#bytes(at + FRAME_HEADER_BYTES, payloadBytes)
-    return {
-      header,
-      frame: decodeFrame(header, payload),
-      end: frameEnd,
-      problem: 'good',
-      body: payloadMatches(header, payload),
-    }
-  }
-
-  #frameFacts(
-    found: { readonly frame: Frame | null; readonly problem: Facts['header']; readonly body: boolean },
-    span: LifeSpan,
-  ): Omit<Facts, 'durable'> {
-    const { frame } = found
-    if (frame === null)
-      return {
-        place: 'entry',
-        header: found.problem,
-        identity: false,
-        position: 'right',
-        life: 'void',
-        chain: false,
-        lsn: false,
-        body: false,
-      }
-    const facts = { place: 'entry', header: 'good', position: 'right', body: found.body } as const
-    const { lsn, incarnation, entryCrc, logId } = this.#chain
-    const frameLogId = headerLogId(frame.header)
-    if (this.#options.rule === 'monotone') {
-      // Frames carry the identity of the log that they come from; within one their order never falls.
-      const falls =
-        logId !== null &&
-        sameId64(frameLogId, logId) &&
-        (frame.incarnation < incarnation || (frame.incarnation === incarnation && frame.lsn < lsn))
-      return { ...facts, identity: true, life: 'right', chain: true, lsn: !falls }
-    }
-    return {
-      ...facts,
-      identity: sameId64(frameLogId, this.#options.logId),
-      life: frame.incarnation === span.number ? 'right' : frame.incarnation > span.number ? 'unknown' : 'void',
-      chain: entryCrc === null || headerPreviousCrc(frame.header) === entryCrc,
-      lsn: frame.lsn === lsn + 1,
-    }
   }
 
   /** Goes on at the next group that counts below the mark, or at the mark. */
   async #skipHole(why: string): Promise<ScanStep> {
     const position = this.#position
-    const next = await this.#search(position + BLOCK_BYTES, this.#mark, () => true)
+    const next = await this.#search(position + BLOCK_BYTES, this.#mark, 'first')
     const end = next?.position ?? Math.max(alignUp(this.#mark), position + BLOCK_BYTES)
     const isData = next !== null && next.header.kind === GroupKind.data
     const firstLsn = this.#nextLsn()
@@ -440,30 +308,26 @@ export class Scanner {
     if (proofBytes === 0) return
     const from = Math.max(alignUp(at + 1), this.#probedTo)
     const to = Math.min(limit, alignUp(at) + proofBytes + 2 * groupSpan(GROUP_BODY_BYTES_MAX))
-    await this.#search(from, to, () => false)
+    await this.#search(from, to, 'all')
     this.#probedTo = Math.max(this.#probedTo, to)
   }
 
-  /** The first group of this log in its right place that `wanted` accepts; notes the marks of all that it passes. */
-  async #search(from: LogPosition, to: LogPosition, wanted: (probe: Probe) => boolean): Promise<Probe | null> {
-    const { spans, logId, rule, space, limit } = this.#options
+  /** The first group from `from` on, or null after having seen all; notes the marks of those that it passes. */
+  async #search(from: LogPosition, to: LogPosition, want: 'first' | 'all'): Promise<FoundGroup | null> {
+    const { space, limit, rule } = this.#options
     const reader = new PositionReader(space, Math.min(to, limit))
     try {
-      for (let position = from; position + BLOCK_BYTES <= reader.limit; position += BLOCK_BYTES) {
-        const bytes = reader.have(position, GROUP_HEADER_BYTES) ?? (await reader.at(position, GROUP_HEADER_BYTES))
-        const header = decodeGroupHeader(bytes, 0)
-        if (typeof header === 'string' || header.position !== position || !sameId64(header.logId, logId)) continue
-        const span = spans[spanIndexAt(spans, position)] as LifeSpan
-        if (header.incarnation !== span.number || position >= span.end) continue
+      for await (const found of searchGroups(reader, from, this.#options)) {
+        const { position, header, span } = found
         if (rule === 'dense' && header.firstLsn < this.#chain.lsn) continue
         this.#noteMark(header)
         this.#sawEnd(Math.min(span.end, position + groupSpan(header.bodyBytes)))
-        if (wanted({ position, header })) return { position, header }
+        if (want === 'first') return found
       }
+      return null
     } finally {
       this.#reader.bytesRead += reader.bytesRead
     }
-    return null
   }
 
   #nextLsn(): Lsn {
@@ -502,10 +366,4 @@ export class Scanner {
       facts,
     )
   }
-}
-
-/** A frame whose header is good and whose payload is not. */
-function holeOf(frame: Frame, position: LogPosition, end: LogPosition): LogHole {
-  const ranges = touchesDevice(frame) ? [{ deviceId: frame.deviceId, offset: frame.offset, length: frame.length }] : []
-  return { position, end, firstLsn: frame.lsn, lastLsn: frame.lsn, ranges }
 }

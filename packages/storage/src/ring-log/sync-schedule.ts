@@ -127,18 +127,32 @@ export class SyncSchedule {
     }
   }
 
-  /** Stops all timers; writes the superblock of a clean stop, in both slots, if the log has not failed. */
+  /** Runs `action` when everything is durable, with no sync and no superblock but its own under way. */
+  async exclusively(action: () => Promise<void>): Promise<void> {
+    do await this.settle()
+    while (this.#running)
+    if (this.#stopped !== null) throw this.#stopped.reason
+    this.#running = true
+    try {
+      await action()
+    } finally {
+      this.#running = false
+      for (const wake of this.#quiet.splice(0)) wake()
+      this.#pump()
+    }
+  }
+
+  /** Writes the superblock of a clean stop, in both slots. Rejects if the log has failed, or does now. */
   async close(): Promise<void> {
-    await this.settle()
-    this.#cancelTimers()
-    if (this.#stopped !== null) return
-    const { disk, store, hooks } = this.#options
-    const { superblock } = hooks.superblock(true)
-    await store.write(superblock)
-    await disk.sync()
-    await store.copy()
-    await disk.sync()
-    this.stop(new Error('the log was closed'))
+    await this.exclusively(async () => {
+      const { disk, store, hooks } = this.#options
+      const { superblock } = hooks.superblock(true)
+      await store.write(superblock)
+      await disk.sync()
+      await store.copy()
+      await disk.sync()
+      this.stop(new Error('the log was closed'))
+    })
   }
 
   /** Nothing is synced or written any more. */
