@@ -252,7 +252,7 @@ describe('a running pair', () => {
     const refusal =
       mapped.status === 0
         ? await waitFor('the refusal', async () => {
-            const slink = slinkOf(await other.status(), 1) as { problem?: string | null }
+            const slink = slinkOf(await other.status(), 1)
             return slink.problem
           })
         : mapped.stderr

@@ -36,6 +36,11 @@ export interface SlinkStatus {
   readonly lagBytes: number
   readonly dirtyRegions: number
   readonly totalRegions: number
+  /** As the agent last said it; null while it is not connected. */
+  readonly agentConsistent: boolean | null
+  readonly agentDirtyRegions: number | null
+  /** Why there is no session, or null. */
+  readonly problem: string | null
   /** Bytes sent as copies of regions in the present session. */
   readonly copiedBytes: number
   /** How often a resync has begun, and how often the slink fell behind. */
@@ -74,15 +79,15 @@ export function slinkOf(status: PrimaryStatus, number: number): SlinkStatus {
   return slink
 }
 
-/** Everything that was written is durable at that site, and nothing is dirty. */
+/** Everything that was written is durable at that site, nothing is dirty at either side, and its copy is consistent. */
 export function isInStep(slink: SlinkStatus): boolean {
   return (
-    slink.connected &&
-    !slink.behind &&
+    slink.state === 'live' &&
     slink.lagWrites === 0 &&
     slink.lagBytes === 0 &&
     slink.dirtyRegions === 0 &&
-    slink.resync?.running !== true
+    slink.agentDirtyRegions === 0 &&
+    slink.agentConsistent === true
   )
 }
 
