@@ -15,6 +15,7 @@ import {
   type Lsn,
 } from '@sitelink/protocol'
 import type { LogCursor } from '@sitelink/storage'
+import { isVoidCopy, type VoidCopies } from '../apply/apply-limit.js'
 import type { DirtyAgain } from '../apply/region-copies.js'
 import { isCopy, isEntry } from '../receive/order-check.js'
 import { markBehind, type Mark } from './marks.js'
@@ -37,8 +38,13 @@ export interface JournalScan {
 }
 
 /** Reads from the cursor to the end of what is in the file, about `readBytes` at a time. `from` is what lies before. */
-export async function scanJournal(cursor: LogCursor, from: Mark, readBytes: number): Promise<JournalScan> {
-  const found = new Findings(from)
+export async function scanJournal(
+  cursor: LogCursor,
+  from: Mark,
+  voids: readonly VoidCopies[],
+  readBytes: number,
+): Promise<JournalScan> {
+  const found = new Findings(from, voids)
   try {
     for (let read = await cursor.next(readBytes); read !== null; read = await cursor.next(readBytes)) {
       for (const entry of read) {
@@ -62,7 +68,10 @@ class Findings {
   readonly #mapIds = new Set<string>()
   readonly #unmaps: { readonly deviceId: number; readonly lsn: Lsn }[] = []
 
-  constructor(from: Mark) {
+  constructor(
+    from: Mark,
+    readonly voids: readonly VoidCopies[],
+  ) {
     this.#end = { ...from, frames: 0 }
   }
 
@@ -72,7 +81,8 @@ class Findings {
     // Only an entry's durable LSN is of the entry's own incarnation.
     if (isEntry(frame.type))
       this.#told = maxPoint(this.#told, { incarnation: frame.incarnation, lsn: frame.durableLsn })
-    if (isCopy(frame.type)) this.#stampLsn = Math.max(this.#stampLsn, frame.aux)
+    if (isCopy(frame.type) && !isVoidCopy(frame, position, this.voids))
+      this.#stampLsn = Math.max(this.#stampLsn, frame.aux)
     if (frame.type === FrameType.unmap) this.#unmaps.push({ deviceId: frame.deviceId, lsn: frame.lsn })
     if (frame.type === FrameType.map) {
       const payload = decodeMapPayload(frame.payload)

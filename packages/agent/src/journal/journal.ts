@@ -14,6 +14,7 @@ import {
   comparePoints,
   frameBytes,
   maxPoint,
+  minPoint,
   must,
   type Clock,
   type Frame,
@@ -221,6 +222,11 @@ export class Journal {
       this.#holds--
       this.#record()
     }
+  }
+
+  /** Copies with a stamp above `point` are void: their stamps do not count. Durable with the next superblock. */
+  clampStamp(point: LogPoint): void {
+    this.#stamp = minPoint(this.#stamp, point)
   }
 
   /** Copies below `below` with a stamp above are void. Durable with the next superblock. */

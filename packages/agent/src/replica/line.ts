@@ -14,6 +14,8 @@ import {
   type Frame,
   type LogPoint,
   type LogPosition,
+  type Lsn,
+  type WireIncarnation,
 } from '@sitelink/protocol'
 import { LayeredWriteBack, type BlockDevice, type WriteBack, type WriteBackStatus } from '@sitelink/storage'
 import { Applier } from '../apply/applier.js'
@@ -46,6 +48,8 @@ export interface LineParts {
   readonly dirty: DirtyBook
   readonly devices: DeviceSet
   readonly dirtied: readonly DirtyAgain[]
+  /** Lives of the primary's log, as it told them last. */
+  readonly incarnations: () => readonly WireIncarnation[]
   /** Nothing behind the applied position may be applied. */
   readonly hole: string | null
   readonly listener: LineListener
@@ -150,14 +154,14 @@ export class Line {
     this.table.unmapReceived(this.#unplacedUnmap)
   }
 
-  /** Puts a frame into the journal. `stampIncarnation` is the life of the primary that made the stamps of this session. */
-  append(frame: Frame, stampIncarnation: number): void {
+  /** Puts a frame into the journal. */
+  append(frame: Frame): void {
     const entry = this.journal.append(frame)
     // Only an entry's durable LSN is of the entry's own incarnation.
     if (isEntry(frame.type) && frame.durableLsn > this.journal.told.lsn) {
       this.journal.noteTold({ incarnation: frame.incarnation, lsn: frame.durableLsn })
     }
-    if (isCopy(frame.type)) this.journal.noteStamp({ incarnation: stampIncarnation, lsn: frame.aux })
+    if (isCopy(frame.type)) this.journal.noteStamp(stampPoint(this.#parts.incarnations(), frame.aux))
     if (frame.type === FrameType.unmap) this.#unplacedUnmap = null
     if (frame.type !== FrameType.resyncBegin || this.#unplacedDirty === null) return
     this.#unplacedDirty.place = entry
@@ -349,4 +353,9 @@ export class Line {
   #nameOf(deviceId: number): string {
     return this.table.appliedRow(deviceId)?.remote ?? `id ${deviceId}`
   }
+}
+
+/** The point that a stamp names: it may lie before the first entry of the life that made it. */
+export function stampPoint(incarnations: readonly WireIncarnation[], lsn: Lsn): LogPoint {
+  return { incarnation: incarnations.findLast((one) => one.firstLsn <= lsn)?.number ?? 0, lsn }
 }

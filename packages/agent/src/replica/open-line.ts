@@ -17,7 +17,7 @@ import { decodeOwnerState, OWNER_STATE_FIRST, type OwnerState } from '../journal
 import type { AgentLimits } from '../limits.js'
 import { DirtyBook } from './dirty-book.js'
 import { dirtyFiles } from './dirty-files.js'
-import { Line, type LineListener } from './line.js'
+import { Line, stampPoint, type LineListener } from './line.js'
 import { MappingTable } from './mapping-table.js'
 import type { ReplicaFile } from './replica-file.js'
 import { randomId, type ReplicaState } from './replica-state.js'
@@ -56,16 +56,16 @@ export async function openLine(options: OpenLineOptions): Promise<OpenedLine> {
     const scan = await scanJournal(
       opened.log.cursor(journal.applied.end),
       journal.applied,
+      journal.voids,
       options.limits.applyReadBytes,
     )
     const holes = opened.report.holes.length
     const hole =
       scan.hole ?? (holes > 0 ? `${holes} ${holes === 1 ? 'place' : 'places'} of the journal cannot be read` : null)
-    const lastIncarnation = file.current.incarnations.at(-1)?.number ?? 0
     const stamp =
       scan.stampLsn === 0
         ? journal.stamp
-        : maxPoint(journal.stamp, { incarnation: lastIncarnation, lsn: scan.stampLsn })
+        : maxPoint(journal.stamp, stampPoint(file.current.incarnations, scan.stampLsn))
     journal.begin(opened.log, { end: scan.end, stamp, told: scan.told })
     const table = new MappingTable(file, scan.mapIds, scan.unmaps)
     const { clock, limits, devices, lineListener } = options
@@ -78,6 +78,7 @@ export async function openLine(options: OpenLineOptions): Promise<OpenedLine> {
         dirty,
         devices,
         dirtied: scan.dirtied,
+        incarnations: () => file.current.incarnations,
         hole,
         listener: lineListener,
       }),
@@ -121,7 +122,18 @@ export async function startOver(options: OpenLineOptions): Promise<Line> {
   }
   journal.begin(opened.log, { end: journal.received, stamp: journal.stamp, told: journal.told })
   const table = new MappingTable(file, new Set(), [])
-  return new Line({ clock, limits, journal, table, dirty, devices, dirtied: [], hole: null, listener: lineListener })
+  return new Line({
+    clock,
+    limits,
+    journal,
+    table,
+    dirty,
+    devices,
+    dirtied: [],
+    incarnations: () => file.current.incarnations,
+    hole: null,
+    listener: lineListener,
+  })
 }
 
 /** Of a device id that stands twice, an unmap of the older row was in the journal that is given up. */

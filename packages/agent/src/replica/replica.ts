@@ -410,7 +410,9 @@ export class Replica {
     if (!table.has(last.number, last.id)) return
     const endLsn = table.endOf(last.number)
     const { stamp, received } = line.journal
-    if (stamp.lsn > endLsn) line.journal.addVoid({ below: received.end, stampAbove: endLsn })
+    if (stamp.lsn <= endLsn) return
+    line.journal.addVoid({ below: received.end, stampAbove: endLsn })
+    line.journal.clampStamp({ incarnation: last.number, lsn: endLsn })
   }
 
   #wireReplica({ journal }: Line): WireReplica | null {

@@ -55,7 +55,7 @@ export interface SessionHost {
   /** The session is established: frames may come. */
   established(session: AgentSession): void
   /** What a receiver of this session needs, beside what the session does itself. */
-  receiverHost(session: AgentSession): Omit<ReceiverHost, 'refuseFrame' | 'grant' | 'windowBytesMax'>
+  receiverHost(): Omit<ReceiverHost, 'refuseFrame' | 'grant' | 'windowBytesMax'>
   readonly windowBytesMax: number
   told(point: LogPoint): void
   /** How far the agent is, for this session. */
@@ -114,11 +114,6 @@ export class AgentSession {
 
   get hello(): Hello | null {
     return this.#hello
-  }
-
-  /** Life of the primary that made the stamps of this session. */
-  get stampIncarnation(): number {
-    return this.#hello?.head[0] ?? 0
   }
 
   /** Facts for status. */
@@ -230,7 +225,7 @@ export class AgentSession {
 
   /** The point is the primary's own, so it lies in the incarnation that its hello named. */
   #onDurable({ point: [incarnation, lsn] }: Durable): void {
-    if (incarnation > this.stampIncarnation)
+    if (incarnation > (this.#hello?.head[0] ?? 0))
       return this.#session.fail('order', `durable names incarnation ${incarnation} of the future`)
     this.#host.told({ incarnation, lsn })
   }
@@ -294,7 +289,7 @@ export class AgentSession {
       hello.head[0],
       must(this.#place, 'the place is known'),
     )
-    const host = this.#host.receiverHost(this)
+    const host = this.#host.receiverHost()
     const receiverHost: ReceiverHost = {
       device: (deviceId) => host.device(deviceId),
       barrier: (frame) => host.barrier(frame),

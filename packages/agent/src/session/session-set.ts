@@ -91,11 +91,11 @@ export class SessionSet {
           return replica.startOver(why, hello)
         }),
       established: (session) => this.#established(session),
-      receiverHost: (session) => ({
+      receiverHost: () => ({
         device: (deviceId) => replica.line.table.streamDevice(deviceId),
         barrier: (frame) => replica.line.barrier(frame),
         hasRoom: (payloadBytes) => replica.broken === null && replica.line.journal.hasRoom(payloadBytes),
-        append: (frame) => replica.line.append(frame, session.stampIncarnation),
+        append: (frame) => replica.line.append(frame),
         get journalFreeBytes() {
           return replica.broken === null ? replica.line.journal.log.freeBytes : 0
         },

@@ -99,8 +99,12 @@ export class FakePrimary {
   sentFrames: Frame[] = []
   heartbeatMs = 100
   detectMs = 1000
-  /** Sends entries as they are made. */
+  /** Sends what a session needs by itself when it is ready. */
   live = true
+  /** Regions that the agent misses because the log could not wait, by device id. */
+  dropped = new Map<number, Set<number>>()
+  /** Largest received acknowledgement. */
+  ackedReceived = 0
 
   constructor(options: FakePrimaryOptions) {
     this.options = options
@@ -145,6 +149,7 @@ export class FakePrimary {
     this.entries = this.entries.slice(0, keepLsn)
     this.durableLsn = keepLsn
     this.ackedDurable = Math.min(this.ackedDurable, keepLsn)
+    this.ackedReceived = Math.min(this.ackedReceived, keepLsn)
     if (this.recorded !== null)
       this.recorded = {
         ...this.recorded,
@@ -154,6 +159,19 @@ export class FakePrimary {
       ...this.incarnations,
       { number: this.incarnation.number + 1, id: formatId64(this.#id()), firstLsn: keepLsn + 1 },
     ]
+  }
+
+  /** The log cannot wait for the agent: what it did not acknowledge durably is known by regions only. */
+  overflow(): void {
+    this.behind = true
+    for (const { deviceId, offset, length } of this.entries.slice(this.recorded?.durable.lsn ?? 0))
+      this.drop(deviceId, offset, length)
+  }
+
+  drop(deviceId: number, offset: number, length: number): void {
+    const regions = this.dropped.get(deviceId) ?? new Set()
+    this.dropped.set(deviceId, regions)
+    for (let at = Math.floor(offset / REGION_BYTES); at * REGION_BYTES < offset + length; at++) regions.add(at)
   }
 
   /** Content of a device after the entry `lsn`. */
@@ -382,23 +400,25 @@ export class FakePrimary {
       if (inForce.has(device.mappingId)) continue
       this.queue.push(this.mapFrame(device))
     }
-    if (plan.allDirty !== null || [...fake.dirty.values()].some((regions) => regions.size > 0)) this.resync(fake)
+    const someDirty = [...fake.dirty.values(), ...this.dropped.values()].some((regions) => regions.size > 0)
+    if (plan.allDirty !== null || someDirty) this.resync(fake)
     else this.feed()
   }
 
   /** A whole resync at once: every region that either side calls dirty, in the stream, stamped with the head. */
   resync(fake: FakeSession): void {
     const all = (fake.plan as ResumePlan).allDirty !== null
+    // What was sent while it was behind and got lost at the agent is skipped as well.
+    if (this.behind) for (const { deviceId, offset, length } of this.entries.slice(this.passed.lsn)) this.drop(deviceId, offset, length)
     const wanted = this.devices.map((device) => {
       const regionCount = Math.ceil(device.sizeBytes / device.regionBytes)
-      const regions = all
-        ? Array.from({ length: regionCount }, (_, at) => at)
-        : [...(fake.dirty.get(device.deviceId) ?? [])]
+      const some = new Set([...(fake.dirty.get(device.deviceId) ?? []), ...(this.dropped.get(device.deviceId) ?? [])])
+      const regions = all ? Array.from({ length: regionCount }, (_, at) => at) : [...some]
       return { device, regions }
     })
     for (const { device, regions } of wanted)
       if (regions.length > 0) this.queue.push(this.resyncBeginFrame(device.deviceId, regions))
-    if (all && this.entries.length > this.passed.lsn)
+    if ((all || this.behind) && this.entries.length > this.passed.lsn)
       this.queue.push(this.skipFrame(this.passed.lsn + 1, this.entries.length))
     else this.feed()
     for (const { device, regions } of wanted)
@@ -416,6 +436,12 @@ export class FakePrimary {
     assert(message.received[2] <= this.sentFrames.length, 'nothing is acknowledged that was not sent')
     fake.acks.push(message)
     this.ackedDurable = Math.max(this.ackedDurable, message.durable[1])
+    this.ackedReceived = Math.max(this.ackedReceived, message.received[1])
+    const sent = this.sentFrames.length
+    if (this.queue.length === 0 && message.applied[2] === sent && message.dirtyRegions === 0 && message.consistent) {
+      this.dropped.clear()
+      this.behind = false
+    }
     const { agent, journal } = fake.welcome as Welcome
     this.recorded = { agent, journal, durable: { incarnation: message.durable[0], lsn: message.durable[1] } }
     this.pump()

@@ -11,6 +11,7 @@ import {
   createLog,
   EventLog,
   examples,
+  guardMemory,
   Lifecycle,
   RealClock,
   runDaemon,
@@ -122,5 +123,6 @@ async function serve({ state, lock, log, options, output }: Serving): Promise<vo
         output.event({ listening: address ?? null }, () => `listening on ${address}`)
       }),
   })
-  await runDaemon(lifecycle, { log })
+  const release = guardMemory({ clock })
+  await runDaemon(lifecycle, { log }).finally(release)
 }
