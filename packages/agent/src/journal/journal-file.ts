@@ -129,5 +129,6 @@ function ring(
   disk: Disk,
   listener: RingLogListener,
 ): Omit<Parameters<typeof openRingLog>[0], 'mode'> {
-  return { disk, rule: 'monotone', listener, clock: options.clock, random: options.random }
+  // Nobody follows a journal: what it needs again it reads from the file.
+  return { disk, rule: 'monotone', recentBytesMax: 0, listener, clock: options.clock, random: options.random }
 }

@@ -29,7 +29,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   const verb = (name: string, run: (body: unknown) => unknown): void => {
     server.verb(name, (body) => mapped(() => run(body)))
   }
-  verb('status', () => ({ ...groupStatus(group), events: events.read(Math.max(0, events.lastSeq - 20)).events }))
+  verb('status', () => ({ ...groupStatus(group), process: processStatus(), events: events.read(Math.max(0, events.lastSeq - 20)).events }))
   verb('device-add', async (body) => {
     const wish = deviceWish(body)
     const sizeBytes = await probeDevice(group.parts.disks, wish.path)
@@ -67,6 +67,12 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
     yield* events.watch(after, signal)
     return null
   })
+}
+
+/** The daemon's own process. */
+function processStatus() {
+  const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage()
+  return { pid: process.pid, uptimeSeconds: process.uptime(), rssBytes: rss, heapUsedBytes: heapUsed, externalBytes: external, arrayBufferBytes: arrayBuffers }
 }
 
 function optionalDevice(body: unknown): number | null {

@@ -20,6 +20,12 @@ const LAG_SHARE = 0.5
 const LAG_BYTES_MAX = 256 * 1024 * 1024
 const REDO_BYTES = 4 * 1024 * 1024
 
+/** Entries kept in memory for sites that follow closely; a payload may hold the whole chunk it arrived in. */
+const RECENT_BYTES_MAX = 8 * 1024 * 1024
+
+/** Payload bytes that wait for the local devices in memory; past it they are read from the log again. */
+const OVERLAY_BYTES_MAX = 32 * 1024 * 1024
+
 export async function openGroup(parts: GroupParts): Promise<Group> {
   const group = new Group(parts)
   const disk = await parts.disks.open(parts.config.current.log.path, { exclusive: true })
@@ -36,7 +42,7 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
       log,
       clock: parts.clock,
       listener: group,
-      limits: { lagBytesMax, syncBytes: Math.min(128 * 1024 * 1024, Math.ceil(lagBytesMax / 4)) },
+      limits: { memoryBytesMax: OVERLAY_BYTES_MAX, lagBytesMax, syncBytes: Math.min(128 * 1024 * 1024, Math.ceil(lagBytesMax / 4)) },
       position,
       lsn: state?.appliedLsn ?? log.lastLsn,
     })
@@ -68,6 +74,7 @@ async function openLog(group: Group, disk: Disk): ReturnType<typeof openRingLog>
       clock,
       random,
       startOffset: startBytes,
+      recentBytesMax: RECENT_BYTES_MAX,
       reviseOwnerState: (found, incarnations) => {
         const state = decodeOwnerState(found)
         if (state === null) return found

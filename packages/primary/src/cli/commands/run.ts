@@ -5,7 +5,7 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { action, ConfigFile, ControlServer, createLog, EventLog, examples, Lifecycle, RealClock, RealRandom, runDaemon, StateDirectory, type Log, type LogLevel, type SitelinkCommand } from '@sitelink/daemon'
+import { action, ConfigFile, ControlServer, createLog, EventLog, examples, guardMemory, Lifecycle, RealClock, RealRandom, runDaemon, StateDirectory, type Log, type LogLevel, type SitelinkCommand } from '@sitelink/daemon'
 import { NbdServer, type ExportDirectory } from '@sitelink/nbd'
 import { TcpTransport, type Transport } from '@sitelink/protocol'
 import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
@@ -108,7 +108,8 @@ async function serve(state: StateDirectory, lock: Parameters<typeof ConfigFile.o
     },
   })
   lifecycle.add({ name: 'control', start: () => control.start(), stop: (_reason, signal) => control.stop(signal) })
-  await runDaemon(lifecycle, { log })
+  const release = guardMemory({ clock })
+  await runDaemon(lifecycle, { log }).finally(release)
 }
 
 function exportsOf(group: () => Group | null): ExportDirectory {

@@ -1,0 +1,51 @@
+/**
+ * The memory guard: gives buffers that are no longer used back to the system soon, so that a daemon's resident memory
+ * stays near what it really holds.
+ *
+ * Payload buffers live outside the JavaScript heap and are freed by its collector, which a nearly empty heap seldom
+ * starts. The guard starts it when the memory outside the heap has grown by a step since the last time, or by a part of
+ * one and then rests. It holds no buffer, and never runs more often than its interval: what it costs is a few milliseconds per step of traffic.
+ */
+import { getHeapStatistics, setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { Clock, Timer } from '@sitelink/protocol/entry'
+
+export interface MemoryGuardOptions {
+  readonly clock: Clock
+  /** Growth outside the heap that starts a collection, in bytes. */
+  readonly stepBytes?: number
+  /** How often it looks, in milliseconds. */
+  readonly intervalMs?: number
+}
+
+const STEP_BYTES = 32 * 1024 * 1024
+const INTERVAL_MS = 100
+
+/** After so many looks without growth, a part of a step is worth a collection. */
+const IDLE_LOOKS = 20
+
+/** Starts to watch; the result stops it. */
+export function guardMemory({ clock, stepBytes = STEP_BYTES, intervalMs = INTERVAL_MS }: MemoryGuardOptions): () => void {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  let floorBytes = outsideBytes()
+  let lastBytes = floorBytes
+  let idleLooks = 0
+  let timer: Timer
+  const look = (): void => {
+    const bytes = outsideBytes()
+    idleLooks = bytes === lastBytes ? idleLooks + 1 : 0
+    if (bytes > floorBytes + stepBytes || (idleLooks === IDLE_LOOKS && bytes > floorBytes + stepBytes / 4)) {
+      collect()
+      floorBytes = outsideBytes()
+    } else if (bytes < floorBytes) floorBytes = bytes
+    lastBytes = outsideBytes()
+    timer = clock.after(intervalMs, look)
+  }
+  timer = clock.after(intervalMs, look)
+  return () => timer.cancel()
+}
+
+function outsideBytes(): number {
+  return getHeapStatistics().external_memory
+}
