@@ -224,10 +224,17 @@ export class Line {
     await this.#updates
   }
 
-  /** Applies what may be applied and no more; used by a clean stop. Gives up where a device fails. */
+  /** Applies what may be applied, as far as it goes within a bounded time: the journal keeps the rest. Never rejects. */
   async applyAll(): Promise<void> {
-    await this.applier.settled()
-    if (this.writeBackStatus().failedDeviceIds.length === 0) await this.#writeBack.drain()
+    const { clock, limits } = this.#parts
+    let cancel = (): void => {}
+    const late = new Promise<void>((resolve) => {
+      const timer = clock.after(limits.stopMsMax, resolve)
+      cancel = () => timer.cancel()
+    })
+    const applied = this.applier.settled().then(() => this.#writeBack.drain())
+    await Promise.race([applied.catch(() => {}), late])
+    cancel()
   }
 
   async #barrierMap(frame: Frame): Promise<void> {

@@ -7,7 +7,6 @@
  */
 import {
   assert,
-  LogHistory,
   ORIGIN,
   type Ack,
   type AgentStanding,
@@ -16,17 +15,12 @@ import {
   type Hello,
   type LogPoint,
   type Random,
-  type Timer,
-  type WireIncarnation,
-  type WireMark,
-  type WireReplica,
 } from '@sitelink/protocol'
 import type { DiskProvider } from '@sitelink/storage'
 import { DeviceSet, type DeviceConfig } from '../device/device-set.js'
 import { agentErrors, reason } from '../errors.js'
 import type { AgentEvent, AgentEventSink } from '../events.js'
 import type { JournalListener } from '../journal/journal.js'
-import type { Mark } from '../journal/marks.js'
 import type { AgentLimits } from '../limits.js'
 import type { StreamPlace } from '../receive/order-check.js'
 import { inconsistency } from './consistency.js'
@@ -34,6 +28,7 @@ import type { Line, LineListener } from './line.js'
 import { openLine, startOver, type OpenLineOptions } from './open-line.js'
 import { REPLICA_FILE, ReplicaFile } from './replica-file.js'
 import { randomId, type ReplicaState } from './replica-state.js'
+import { voidCopies, wireMark, wireReplica } from './wire-replica.js'
 
 export interface ReplicaOptions {
   readonly disks: DiskProvider
@@ -60,8 +55,6 @@ export interface ReplicaListener {
   /** A device failed or works again; the primary is told. */
   trouble(code: string, message: string): void
 }
-
-const NO_INCARNATION = '0'.repeat(16)
 
 /** See the head of this file. */
 export class Replica {
@@ -191,7 +184,7 @@ export class Replica {
     const mappings = line.table.inForce.map(({ deviceId, mappingId, remote }) => ({ deviceId, mappingId, remote }))
     return {
       standing: {
-        replica: this.#wireReplica(line),
+        replica: wireReplica(line.journal, this.state),
         mappings,
         dirtyMaps: maps.length,
         allDirty: this.state.allDirty !== null,
@@ -203,6 +196,8 @@ export class Replica {
   /** Voids everything beyond `common`, durably, and takes the primary's table of lives. Answers where the stream goes on. */
   async cut(common: LogPoint, hello: Hello): Promise<StreamPlace> {
     this.#refuseBroken()
+    // A damaged journal was not reported: the primary, which knows that all is dirty, begins anew without saying so.
+    if (this.state.allDirty !== null) return this.startOver(this.state.allDirty, hello)
     const { line } = this
     const { journal } = line
     const before = journal.received
@@ -221,7 +216,7 @@ export class Replica {
     } else {
       await line.cutTable(common)
     }
-    this.#voidCopies(line, history, hello)
+    voidCopies(line.journal, history, hello)
     // Only now may the new table stand: a number in the old journal could have meant another life.
     await this.#file.update((state) => ({ ...state, logId: hello.logId, incarnations: hello.incarnations }))
     journal.noteTold({ incarnation: hello.durable[0], lsn: hello.durable[1] })
@@ -317,19 +312,10 @@ export class Replica {
     const line = this.#line
     this.#line = null
     if (line === null) return
-    if (clean && line.journal.failure === null) await this.#applyAll(line)
+    if (clean && line.journal.failure === null) await line.applyAll()
     await line.stop()
     await line.dirty.close()
     await line.journal.close().catch(() => {}) // a journal that failed says so once
-  }
-
-  /** As far as it goes within a bounded time: a device that fails now has its bytes in the journal. */
-  async #applyAll(line: Line): Promise<void> {
-    const { clock, limits } = this.#options
-    let timer: Timer | null = null
-    const late = new Promise<void>((resolve) => (timer = clock.after(limits.stopMsMax, resolve)))
-    await Promise.race([line.applyAll().catch(() => {}), late])
-    ;(timer as Timer | null)?.cancel()
   }
 
   #lineOptions(): OpenLineOptions {
@@ -402,37 +388,6 @@ export class Replica {
     this.#listener.broken('journal-damaged', `the journal is damaged: ${why}`)
   }
 
-  /** Copies that a life of the primary read from a tail that it lost afterwards can never be true. */
-  #voidCopies(line: Line, history: readonly WireIncarnation[], hello: Hello): void {
-    const last = history.at(-1)
-    if (last === undefined || last.number === hello.head[0]) return
-    const table = new LogHistory(hello.incarnations, { incarnation: hello.head[0], lsn: hello.head[1] })
-    if (!table.has(last.number, last.id)) return
-    const endLsn = table.endOf(last.number)
-    const { stamp, received } = line.journal
-    if (stamp.lsn <= endLsn) return
-    line.journal.addVoid({ below: received.end, stampAbove: endLsn })
-    line.journal.clampStamp({ incarnation: last.number, lsn: endLsn })
-  }
-
-  #wireReplica({ journal }: Line): WireReplica | null {
-    const { logId, incarnations } = this.state
-    if (logId === null) return null
-    const { received, durable, applied, told, stamp } = journal
-    const id = incarnations.find((one) => one.number === received.incarnation)?.id ?? NO_INCARNATION
-    const point = ({ incarnation, lsn }: LogPoint): readonly [number, number] => [incarnation, lsn]
-    return {
-      logId,
-      incarnationId: id,
-      end: point(received),
-      endCrc: received.crc,
-      durable: point(durable),
-      applied: point(applied),
-      primaryDurable: point(told),
-      stamp: point(stamp),
-    }
-  }
-
   #refuseBroken(): void {
     if (this.broken !== null) throw new Error(this.broken)
   }
@@ -453,8 +408,4 @@ export class Replica {
   #event(level: AgentEvent['level'], kind: AgentEvent['kind'], message: string, facts: AgentEvent['facts'] = {}): void {
     this.#options.event({ level, kind, message, facts })
   }
-}
-
-function wireMark({ incarnation, lsn, frames }: Mark): WireMark {
-  return [incarnation, lsn, frames]
 }

@@ -409,7 +409,9 @@ export class FakePrimary {
   resync(fake: FakeSession): void {
     const all = (fake.plan as ResumePlan).allDirty !== null
     // What was sent while it was behind and got lost at the agent is skipped as well.
-    if (this.behind) for (const { deviceId, offset, length } of this.entries.slice(this.passed.lsn)) this.drop(deviceId, offset, length)
+    if (this.behind)
+      for (const { deviceId, offset, length } of this.entries.slice(this.passed.lsn))
+        this.drop(deviceId, offset, length)
     const wanted = this.devices.map((device) => {
       const regionCount = Math.ceil(device.sizeBytes / device.regionBytes)
       const some = new Set([...(fake.dirty.get(device.deviceId) ?? []), ...(this.dropped.get(device.deviceId) ?? [])])
