@@ -1,1 +1,13 @@
-export {}
+/** The primary side: the group and its administration, what it reports, and what a simulator needs to run it. */
+export type { NewDevice, NewMapping, NewSlink, SlinkChange } from './admin/changes.js'
+export type { ConfigStore, DeviceConfig, GroupConfig, MappingConfig, SlinkConfig } from './config.js'
+export { primaryErrors } from './errors.js'
+export type { EventSink, GroupEvent } from './group/events.js'
+export { GroupAdmin } from './group/group-admin.js'
+export type { Group, GroupParts, GroupState } from './group/group.js'
+export { openGroup } from './group/open-group.js'
+export { decodeOwnerState, encodeOwnerState, type OwnerState } from './group/owner-state.js'
+export { groupStatus, slinkStateWord, type GroupStatus, type SlinkStateWord } from './group/status.js'
+export * as primaryLimits from './limits.js'
+export type { PeerRecord, PeerStore } from './slink/peers.js'
+export type { Slink } from './slink/slink.js'
