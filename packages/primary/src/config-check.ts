@@ -11,8 +11,10 @@ import { DEVICE_NUMBER_MAX, NAME_BYTES_MAX, REGION_BYTES_MAX, REGION_BYTES_MIN, 
 type Json = Readonly<Record<string, unknown>>
 
 function object(value: unknown, key: string, keys: readonly string[]): Json {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw keyInvalid(key, 'it should be an object')
-  for (const name of Object.keys(value)) if (!keys.includes(name)) throw keyInvalid(key === '' ? name : `${key}.${name}`, 'it is unknown')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw keyInvalid(key, 'it should be an object')
+  for (const name of Object.keys(value))
+    if (!keys.includes(name)) throw keyInvalid(key === '' ? name : `${key}.${name}`, 'it is unknown')
   for (const name of keys) if (!(name in value)) throw keyInvalid(key === '' ? name : `${key}.${name}`, 'it is missing')
   return value as Json
 }
@@ -25,7 +27,8 @@ function integer(value: unknown, key: string, min: number, max = Number.MAX_SAFE
 }
 
 function text(value: unknown, key: string, pattern = /^[^\0]{1,4096}$/): string {
-  if (typeof value !== 'string' || !pattern.test(value)) throw keyInvalid(key, `it should be a string that matches ${pattern.source}`)
+  if (typeof value !== 'string' || !pattern.test(value))
+    throw keyInvalid(key, `it should be a string that matches ${pattern.source}`)
   return value
 }
 
@@ -83,7 +86,18 @@ function device(value: unknown, key: string, nextDeviceId: number): DeviceConfig
   }
 }
 
-const SLINK_KEYS = ['number', 'addresses', 'mode', 'ack', 'overflow', 'holdMs', 'fallBehind', 'resyncBytesPerSecond', 'paused', 'mappings']
+const SLINK_KEYS = [
+  'number',
+  'addresses',
+  'mode',
+  'ack',
+  'overflow',
+  'holdMs',
+  'fallBehind',
+  'resyncBytesPerSecond',
+  'paused',
+  'mappings',
+]
 
 function slink(value: unknown, key: string, devices: readonly DeviceConfig[]): SlinkConfig {
   const from = object(value, key, SLINK_KEYS)

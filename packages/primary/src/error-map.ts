@@ -26,10 +26,16 @@ const DISK_ROWS = {
 export function mapError(error: unknown): unknown {
   if (SitelinkError.is(error)) return error
   if (error instanceof DiskError) {
-    return primaryErrors.create(DISK_ROWS[error.code], { why: error.message, next: DISK_CODES[error.code].hint }, { cause: error })
+    return primaryErrors.create(
+      DISK_ROWS[error.code],
+      { why: error.message, next: DISK_CODES[error.code].hint },
+      { cause: error },
+    )
   }
-  if (error instanceof LogError) return primaryErrors.create('LOG_REFUSED', { why: error.message, reason: error.code }, { cause: error })
-  if (error instanceof ProtocolError) return primaryErrors.create('ADDRESS', { why: error.message, reason: error.code }, { cause: error })
+  if (error instanceof LogError)
+    return primaryErrors.create('LOG_REFUSED', { why: error.message, reason: error.code }, { cause: error })
+  if (error instanceof ProtocolError)
+    return primaryErrors.create('ADDRESS', { why: error.message, reason: error.code }, { cause: error })
   return error
 }
 

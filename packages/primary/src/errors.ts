@@ -62,8 +62,20 @@ export const primaryErrors = defineErrors('primary', {
     hint: null,
   },
   DEVICE_COUNT: { kind: 'usage', retry: false, exit: EXIT.data, text: 'a group has at most {max} devices', hint: null },
-  SLINK_EXISTS: { kind: 'usage', retry: false, exit: EXIT.data, text: 'slink {slink} is there already', hint: '<prog> slink ls' },
-  SLINK_UNKNOWN: { kind: 'usage', retry: false, exit: EXIT.data, text: 'there is no slink {slink}', hint: '<prog> slink ls' },
+  SLINK_EXISTS: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.data,
+    text: 'slink {slink} is there already',
+    hint: '<prog> slink ls',
+  },
+  SLINK_UNKNOWN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.data,
+    text: 'there is no slink {slink}',
+    hint: '<prog> slink ls',
+  },
   SLINK_LOCAL: {
     kind: 'usage',
     retry: false,
@@ -86,7 +98,13 @@ export const primaryErrors = defineErrors('primary', {
     text: 'device {device} is mapped to slink {slink} already',
     hint: '<prog> status',
   },
-  MAP_UNKNOWN: { kind: 'usage', retry: false, exit: EXIT.data, text: 'device {device} is not mapped to slink {slink}', hint: '<prog> status' },
+  MAP_UNKNOWN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.data,
+    text: 'device {device} is not mapped to slink {slink}',
+    hint: '<prog> status',
+  },
   MAP_REMOTE_USED: {
     kind: 'usage',
     retry: false,

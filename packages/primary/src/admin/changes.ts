@@ -56,10 +56,13 @@ export function slinkOf(config: GroupConfig, number: number): SlinkConfig {
 
 export function checkName(name: string): void {
   const why =
-    name === '' ? 'it is empty'
-    : Buffer.byteLength(name) > NAME_BYTES_MAX ? `it has more than ${NAME_BYTES_MAX} bytes`
-    : /^[A-Za-z0-9._-]+$/.test(name) ? null
-    : 'it has other characters'
+    name === ''
+      ? 'it is empty'
+      : Buffer.byteLength(name) > NAME_BYTES_MAX
+        ? `it has more than ${NAME_BYTES_MAX} bytes`
+        : /^[A-Za-z0-9._-]+$/.test(name)
+          ? null
+          : 'it has other characters'
   if (why !== null) throw primaryErrors.create('DEVICE_NAME_BAD', { name, why })
 }
 
@@ -70,7 +73,13 @@ export function addDevice(config: GroupConfig, wish: NewDevice): GroupConfig {
   if (same !== undefined) throw primaryErrors.create('DEVICE_EXISTS', { device: same.number, path: same.path })
   const named = config.devices.find((one) => one.name === wish.name)
   if (named !== undefined) throw primaryErrors.create('DEVICE_NAME_TAKEN', { name: wish.name, device: named.number })
-  const device = { id: config.nextDeviceId, number: wish.number, name: wish.name, path: wish.path, sizeBytes: wish.sizeBytes }
+  const device = {
+    id: config.nextDeviceId,
+    number: wish.number,
+    name: wish.name,
+    path: wish.path,
+    sizeBytes: wish.sizeBytes,
+  }
   return { ...config, nextDeviceId: config.nextDeviceId + 1, devices: [...config.devices, device] }
 }
 
@@ -78,26 +87,36 @@ export function deleteDevice(config: GroupConfig, number: number, unmap: boolean
   const device = deviceOf(config, number)
   const mapped = config.slinks.filter((slink) => slink.mappings.some((mapping) => mapping.deviceId === device.id))
   if (mapped.length > 0 && !unmap) {
-    throw primaryErrors.create('DEVICE_MAPPED', { device: number, slinks: mapped.map((slink) => slink.number).join(', ') })
+    throw primaryErrors.create('DEVICE_MAPPED', {
+      device: number,
+      slinks: mapped.map((slink) => slink.number).join(', '),
+    })
   }
   return {
     ...config,
     devices: config.devices.filter((one) => one.id !== device.id),
-    slinks: config.slinks.map((slink) => ({ ...slink, mappings: slink.mappings.filter((mapping) => mapping.deviceId !== device.id) })),
+    slinks: config.slinks.map((slink) => ({
+      ...slink,
+      mappings: slink.mappings.filter((mapping) => mapping.deviceId !== device.id),
+    })),
   }
 }
 
 function checkPolicy(slink: Pick<SlinkConfig, 'mode' | 'fallBehind' | 'overflow' | 'holdMs' | 'addresses'>): void {
   const limited = slink.fallBehind.ios > 0 || slink.fallBehind.bytes > 0 || slink.fallBehind.timeoutMs > 0
   if (slink.mode === 'sync' && limited) {
-    throw primaryErrors.create('SLINK_POLICY', { why: 'a sync slink never falls behind: fall-behind limits are for async ones' })
+    throw primaryErrors.create('SLINK_POLICY', {
+      why: 'a sync slink never falls behind: fall-behind limits are for async ones',
+    })
   }
-  if (slink.addresses.length === 0) throw primaryErrors.create('SLINK_POLICY', { why: 'a slink needs at least one address (--to)' })
+  if (slink.addresses.length === 0)
+    throw primaryErrors.create('SLINK_POLICY', { why: 'a slink needs at least one address (--to)' })
 }
 
 export function addSlink(config: GroupConfig, wish: NewSlink): GroupConfig {
   if (wish.number === 0) throw primaryErrors.create('SLINK_LOCAL')
-  if (config.slinks.some((one) => one.number === wish.number)) throw primaryErrors.create('SLINK_EXISTS', { slink: wish.number })
+  if (config.slinks.some((one) => one.number === wish.number))
+    throw primaryErrors.create('SLINK_EXISTS', { slink: wish.number })
   const slink: SlinkConfig = {
     number: wish.number,
     addresses: wish.addresses,
@@ -124,7 +143,9 @@ export function changeSlink(config: GroupConfig, number: number, change: SlinkCh
 export function deleteSlink(config: GroupConfig, number: number, unmap: boolean): GroupConfig {
   const slink = slinkOf(config, number)
   if (slink.mappings.length > 0 && !unmap) {
-    const devices = slink.mappings.map((mapping) => config.devices.find((one) => one.id === mapping.deviceId)?.number).join(', ')
+    const devices = slink.mappings
+      .map((mapping) => config.devices.find((one) => one.id === mapping.deviceId)?.number)
+      .join(', ')
     throw primaryErrors.create('SLINK_HAS_DEVICES', { slink: number, devices })
   }
   return { ...config, slinks: config.slinks.filter((one) => one.number !== number) }
@@ -139,7 +160,11 @@ export function addMapping(config: GroupConfig, wish: NewMapping): GroupConfig {
   const used = slink.mappings.find((mapping) => mapping.remote === wish.remote)
   if (used !== undefined) {
     const other = config.devices.find((one) => one.id === used.deviceId)
-    throw primaryErrors.create('MAP_REMOTE_USED', { remote: wish.remote, slink: wish.slink, device: other?.number ?? used.deviceId })
+    throw primaryErrors.create('MAP_REMOTE_USED', {
+      remote: wish.remote,
+      slink: wish.slink,
+      device: other?.number ?? used.deviceId,
+    })
   }
   checkRegion(wish.regionBytes)
   const mapping: MappingConfig = {
@@ -156,15 +181,23 @@ export function addMapping(config: GroupConfig, wish: NewMapping): GroupConfig {
 
 function checkRegion(bytes: number): void {
   const why =
-    bytes < REGION_BYTES_MIN ? 'the smallest is 1m'
-    : bytes > REGION_BYTES_MAX ? 'the largest is 1g'
-    : Number.isInteger(Math.log2(bytes)) ? null
-    : 'it is not a power of two'
+    bytes < REGION_BYTES_MIN
+      ? 'the smallest is 1m'
+      : bytes > REGION_BYTES_MAX
+        ? 'the largest is 1g'
+        : Number.isInteger(Math.log2(bytes))
+          ? null
+          : 'it is not a power of two'
   if (why !== null) throw primaryErrors.create('REGION_SIZE', { bytes, why })
 }
 
 /** The mapping has been made: it counts from `since` on. */
-export function mappingMade(config: GroupConfig, slinkNumber: number, deviceId: number, since: readonly [number, number]): GroupConfig {
+export function mappingMade(
+  config: GroupConfig,
+  slinkNumber: number,
+  deviceId: number,
+  since: readonly [number, number],
+): GroupConfig {
   const slink = slinkOf(config, slinkNumber)
   const mappings = slink.mappings.map((mapping) => (mapping.deviceId === deviceId ? { ...mapping, since } : mapping))
   return replaceSlink(config, { ...slink, mappings })
@@ -176,7 +209,10 @@ export function deleteMapping(config: GroupConfig, deviceNumber: number, slinkNu
   if (!slink.mappings.some((mapping) => mapping.deviceId === device.id)) {
     throw primaryErrors.create('MAP_UNKNOWN', { device: deviceNumber, slink: slinkNumber })
   }
-  return replaceSlink(config, { ...slink, mappings: slink.mappings.filter((mapping) => mapping.deviceId !== device.id) })
+  return replaceSlink(config, {
+    ...slink,
+    mappings: slink.mappings.filter((mapping) => mapping.deviceId !== device.id),
+  })
 }
 
 function replaceSlink(config: GroupConfig, slink: SlinkConfig): GroupConfig {

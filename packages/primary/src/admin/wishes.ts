@@ -27,13 +27,15 @@ export function bodyOf(value: unknown, keys: readonly string[]): Json {
 
 export function integerOf(body: Json, key: string, min: number, max: number): number {
   const value = body[key]
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) return refuse(key, `should be an integer from ${min} to ${max}`)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max)
+    return refuse(key, `should be an integer from ${min} to ${max}`)
   return value
 }
 
 export function textOf(body: Json, key: string): string {
   const value = body[key]
-  if (typeof value !== 'string' || value === '' || value.length > 4096) return refuse(key, 'should be a string of 1 to 4096 characters')
+  if (typeof value !== 'string' || value === '' || value.length > 4096)
+    return refuse(key, 'should be a string of 1 to 4096 characters')
   return value
 }
 
@@ -80,16 +82,21 @@ export function slinkChange(value: unknown): SlinkChange {
     ...('mode' in body ? { mode: wordOf(body, 'mode', ['sync', 'async']) } : {}),
     ...('ack' in body ? { ack: wordOf(body, 'ack', ['received', 'durable']) } : {}),
     ...('overflow' in body ? { overflow: wordOf(body, 'overflow', ['drop', 'stall', 'fail']) } : {}),
-    ...('holdMs' in body ? { holdMs: body['holdMs'] === null ? null : integerOf(body, 'holdMs', 0, Number.MAX_SAFE_INTEGER) } : {}),
+    ...('holdMs' in body
+      ? { holdMs: body['holdMs'] === null ? null : integerOf(body, 'holdMs', 0, Number.MAX_SAFE_INTEGER) }
+      : {}),
     ...('fallBehind' in body ? { fallBehind: fallBehindOf(body['fallBehind']) } : {}),
-    ...('resyncBytesPerSecond' in body ? { resyncBytesPerSecond: integerOf(body, 'resyncBytesPerSecond', 0, Number.MAX_SAFE_INTEGER) } : {}),
+    ...('resyncBytesPerSecond' in body
+      ? { resyncBytesPerSecond: integerOf(body, 'resyncBytesPerSecond', 0, Number.MAX_SAFE_INTEGER) }
+      : {}),
     ...('paused' in body ? { paused: flagOf(body, 'paused') } : {}),
   }
 }
 
 function addressesOf(body: Json): string[] {
   const value = body['addresses']
-  if (!Array.isArray(value) || value.length === 0 || value.length > 16) return refuse('addresses', 'should be a list of 1 to 16 addresses')
+  if (!Array.isArray(value) || value.length === 0 || value.length > 16)
+    return refuse('addresses', 'should be a list of 1 to 16 addresses')
   return value.map((address: unknown) => {
     if (typeof address !== 'string') return refuse('addresses', 'should be a list of strings')
     parseAddress(address)
@@ -107,7 +114,8 @@ export function mapWish(value: unknown, mappingId: string): NewMapping {
   const body = bodyOf(value, ['device', 'slink', 'remote', 'dirtyLog', 'dirtyLogPath', 'regionBytes', 'initial'])
   const type = wordOf(body, 'dirtyLog', ['core', 'disk'])
   const path = (body['dirtyLogPath'] ?? null) === null ? null : textOf(body, 'dirtyLogPath')
-  if (path !== null && (type === 'core' || !path.startsWith('/'))) refuse('dirtyLogPath', 'should be an absolute path, for a disk log')
+  if (path !== null && (type === 'core' || !path.startsWith('/')))
+    refuse('dirtyLogPath', 'should be an absolute path, for a disk log')
   const dirtyLog: DirtyLogConfig = type === 'core' ? { type } : { type, path }
   return {
     device: deviceNumberOf(body),

@@ -1,7 +1,16 @@
 /**
  * What every verb of `sitelink` needs of a state directory: its configuration and peers files, and the way to a daemon.
  */
-import { ConfigFile, StateDirectory, withDaemon, withDaemonOrLock, type CliContext, type ConfigFormat, type ControlClient, type StateLock } from '@sitelink/daemon'
+import {
+  ConfigFile,
+  StateDirectory,
+  withDaemon,
+  withDaemonOrLock,
+  type CliContext,
+  type ConfigFormat,
+  type ControlClient,
+  type StateLock,
+} from '@sitelink/daemon'
 import { checkConfig } from '../config-check.js'
 import { CONFIG_VERSION, type GroupConfig } from '../config.js'
 import { mapped } from '../error-map.js'
@@ -69,12 +78,18 @@ export async function changeConfig(
 }
 
 /** A verb that only a running daemon can answer. */
-export async function askDaemon<T>(context: CliContext<unknown>, run: (client: ControlClient) => Promise<T>): Promise<T> {
+export async function askDaemon<T>(
+  context: CliContext<unknown>,
+  run: (client: ControlClient) => Promise<T>,
+): Promise<T> {
   return withDaemon(await context.state(), run, { onWaiting: (message) => context.output.note(message) })
 }
 
 /** A verb that needs the log for itself. */
-export async function alone<T>(context: CliContext<unknown>, run: (state: StateDirectory, lock: StateLock, config: GroupConfig) => Promise<T>): Promise<T> {
+export async function alone<T>(
+  context: CliContext<unknown>,
+  run: (state: StateDirectory, lock: StateLock, config: GroupConfig) => Promise<T>,
+): Promise<T> {
   const state = await context.state()
   const lock = await state.lock('command')
   try {

@@ -3,7 +3,17 @@
  */
 import { delay, type ControlServer, type EventLog } from '@sitelink/daemon'
 import { probeDevice } from '../admin/probe.js'
-import { bodyOf, deviceNumberOf, deviceWish, flagOf, integerOf, mapWish, slinkChange, slinkNumberOf, slinkWish } from '../admin/wishes.js'
+import {
+  bodyOf,
+  deviceNumberOf,
+  deviceWish,
+  flagOf,
+  integerOf,
+  mapWish,
+  slinkChange,
+  slinkNumberOf,
+  slinkWish,
+} from '../admin/wishes.js'
 import { mapped } from '../error-map.js'
 import { primaryErrors } from '../errors.js'
 import type { GroupAdmin } from '../group/group-admin.js'
@@ -29,7 +39,11 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   const verb = (name: string, run: (body: unknown) => unknown): void => {
     server.verb(name, (body) => mapped(() => run(body)))
   }
-  verb('status', () => ({ ...groupStatus(group), process: processStatus(), events: events.read(Math.max(0, events.lastSeq - 20)).events }))
+  verb('status', () => ({
+    ...groupStatus(group),
+    process: processStatus(),
+    events: events.read(Math.max(0, events.lastSeq - 20)).events,
+  }))
   verb('device-add', async (body) => {
     const wish = deviceWish(body)
     const sizeBytes = await probeDevice(group.parts.disks, wish.path)
@@ -72,7 +86,14 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
 /** The daemon's own process. */
 function processStatus() {
   const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage()
-  return { pid: process.pid, uptimeSeconds: process.uptime(), rssBytes: rss, heapUsedBytes: heapUsed, externalBytes: external, arrayBufferBytes: arrayBuffers }
+  return {
+    pid: process.pid,
+    uptimeSeconds: process.uptime(),
+    rssBytes: rss,
+    heapUsedBytes: heapUsed,
+    externalBytes: external,
+    arrayBufferBytes: arrayBuffers,
+  }
 }
 
 function optionalDevice(body: unknown): number | null {
@@ -81,7 +102,11 @@ function optionalDevice(body: unknown): number | null {
 }
 
 /** Yields progress until nothing is dirty any more. Ends with an error if the site cannot be reached for a while. */
-async function* resync({ admin, group }: ControlParts, body: unknown, signal: AbortSignal): AsyncGenerator<unknown, unknown, void> {
+async function* resync(
+  { admin, group }: ControlParts,
+  body: unknown,
+  signal: AbortSignal,
+): AsyncGenerator<unknown, unknown, void> {
   const fields = bodyOf(body, ['slink', 'full', 'waitMs'])
   const number = slinkNumberOf(fields)
   const waitMs = 'waitMs' in fields ? integerOf(fields, 'waitMs', 0, 3_600_000) : 10_000
@@ -112,7 +137,11 @@ async function* resync({ admin, group }: ControlParts, body: unknown, signal: Ab
 }
 
 /** Waits until everything written so far is applied here and at every site that is not paused. */
-async function* drain({ admin, group }: ControlParts, body: unknown, signal: AbortSignal): AsyncGenerator<unknown, unknown, void> {
+async function* drain(
+  { admin, group }: ControlParts,
+  body: unknown,
+  signal: AbortSignal,
+): AsyncGenerator<unknown, unknown, void> {
   const fields = bodyOf(body, ['timeoutMs'])
   const timeoutMs = 'timeoutMs' in fields ? integerOf(fields, 'timeoutMs', 0, Number.MAX_SAFE_INTEGER) : Infinity
   const { clock } = group.parts
@@ -121,8 +150,12 @@ async function* drain({ admin, group }: ControlParts, body: unknown, signal: Abo
   while (!signal.aborted) {
     const { done, waitsFor } = admin.drained(lsn)
     if (done) return { lsn }
-    if (clock.nowMs() >= endMs) throw primaryErrors.create('DRAIN_TIMEOUT', { ms: timeoutMs, why: `it waits for ${waitsFor}` })
-    yield { waitsFor, slinks: groupStatus(group).slinks.map(({ number, lagBytes, lagWrites }) => ({ number, lagBytes, lagWrites })) }
+    if (clock.nowMs() >= endMs)
+      throw primaryErrors.create('DRAIN_TIMEOUT', { ms: timeoutMs, why: `it waits for ${waitsFor}` })
+    yield {
+      waitsFor,
+      slinks: groupStatus(group).slinks.map(({ number, lagBytes, lagWrites }) => ({ number, lagBytes, lagWrites })),
+    }
     await delay(clock, PROGRESS_MS)
   }
   return { lsn }

@@ -119,7 +119,8 @@ export class DeviceExport implements NbdExport {
         const merged: Extent[] = []
         const add = (bytes: number, hole: boolean): void => {
           const last = merged.at(-1)
-          if (last !== undefined && last.hole === hole) merged[merged.length - 1] = { length: last.length + bytes, hole, zero: hole }
+          if (last !== undefined && last.hole === hole)
+            merged[merged.length - 1] = { length: last.length + bytes, hole, zero: hole }
           else merged.push({ length: bytes, hole, zero: hole })
         }
         let at = offset

@@ -52,7 +52,9 @@ export class GroupAdmin {
       })
       group.attach(new LocalDevice(config), device)
       group.resumeHeld()
-      this.#event('device-added', `device ${wish.number} "${wish.name}" was added: ${wish.path}`, { device: wish.number })
+      this.#event('device-added', `device ${wish.number} "${wish.name}" was added: ${wish.path}`, {
+        device: wish.number,
+      })
     })
   }
 
@@ -66,7 +68,9 @@ export class GroupAdmin {
         throw primaryErrors.create('DEVICE_BUSY', { device: number, clients: [...local.clients].join(', ') })
       }
       const next = deleteDevice(group.config, number, unmap)
-      const mapped = group.config.slinks.filter((slink) => slink.mappings.some((mapping) => mapping.deviceId === config.id))
+      const mapped = group.config.slinks.filter((slink) =>
+        slink.mappings.some((mapping) => mapping.deviceId === config.id),
+      )
       group.exports.delete(config.id)
       group.writePath.failDevice(config.id)
       if (local?.device !== undefined && local.device !== null) await group.writeBack.detach(config.id, 'apply-first')
@@ -126,7 +130,10 @@ export class GroupAdmin {
       const device = deviceOf(next, wish.device)
       const local = group.devices.get(device.id)
       if (local === undefined || local.device === null) {
-        throw primaryErrors.create('DEVICE_UNAVAILABLE', { device: wish.device, why: local?.problem ?? 'it is not open' })
+        throw primaryErrors.create('DEVICE_UNAVAILABLE', {
+          device: wish.device,
+          why: local?.problem ?? 'it is not open',
+        })
       }
       if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null) await this.#refusePathInUse(wish.dirtyLog.path)
       await this.#persist(() => next)
@@ -141,7 +148,10 @@ export class GroupAdmin {
       }
       group.sitesChanged()
       await group.log.writeSuperblock()
-      this.#event('device-mapped', `device ${wish.device} is mapped to "${wish.remote}" of slink ${wish.slink}`, { device: wish.device, slink: wish.slink })
+      this.#event('device-mapped', `device ${wish.device} is mapped to "${wish.remote}" of slink ${wish.slink}`, {
+        device: wish.device,
+        slink: wish.slink,
+      })
     })
   }
 
@@ -151,7 +161,10 @@ export class GroupAdmin {
       const { id } = deviceOf(next, deviceNumber)
       await this.#persist(() => next)
       await this.#dropMapping(slinkNumber, id)
-      this.#event('device-unmapped', `device ${deviceNumber} is not mapped to slink ${slinkNumber} any more`, { device: deviceNumber, slink: slinkNumber })
+      this.#event('device-unmapped', `device ${deviceNumber} is not mapped to slink ${slinkNumber} any more`, {
+        device: deviceNumber,
+        slink: slinkNumber,
+      })
     })
   }
 
@@ -197,7 +210,8 @@ export class GroupAdmin {
     }
     for (const slink of group.slinks.values()) {
       if (slink.mappings.size === 0 || slink.config.paused) continue
-      if (slink.mappings.dirtyRegions > 0) return { done: false, waitsFor: `slink ${slink.number}, which is being resynced` }
+      if (slink.mappings.dirtyRegions > 0)
+        return { done: false, waitsFor: `slink ${slink.number}, which is being resynced` }
       if (slink.stream === null) return { done: false, waitsFor: `slink ${slink.number}, which is not connected` }
       if (slink.stream.appliedLsn < lsn) return { done: false, waitsFor: `slink ${slink.number}` }
     }
@@ -210,7 +224,8 @@ export class GroupAdmin {
 
   #slink(number: number): Slink {
     const slink = this.#group.slinks.get(number)
-    if (slink === undefined) throw primaryErrors.create(number === 0 ? 'SLINK_LOCAL' : 'SLINK_UNKNOWN', { slink: number })
+    if (slink === undefined)
+      throw primaryErrors.create(number === 0 ? 'SLINK_LOCAL' : 'SLINK_UNKNOWN', { slink: number })
     return slink
   }
 
@@ -228,12 +243,20 @@ export class GroupAdmin {
     if (device === null) {
       if (suspended) group.suspend()
       else group.resume()
-      this.#event(suspended ? 'suspended' : 'resumed', suspended ? 'the group is suspended: writes wait' : 'the group is resumed', {})
+      this.#event(
+        suspended ? 'suspended' : 'resumed',
+        suspended ? 'the group is suspended: writes wait' : 'the group is resumed',
+        {},
+      )
       return
     }
     const { id } = deviceOf(group.config, device)
     group.suspendDevice(id, suspended)
-    this.#event(suspended ? 'device-suspended' : 'device-resumed', `device ${device} is ${suspended ? 'suspended: its writes wait' : 'resumed'}`, { device })
+    this.#event(
+      suspended ? 'device-suspended' : 'device-resumed',
+      `device ${device} is ${suspended ? 'suspended: its writes wait' : 'resumed'}`,
+      { device },
+    )
   }
 
   /** A path that is the log, a device or a dirty log already would destroy one of them. */
@@ -245,7 +268,8 @@ export class GroupAdmin {
     for (const device of this.#group.config.devices) used.push([device.path, `device ${device.number}`])
     for (const slink of this.#group.config.slinks) {
       for (const { dirtyLog } of slink.mappings) {
-        if (dirtyLog.type === 'disk' && dirtyLog.path !== null) used.push([dirtyLog.path, `a dirty log of slink ${slink.number}`])
+        if (dirtyLog.type === 'disk' && dirtyLog.path !== null)
+          used.push([dirtyLog.path, `a dirty log of slink ${slink.number}`])
       }
     }
     for (const [other, use] of used) {
@@ -265,7 +289,8 @@ export class GroupAdmin {
 
   #serial<T>(work: () => Promise<T> | T): Promise<T> {
     const run = this.#queue.then(() => {
-      if (this.#group.state === 'failed') throw primaryErrors.create('GROUP_FAILED', { why: this.#group.failure ?? 'unknown' })
+      if (this.#group.state === 'failed')
+        throw primaryErrors.create('GROUP_FAILED', { why: this.#group.failure ?? 'unknown' })
       return work()
     })
     this.#queue = run.catch(() => {})

@@ -5,8 +5,25 @@
  * turn's work is done: entries are noted in the overlay before any answer, answers go out before sites are fed, and the
  * tail moves last. Opening is `open-group.ts`, changing its configuration `group-admin.ts`, reporting `status.ts`.
  */
-import { formatId64, type Clock, type LogPoint, type LogPosition, type Random, type Timer, type Transport } from '@sitelink/protocol'
-import type { BlockDevice, DiskProvider, LogEntry, RecoveryReport, RingLog, RingLogListener, WriteBack, WriteBackListener } from '@sitelink/storage'
+import {
+  formatId64,
+  type Clock,
+  type LogPoint,
+  type LogPosition,
+  type Random,
+  type Timer,
+  type Transport,
+} from '@sitelink/protocol'
+import type {
+  BlockDevice,
+  DiskProvider,
+  LogEntry,
+  RecoveryReport,
+  RingLog,
+  RingLogListener,
+  WriteBack,
+  WriteBackListener,
+} from '@sitelink/storage'
 import type { ConfigStore, GroupConfig } from '../config.js'
 import { MARKING_FILL } from '../limits.js'
 import type { PeerStore } from '../slink/peers.js'
@@ -177,7 +194,12 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.holds.fail(null)
     this.#tail.close()
     await this.#log.close().catch((error: Error) => {
-      this.parts.event({ kind: 'log-close-failed', level: 'error', message: `the log was not closed cleanly: ${error.message}`, facts: {} })
+      this.parts.event({
+        kind: 'log-close-failed',
+        level: 'error',
+        message: `the log was not closed cleanly: ${error.message}`,
+        facts: {},
+      })
     })
     for (const device of this.devices.values()) await device.device?.close().catch(() => {})
     this.#state = 'stopped'
@@ -232,7 +254,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   }
 
   admitted(): void {
-    for (const slink of this.#limited) slink.judgeFallBehind()
+    for (const slink of this.#limited) slink.protection.judgeFallBehind()
   }
 
   flushed(): void {
@@ -251,7 +273,8 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#written = { point: { incarnation: last.frame.incarnation, lsn: last.frame.lsn }, position: last.end }
     this.#release()
     for (const slink of this.slinks.values()) slink.onWritten()
-    while (this.#writtenWaiters.length > 0 && (this.#writtenWaiters[0] as Waiter).lsn <= last.frame.lsn) this.#writtenWaiters.shift()?.resolve()
+    while (this.#writtenWaiters.length > 0 && (this.#writtenWaiters[0] as Waiter).lsn <= last.frame.lsn)
+      this.#writtenWaiters.shift()?.resolve()
   }
 
   durable(position: LogPosition): void {
@@ -269,7 +292,12 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   failed(error: Error): void {
     this.#state = 'failed'
     this.#failure = error.message
-    this.parts.event({ kind: 'group-failed', level: 'error', message: `the log failed, writes are refused until the daemon is restarted: ${error.message}`, facts: {} })
+    this.parts.event({
+      kind: 'group-failed',
+      level: 'error',
+      message: `the log failed, writes are refused until the daemon is restarted: ${error.message}`,
+      facts: {},
+    })
     this.holds.fail(null)
     this.#writePath.pump()
     for (const waiter of this.#writtenWaiters.splice(0)) waiter.reject(error)
@@ -278,7 +306,13 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   ownerState(): Buffer {
     const { uuid, epoch } = this.config
     const slinks = [...this.slinks.values()].map((slink) => slink.record())
-    return encodeOwnerState({ groupUuid: uuid, epoch, appliedLsn: this.#writeBack?.appliedLsn ?? 0, slinks, lost: this.#writeBack?.lostRanges() ?? [] })
+    return encodeOwnerState({
+      groupUuid: uuid,
+      epoch,
+      appliedLsn: this.#writeBack?.appliedLsn ?? 0,
+      slinks,
+      lost: this.#writeBack?.lostRanges() ?? [],
+    })
   }
 
   // --- WriteBackListener ------------------------------------------------------------------------------------------
@@ -309,7 +343,12 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   deviceRecovered(deviceId: number): void {
     const device = this.devices.get(deviceId)
     if (device !== undefined) device.problem = null
-    this.parts.event({ kind: 'device-recovered', level: 'info', message: `device ${device?.config.number ?? `id ${deviceId}`} works again`, facts: { deviceId } })
+    this.parts.event({
+      kind: 'device-recovered',
+      level: 'info',
+      message: `device ${device?.config.number ?? `id ${deviceId}`} works again`,
+      facts: { deviceId },
+    })
   }
 
   // --- sites ------------------------------------------------------------------------------------------------------
@@ -407,7 +446,8 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
         slink.mappings.markAll()
         continue
       }
-      for (const { deviceId, firstUnit, unitCount } of segment.runs) slink.mappings.get(deviceId)?.markUnits(firstUnit, unitCount)
+      for (const { deviceId, firstUnit, unitCount } of segment.runs)
+        slink.mappings.get(deviceId)?.markUnits(firstUnit, unitCount)
     }
   }
 
@@ -425,7 +465,14 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
       pins: [...this.slinks.values()].flatMap((slink) =>
         slink.pin === null || slink.mappings.size === 0
           ? []
-          : [{ number: slink.number, pin: slink.pin, overflow: slink.config.overflow, streaming: slink.stream !== null }],
+          : [
+              {
+                number: slink.number,
+                pin: slink.pin,
+                overflow: slink.config.overflow,
+                streaming: slink.stream !== null,
+              },
+            ],
       ),
     })
     for (const number of decision.drop) void this.slinks.get(number)?.drop('the log is short of space')
@@ -436,14 +483,29 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   #reportStall(stalled: readonly number[], local: boolean): void {
     const nowMs = this.parts.clock.nowMs()
     if ((stalled.length === 0 && !local) || nowMs - this.#stallReportedMs < STALL_REPORT_MS) return
-    if (local && this.#writeBack.status().failedDeviceIds.length === 0 && this.#writeBack.status().heldDeviceIds.length === 0) return
+    if (
+      local &&
+      this.#writeBack.status().failedDeviceIds.length === 0 &&
+      this.#writeBack.status().heldDeviceIds.length === 0
+    )
+      return
     this.#stallReportedMs = nowMs
     const who = local ? 'the local devices' : `slink ${stalled.join(', ')} (policy stall)`
-    this.parts.event({ kind: 'log-full', level: 'warning', message: `the log is full and writers wait for ${who}`, facts: { local, waiting: this.#writePath.waitingCount } })
+    this.parts.event({
+      kind: 'log-full',
+      level: 'warning',
+      message: `the log is full and writers wait for ${who}`,
+      facts: { local, waiting: this.#writePath.waitingCount },
+    })
   }
 
   readFailed(deviceId: number, offset: number, length: number, error: Error): void {
-    this.parts.event({ kind: 'read-failed', level: 'error', message: `a read of device id ${deviceId} failed: ${error.message}`, facts: { deviceId, offset, length } })
+    this.parts.event({
+      kind: 'read-failed',
+      level: 'error',
+      message: `a read of device id ${deviceId} failed: ${error.message}`,
+      facts: { deviceId, offset, length },
+    })
   }
 
   // --- devices ----------------------------------------------------------------------------------------------------

@@ -6,14 +6,31 @@
  * from the log before it may be resynced. Whatever is missing (a device, a site) is reported and does not stop the rest.
  */
 import type { LogPosition } from '@sitelink/protocol'
-import { LayeredWriteBack, LogError, openBlockDevice, openRingLog, type BlockDevice, type Disk, type LogEntry, type LogHole, type RingLog } from '@sitelink/storage'
+import {
+  LayeredWriteBack,
+  LogError,
+  openBlockDevice,
+  openRingLog,
+  type BlockDevice,
+  type Disk,
+  type LogEntry,
+  type LogHole,
+  type RingLog,
+} from '@sitelink/storage'
 import type { DeviceConfig, SlinkConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { Slink } from '../slink/slink.js'
 import { Group, type GroupParts } from './group.js'
 import { LocalDevice } from './local-device.js'
 import { openMapping } from './open-mapping.js'
-import { clampOwnerState, clampPoint, decodeOwnerState, encodeOwnerState, type OwnerState, type SlinkRecord } from './owner-state.js'
+import {
+  clampOwnerState,
+  clampPoint,
+  decodeOwnerState,
+  encodeOwnerState,
+  type OwnerState,
+  type SlinkRecord,
+} from './owner-state.js'
 
 /** Share of the ring that write-back may lag, so that a restart redoes a bounded part. */
 const LAG_SHARE = 0.5
@@ -42,7 +59,11 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
       log,
       clock: parts.clock,
       listener: group,
-      limits: { memoryBytesMax: OVERLAY_BYTES_MAX, lagBytesMax, syncBytes: Math.min(128 * 1024 * 1024, Math.ceil(lagBytesMax / 4)) },
+      limits: {
+        memoryBytesMax: OVERLAY_BYTES_MAX,
+        lagBytesMax,
+        syncBytes: Math.min(128 * 1024 * 1024, Math.ceil(lagBytesMax / 4)),
+      },
       position,
       lsn: state?.appliedLsn ?? log.lastLsn,
     })
@@ -90,7 +111,8 @@ async function openLog(group: Group, disk: Disk): ReturnType<typeof openRingLog>
 
 function refuseForeign(group: Group, state: OwnerState): void {
   const { uuid, log } = group.parts.config.current
-  if (state.groupUuid !== uuid) throw primaryErrors.create('LOG_FOREIGN', { path: log.path, found: state.groupUuid, wanted: uuid })
+  if (state.groupUuid !== uuid)
+    throw primaryErrors.create('LOG_FOREIGN', { path: log.path, found: state.groupUuid, wanted: uuid })
 }
 
 function stateOf(group: Group, log: RingLog): OwnerState | null {
@@ -157,11 +179,18 @@ function redoEntry(group: Group, entry: LogEntry, known: ReadonlySet<number>, dr
   if (deviceId === 0 || known.has(deviceId) || dropped.has(deviceId) || deviceId >= group.config.nextDeviceId) return
   dropped.add(deviceId)
   void group.writeBack.detach(deviceId, 'drop').catch(() => {})
-  group.parts.event({ kind: 'entries-dropped', level: 'info', message: `entries of the deleted device id ${deviceId} are dropped`, facts: { deviceId } })
+  group.parts.event({
+    kind: 'entries-dropped',
+    level: 'info',
+    message: `entries of the deleted device id ${deviceId} are dropped`,
+    facts: { deviceId },
+  })
 }
 
 function redoHole(group: Group, hole: LogHole): void {
-  const ranges = hole.ranges ?? [...group.devices.values()].map((local) => ({ deviceId: local.id, offset: 0, length: local.sizeBytes }))
+  const ranges =
+    hole.ranges ??
+    [...group.devices.values()].map((local) => ({ deviceId: local.id, offset: 0, length: local.sizeBytes }))
   for (const { deviceId, offset, length } of ranges) if (length > 0) group.writeBack.noteLost(deviceId, offset, length)
   group.parts.event({
     kind: 'log-hole',
@@ -204,7 +233,9 @@ async function completeMarks(group: Group, slink: Slink): Promise<void> {
     }
     for await (const segment of log.regionsBetween(position, log.writtenEnd)) {
       if (segment.runs === null) mapping.dirty.markAll()
-      else for (const run of segment.runs) if (run.deviceId === mapping.deviceId) mapping.markUnits(run.firstUnit, run.unitCount)
+      else
+        for (const run of segment.runs)
+          if (run.deviceId === mapping.deviceId) mapping.markUnits(run.firstUnit, run.unitCount)
     }
   }
   await slink.flushMarks()

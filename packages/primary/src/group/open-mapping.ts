@@ -26,7 +26,11 @@ export async function openMapping(
   if (config.since === null) return makeMapping(group, slink, config, local, identity, place)
   const clean = record !== null && !record.dirty && !record.behind
   if (place === null && clean) {
-    return new Mapping(config, describe(local), await DirtyLog.create(null, identity, { initial: 'all-clean', basePoint: record.point }))
+    return new Mapping(
+      config,
+      describe(local),
+      await DirtyLog.create(null, identity, { initial: 'all-clean', basePoint: record.point }),
+    )
   }
   const { log, found, reason } = await DirtyLog.open(place, identity)
   if (found !== 'ok') {

@@ -68,7 +68,8 @@ export function encodeOwnerState(state: OwnerState): Buffer {
   bytes.writeUInt32LE(lost.length, 40)
   let at = HEAD_BYTES
   for (const slink of state.slinks) {
-    const flags = (slink.behind ? FLAG_BEHIND : 0) | (slink.dirty ? FLAG_DIRTY : 0) | (slink.wasProtected ? FLAG_PROTECTED : 0)
+    const flags =
+      (slink.behind ? FLAG_BEHIND : 0) | (slink.dirty ? FLAG_DIRTY : 0) | (slink.wasProtected ? FLAG_PROTECTED : 0)
     bytes.writeUInt16LE(slink.number, at)
     bytes.writeUInt8(flags, at + 2)
     bytes.writeUInt32LE(slink.point.incarnation, at + 4)
@@ -100,10 +101,12 @@ function spanned(ranges: readonly LostRangeRecord[]): LostRangeRecord[] {
 /** The state in `bytes`; null for an empty buffer (a new log); throws a sentence for anything else that is not one. */
 export function decodeOwnerState(bytes: Buffer): OwnerState | null {
   if (bytes.length === 0) return null
-  if (bytes.length < HEAD_BYTES || bytes.readUInt32LE(0) !== VERSION) throw new Error('the owner state of the log has an unknown version')
+  if (bytes.length < HEAD_BYTES || bytes.readUInt32LE(0) !== VERSION)
+    throw new Error('the owner state of the log has an unknown version')
   const count = bytes.readUInt32LE(4)
   const lostCount = bytes.readUInt32LE(40)
-  if (bytes.length < HEAD_BYTES + count * SLINK_BYTES + lostCount * RANGE_BYTES) throw new Error('the owner state of the log is cut short')
+  if (bytes.length < HEAD_BYTES + count * SLINK_BYTES + lostCount * RANGE_BYTES)
+    throw new Error('the owner state of the log is cut short')
   const slinks: SlinkRecord[] = []
   for (let index = 0; index < count; index += 1) {
     const at = HEAD_BYTES + index * SLINK_BYTES
@@ -116,7 +119,8 @@ export function decodeOwnerState(bytes: Buffer): OwnerState | null {
       point: { incarnation: bytes.readUInt32LE(at + 4), lsn: readU64(bytes, at + 8) },
       position: readU64(bytes, at + 16),
     }
-    if ((flags & ~KNOWN_FLAGS) !== 0 || record.point.lsn < 0 || record.position < 0) throw new Error('the owner state of the log has an impossible slink record')
+    if ((flags & ~KNOWN_FLAGS) !== 0 || record.point.lsn < 0 || record.position < 0)
+      throw new Error('the owner state of the log has an impossible slink record')
     slinks.push(record)
   }
   const hex = bytes.toString('hex', 16, 32)
@@ -138,7 +142,9 @@ export function clampPoint(point: LogPoint, incarnations: readonly Incarnation[]
   const index = incarnations.findIndex((one) => one.number === point.incarnation)
   if (index < 0) return null
   const next = incarnations[index + 1]
-  return next === undefined || point.lsn < next.firstLsn ? point : { incarnation: point.incarnation, lsn: next.firstLsn - 1 }
+  return next === undefined || point.lsn < next.firstLsn
+    ? point
+    : { incarnation: point.incarnation, lsn: next.firstLsn - 1 }
 }
 
 /** The state as it is true in a new life of the log: every stored position is clamped to the end of its own. */

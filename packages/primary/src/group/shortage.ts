@@ -52,7 +52,8 @@ export function judgeShortage(facts: ShortageFacts): ShortageDecision {
   const guilty = facts.pins.filter((site) => site.pin < facts.localPin && facts.end - site.pin > used * GUILTY_SHARE)
   const local = facts.starving && guilty.length === 0
   const acted = facts.starving ? guilty : guilty.filter((site) => !site.streaming)
-  const of = (policy: OverflowPolicy): number[] => acted.filter((site) => site.overflow === policy).map((site) => site.number)
+  const of = (policy: OverflowPolicy): number[] =>
+    acted.filter((site) => site.overflow === policy).map((site) => site.number)
   // Before anybody waits only marking begins: nobody is stalled or failed by it.
   return { drop: of('drop'), fail: facts.starving ? of('fail') : [], stall: facts.starving ? of('stall') : [], local }
 }

@@ -11,7 +11,15 @@ import type { LocalDevice } from './local-device.js'
 export type GroupStatus = ReturnType<typeof groupStatus>
 
 /** Words for where a slink stands, most telling first. */
-export type SlinkStateWord = 'paused' | 'dropping' | 'behind' | 'resyncing' | 'catching-up' | 'live' | 'disconnected' | 'idle'
+export type SlinkStateWord =
+  | 'paused'
+  | 'dropping'
+  | 'behind'
+  | 'resyncing'
+  | 'catching-up'
+  | 'live'
+  | 'disconnected'
+  | 'idle'
 
 export function slinkStateWord(slink: Slink): SlinkStateWord {
   if (slink.config.paused) return 'paused'
@@ -20,7 +28,7 @@ export function slinkStateWord(slink: Slink): SlinkStateWord {
   if (slink.mappings.size === 0) return 'idle'
   if (slink.stream === null) return 'disconnected'
   if (slink.mappings.dirtyRegions > 0) return 'resyncing'
-  return slink.guard === 'live' ? 'live' : 'catching-up'
+  return slink.protection.guard === 'live' ? 'live' : 'catching-up'
 }
 
 function linkWord(state: LinkState): string {
@@ -53,10 +61,10 @@ export function slinkStatus(slink: Slink, group: Group) {
     problem: linkProblem(slink.linkState),
     connected: stream !== null,
     behind: slink.standing.kind === 'behind' || slink.standing.kind === 'dropping',
-    protected: config.mode === 'sync' ? slink.protected : null,
+    protected: config.mode === 'sync' ? slink.protection.protected : null,
     holding: slink.holding !== 'none',
     failing: slink.holding === 'fail',
-    forced: slink.forced,
+    forced: slink.protection.forced,
     receivedLsn: slink.receivedLsn,
     durableLsn: slink.durableLsn,
     appliedLsn: stream?.appliedLsn ?? null,
@@ -75,9 +83,9 @@ export function slinkStatus(slink: Slink, group: Group) {
     journalBytes: stream?.journalBytes ?? null,
     sentEntries: stream?.feed.entriesSent ?? 0,
     skippedEntries: stream?.feed.entriesSkipped ?? 0,
-    copiedBytes: stream?.feed.copyBytesSent ?? 0,
+    copiedBytesTotal: slink.copiedBytes,
     overflows: slink.overflows,
-    forcedCount: slink.forcedCount,
+    forcedCount: slink.protection.forcedCount,
     resyncs: slink.resyncs,
     devices: [...mappings].map((mapping) => ({
       device: mapping.deviceNumber,
@@ -95,7 +103,8 @@ export function resyncStatus(slink: Slink, group: Group) {
   const { stream, mappings } = slink
   const leftBytes = mappings.dirtyBytes
   if (leftBytes === 0) return null
-  if (stream === null) return { running: false, copiedBytes: 0, totalBytes: leftBytes, leftBytes, bytesPerSecond: null, etaSeconds: null }
+  if (stream === null)
+    return { running: false, copiedBytes: 0, totalBytes: leftBytes, leftBytes, bytesPerSecond: null, etaSeconds: null }
   const totalBytes = Math.max(stream.dirtyBytesAtStart, leftBytes)
   const copiedBytes = totalBytes - leftBytes
   const seconds = (group.parts.clock.nowMs() - stream.startedMs) / 1000

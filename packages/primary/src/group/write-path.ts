@@ -177,7 +177,14 @@ export class WritePath {
   #admit(deviceId: number, request: WriteRequest, done: number): number {
     const { operation, payload, length } = request
     const step = operation === 'write' ? ENTRY_BOUNDARY_BYTES : RANGE_BYTES_MAX
-    const type = operation === 'write' ? FrameType.write : operation === 'trim' ? FrameType.trim : request.noHole ? FrameType.zeroes : FrameType.trim
+    const type =
+      operation === 'write'
+        ? FrameType.write
+        : operation === 'trim'
+          ? FrameType.trim
+          : request.noHole
+            ? FrameType.zeroes
+            : FrameType.trim
     let entries = 0
     while (done < length) {
       const offset = request.offset + done
@@ -196,7 +203,14 @@ export class WritePath {
     return done
   }
 
-  #append(deviceId: number, type: FrameType, offset: number, length: number, payload: Buffer | null, fua: boolean): void {
+  #append(
+    deviceId: number,
+    type: FrameType,
+    offset: number,
+    length: number,
+    payload: Buffer | null,
+    fua: boolean,
+  ): void {
     if (this.#slabAt === this.#slab.length) {
       this.#slab = Buffer.allocUnsafeSlow(SLAB_HEADERS * FRAME_HEADER_BYTES)
       this.#slabAt = 0

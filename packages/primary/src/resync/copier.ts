@@ -122,7 +122,15 @@ export class Copier {
         const bytes = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces)
         const zero = bytes.equals(ZEROES.subarray(0, bytes.length))
         const last = offset + length >= regionEnd
-        this.#ready.push({ source, region, offset, length, bytes: zero ? null : bytes, stamp: this.#options.headLsn(), last })
+        this.#ready.push({
+          source,
+          region,
+          offset,
+          length,
+          bytes: zero ? null : bytes,
+          stamp: this.#options.headLsn(),
+          last,
+        })
         this.#options.ready()
       },
       (error: Error) => {

@@ -94,7 +94,10 @@ export class RegionTracker {
   }
 
   startRead(region: number): void {
-    assert(this.#bits.isDirty(region) && !this.#active.has(region), 'a region is read when it is dirty and not under way')
+    assert(
+      this.#bits.isDirty(region) && !this.#active.has(region),
+      'a region is read when it is dirty and not under way',
+    )
     this.#active.set(region, { stamp: null, streamFrames: 0, again: false })
     this.#reading += 1
     this.#scanFrom = region + 1

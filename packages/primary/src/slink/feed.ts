@@ -232,7 +232,8 @@ export class Feed {
     const device = this.#options.device(frame.deviceId)
     if (device === undefined) return 'skip'
     const { since, tracker } = device
-    if (frame.incarnation < since.incarnation || (frame.incarnation === since.incarnation && frame.lsn <= since.lsn)) return 'skip'
+    if (frame.incarnation < since.incarnation || (frame.incarnation === since.incarnation && frame.lsn <= since.lsn))
+      return 'skip'
     if (tracker === null) return 'send'
     const verdict = tracker.judge(frame.offset, frame.length)
     if (verdict !== 'stop') tracker.unblock()
@@ -291,7 +292,10 @@ export class Feed {
   #encode(fields: FrameFields, payload: Buffer | null): Frame {
     const { log } = this.#options
     const { incarnation, lsn } = this.#point
-    return encodeFrame({ ...fields, lsn, incarnation, logId: log.identity, durableLsn: Math.min(log.durableLsn, lsn) }, payload)
+    return encodeFrame(
+      { ...fields, lsn, incarnation, logId: log.identity, durableLsn: Math.min(log.durableLsn, lsn) },
+      payload,
+    )
   }
 
   #sendOut(): void {

@@ -39,7 +39,13 @@ export type GuardEvent =
 
 /** The next state for every state and event. */
 export const guardTable: Readonly<Record<GuardState, Readonly<Record<GuardEvent, GuardState>>>> = {
-  'catching-up': { 'caught-up': 'live', dirtied: 'catching-up', 'hold-over': 'lost', session: 'catching-up', paused: 'lost' },
+  'catching-up': {
+    'caught-up': 'live',
+    dirtied: 'catching-up',
+    'hold-over': 'lost',
+    session: 'catching-up',
+    paused: 'lost',
+  },
   live: { 'caught-up': 'live', dirtied: 'catching-up', 'hold-over': 'lost', session: 'live', paused: 'lost' },
   lost: { 'caught-up': 'live', dirtied: 'lost', 'hold-over': 'lost', session: 'catching-up', paused: 'lost' },
 }
@@ -75,7 +81,12 @@ export function holdingOf(facts: GuardFacts): Holding {
     case 'catching-up':
       return facts.mode === 'sync' && facts.latched && facts.overflow === 'stall' ? 'wait' : 'none'
     case 'lost':
-      if (facts.mode === 'async') return facts.forced && facts.overflow === 'stall' ? 'wait' : facts.forced && facts.overflow === 'fail' ? 'fail' : 'none'
+      if (facts.mode === 'async')
+        return facts.forced && facts.overflow === 'stall'
+          ? 'wait'
+          : facts.forced && facts.overflow === 'fail'
+            ? 'fail'
+            : 'none'
       if (!facts.latched) return 'none'
       return facts.overflow === 'stall' ? 'wait' : facts.overflow === 'fail' ? 'fail' : 'none'
     default:

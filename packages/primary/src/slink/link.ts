@@ -27,7 +27,14 @@ import {
   type Timer,
   type Welcome,
 } from '@sitelink/protocol'
-import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, DETECT_MS_DEFAULT, DIAL_MS_MAX, HANDSHAKE_MS_MAX, HEARTBEAT_MS } from '../limits.js'
+import {
+  BACKOFF_MS_MAX,
+  BACKOFF_MS_MIN,
+  DETECT_MS_DEFAULT,
+  DIAL_MS_MAX,
+  HANDSHAKE_MS_MAX,
+  HEARTBEAT_MS,
+} from '../limits.js'
 import { prepareResume } from './resume.js'
 import type { SlinkContext } from './slink-context.js'
 import type { Slink } from './slink.js'
@@ -160,7 +167,8 @@ export class Link {
     })
     this.#session = session
     this.#timer = this.#context.clock.after(HANDSHAKE_MS_MAX, () => {
-      if (turn === this.#turn && this.#state.kind === 'handshaking') this.#failed(`the handshake took longer than ${HANDSHAKE_MS_MAX} ms`)
+      if (turn === this.#turn && this.#state.kind === 'handshaking')
+        this.#failed(`the handshake took longer than ${HANDSHAKE_MS_MAX} ms`)
     })
     this.#step({ kind: 'start' }, turn)
   }
@@ -203,7 +211,12 @@ export class Link {
         this.#slink.stream?.onAck(message)
         return
       case 'error':
-        this.#context.event({ kind: 'agent-error', level: 'error', message: `the agent of slink ${this.#slink.number} reports: ${message.message}`, facts: { slink: this.#slink.number, code: message.code } })
+        this.#context.event({
+          kind: 'agent-error',
+          level: 'error',
+          message: `the agent of slink ${this.#slink.number} reports: ${message.message}`,
+          facts: { slink: this.#slink.number, code: message.code },
+        })
         return
       default:
         this.#failed(`the agent sent ${message.kind} in the middle of the stream`)
@@ -240,7 +253,8 @@ export class Link {
             this.#resumed = { welcome: effect.welcome, restart, common }
             this.#step({ kind: 'planned', resume }, turn)
           },
-          (error: Error) => turn === this.#turn && this.#step({ kind: 'cannot', code: 'failed', message: error.message }, turn),
+          (error: Error) =>
+            turn === this.#turn && this.#step({ kind: 'cannot', code: 'failed', message: error.message }, turn),
         )
         return
       case 'established':
@@ -275,7 +289,12 @@ export class Link {
     this.#lastProblem = reason
     if (said !== reason) {
       const kind = refused ? 'slink-refused' : 'slink-unreachable'
-      this.#context.event({ kind, level: 'warning', message: `slink ${this.#slink.number}: ${reason}`, facts: { slink: this.#slink.number, address: this.#address } })
+      this.#context.event({
+        kind,
+        level: 'warning',
+        message: `slink ${this.#slink.number}: ${reason}`,
+        facts: { slink: this.#slink.number, address: this.#address },
+      })
     }
     this.#end(reason)
     this.#wait(reason, refused)

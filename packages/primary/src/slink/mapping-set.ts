@@ -45,7 +45,8 @@ export class MappingSet {
 
   get dirtyBytes(): number {
     let bytes = 0
-    for (const mapping of this.#byDevice.values()) bytes += Math.min(mapping.sizeBytes, mapping.dirtyCount * mapping.config.regionBytes)
+    for (const mapping of this.#byDevice.values())
+      bytes += Math.min(mapping.sizeBytes, mapping.dirtyCount * mapping.config.regionBytes)
     return bytes
   }
 
@@ -60,7 +61,8 @@ export class MappingSet {
     const mapping = this.#byDevice.get(deviceId)
     if (mapping === undefined) return
     const { since } = mapping
-    if (point.incarnation < since.incarnation || (point.incarnation === since.incarnation && point.lsn <= since.lsn)) return
+    if (point.incarnation < since.incarnation || (point.incarnation === since.incarnation && point.lsn <= since.lsn))
+      return
     mapping.mark(offset, length)
   }
 

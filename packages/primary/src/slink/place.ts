@@ -1,5 +1,5 @@
 /**
- * The place of a slink in the log: the last entry that it has durably, and where the next one lies.
+ * The place of a slink in the log: the last entry that it need not be sent, and where the next one lies.
  *
  * Pure. Owns the translation of acknowledged LSNs into log positions, by remembering where each sent run ended. The
  * position never moves beyond what the agent acknowledged as durable, because everything from it on is pinned in the
@@ -9,20 +9,28 @@ import { assert, type LogPoint, type LogPosition, type Lsn } from '@sitelink/pro
 
 export class Place {
   #point: LogPoint
+  #acked: LogPoint
   #position: LogPosition
   /** Runs that were passed in the present session: last LSN and position behind it, oldest first. */
   #lsns: Lsn[] = []
   #positions: LogPosition[] = []
   #head = 0
 
-  constructor(point: LogPoint, position: LogPosition) {
+  /** `acked`: the last durable acknowledgement, where the place lies above it: the dirty logs have what is between. */
+  constructor(point: LogPoint, position: LogPosition, acked: LogPoint = point) {
     this.#point = point
+    this.#acked = acked
     this.#position = position
   }
 
-  /** The last entry that the agent has on stable storage. */
+  /** The last entry that the stream need not send: the agent has it durably, or the dirty logs have what it lacks. */
   get point(): LogPoint {
     return this.#point
+  }
+
+  /** The last entry that the agent acknowledged as durable. */
+  get acked(): LogPoint {
+    return this.#acked
   }
 
   /** Everything below is not needed by this slink any more. */
@@ -41,6 +49,7 @@ export class Place {
   acknowledged(point: LogPoint): boolean {
     if (point.lsn < this.#point.lsn) return false
     this.#point = point
+    this.#acked = point
     const before = this.#position
     while (this.#head < this.#lsns.length && (this.#lsns[this.#head] as Lsn) <= point.lsn) {
       this.#position = this.#positions[this.#head] as LogPosition
@@ -66,6 +75,7 @@ export class Place {
     assert(position >= this.#position, 'a place never moves back')
     this.restart()
     this.#point = point
+    this.#acked = point
     this.#position = position
   }
 }

@@ -4,7 +4,17 @@
  * Owns the order: the agent's dirty maps are ORed into the slink's own, the plan is made, what it wants dirty is
  * marked, all of it is stored, the peer is recorded; only then the plan may be sent.
  */
-import { commonPoint, formatId64, planResume, wirePoint, type DirtyMap, type LogPoint, type Resume, type ResumeFacts, type Welcome } from '@sitelink/protocol'
+import {
+  commonPoint,
+  formatId64,
+  planResume,
+  wirePoint,
+  type DirtyMap,
+  type LogPoint,
+  type Resume,
+  type ResumeFacts,
+  type Welcome,
+} from '@sitelink/protocol'
 import { DETECT_MS_DEFAULT, HEARTBEAT_MS } from '../limits.js'
 import type { SlinkContext } from './slink-context.js'
 import type { Slink } from './slink.js'
@@ -16,7 +26,12 @@ export interface PreparedResume {
 }
 
 /** Plans and stores. Rejects with a sentence if the slink is being dropped or a dirty log cannot be stored. */
-export async function prepareResume(slink: Slink, welcome: Welcome, maps: readonly DirtyMap[], context: SlinkContext): Promise<PreparedResume> {
+export async function prepareResume(
+  slink: Slink,
+  welcome: Welcome,
+  maps: readonly DirtyMap[],
+  context: SlinkContext,
+): Promise<PreparedResume> {
   if (slink.standing.kind === 'dropping') throw new Error('the slink is falling back to its dirty logs just now')
   for (const map of maps) takeMap(slink, map)
   const facts = await resumeFacts(slink, welcome, context)
@@ -49,10 +64,16 @@ export async function prepareResume(slink: Slink, welcome: Welcome, maps: readon
 
 function takeMap(slink: Slink, map: DirtyMap): void {
   const mapping = slink.mappings.get(map.deviceId)
-  if (mapping === undefined || mapping.config.mappingId !== map.mappingId || mapping.config.regionBytes !== map.regionBytes) return
+  if (
+    mapping === undefined ||
+    mapping.config.mappingId !== map.mappingId ||
+    mapping.config.regionBytes !== map.regionBytes
+  )
+    return
   const end = Math.min(map.regionCount, mapping.regionCount - map.firstRegion)
   for (let index = 0; index < end; index += 1) {
-    if (((map.bits[index >> 3] as number) & (1 << (index & 7))) !== 0) mapping.dirty.markRegions(map.firstRegion + index, 1)
+    if (((map.bits[index >> 3] as number) & (1 << (index & 7))) !== 0)
+      mapping.dirty.markRegions(map.firstRegion + index, 1)
   }
 }
 
@@ -68,7 +89,10 @@ async function resumeFacts(slink: Slink, welcome: Welcome, context: SlinkContext
     incarnations,
     head,
     firstLsn: await firstLsn(slink, context, common),
-    recorded: peer === null ? null : { agent: peer.agent, journal: peer.journal === '' ? welcome.journal : peer.journal, durable: slink.point },
+    recorded:
+      peer === null
+        ? null
+        : { agent: peer.agent, journal: peer.journal === '' ? welcome.journal : peer.journal, durable: slink.point },
     start: slink.point,
     behind: slink.standing.kind === 'behind',
     commonCrc: await headerCrcAt(common, context),

@@ -7,74 +7,56 @@
  * devices is marked at append; a superblock may say "position" only after the marks up to it are durable and the agent
  * has the announcement of the resync durable.
  */
-import { comparePoints, type LogPoint, type LogPosition, type Lsn } from '@sitelink/protocol'
+import type { LogPoint, LogPosition, Lsn } from '@sitelink/protocol'
 import type { LogHole } from '@sitelink/storage'
 import type { SlinkConfig } from '../config.js'
 import type { HoldingSite } from '../group/holds.js'
 import type { SlinkRecord } from '../group/owner-state.js'
-import { CAUGHT_UP_BYTES, CAUGHT_UP_ENTRIES, CLEAN_FLUSH_MS, DETECT_MS_DEFAULT } from '../limits.js'
-import { exceeds, isLimited, type Outstanding } from './fall-behind.js'
-import { guardTable, holdingOf, type GuardEvent, type GuardState, type Holding } from './guard.js'
+import { CleanFlush } from './clean-flush.js'
+import { isLimited, type Outstanding } from './fall-behind.js'
+import type { Holding } from './guard.js'
 import { Link, type LinkState } from './link.js'
 import type { Mapping } from './mapping.js'
 import { MappingSet } from './mapping-set.js'
 import { Place } from './place.js'
+import { Protection, type ProtectionOwner } from './protection.js'
 import type { SlinkContext } from './slink-context.js'
 import { beginStream } from './stream-begin.js'
+import { isBehindOnDisk, marksTo, pinOfStanding, pointOfStanding, standingOf, type Standing } from './standing.js'
 import type { StreamSession } from './stream-session.js'
-
-/** Where the site stands towards the log. */
-export type Standing =
-  /** It has a place; `announced` false: a superblock must still call it behind. */
-  | { readonly kind: 'log'; readonly place: Place; readonly announced: boolean }
-  /** It is being dropped: the place still pins, entries are marked already, those before are being marked. */
-  | { readonly kind: 'dropping'; readonly place: Place }
-  /** Only its dirty logs know what it misses. */
-  | { readonly kind: 'behind'; readonly since: LogPoint }
 
 /** How often a drop that could not store its marks is tried again. */
 const DROP_RETRY_MS = 1000
 
-export class Slink implements HoldingSite {
+export class Slink implements HoldingSite, ProtectionOwner {
   #config: SlinkConfig
   readonly mappings = new MappingSet()
   readonly #context: SlinkContext
   readonly #link: Link
+  readonly #protection: Protection
   #standing: Standing
   #stream: StreamSession | null = null
-  #guard: GuardState = 'catching-up'
-  #forced: 'ios' | 'size' | 'timeout' | null = null
-  #latched: boolean
-  #protectedFrom: Lsn | null = null
-  #wasProtected = false
-  #holding: Holding = 'none'
-  /** Since when somebody waits for this site without progress, monotonic ms; null: nobody waits. */
-  #waitingSinceMs: number | null = null
-  #cleanFlush = false
+  /** Stream frames after which the agent knows of everything that it misses. */
+  #announceFrames = Infinity
+  readonly #cleanFlush: CleanFlush
   #removed = false
-  #overflowed = false
   /** True once a resync has begun and not finished. */
   #resyncing = false
   overflows = 0
-  forcedCount = 0
   resyncs = 0
+  #copiedBytesBefore = 0
 
   constructor(config: SlinkConfig, record: SlinkRecord | null, context: SlinkContext) {
     this.#config = config
     this.#context = context
-    this.#latched = record?.wasProtected ?? false
-    this.#standing = this.#standingOf(record)
+    this.#standing = standingOf(record, context.written(), context.log.tail)
+    this.#protection = new Protection(this, record?.wasProtected ?? false)
     this.#link = new Link(this, context)
-  }
-
-  #standingOf(record: SlinkRecord | null): Standing {
-    const { log } = this.#context
-    if (record === null) {
-      const { point, position } = this.#context.written()
-      return { kind: 'log', place: new Place(point, position), announced: true }
-    }
-    if (record.behind || record.position < log.tail) return { kind: 'behind', since: record.point }
-    return { kind: 'log', place: new Place(record.point, record.position), announced: true }
+    this.#cleanFlush = new CleanFlush(
+      context.clock,
+      () => (this.#removed ? Promise.resolve() : this.flushMarks()),
+      (error) => this.#dirtyLogFailed(error),
+    )
   }
 
   get number(): number {
@@ -93,8 +75,8 @@ export class Slink implements HoldingSite {
     return this.#stream
   }
 
-  get guard(): GuardState {
-    return this.#guard
+  get protection(): Protection {
+    return this.#protection
   }
 
   get linkState(): LinkState {
@@ -105,13 +87,9 @@ export class Slink implements HoldingSite {
     return this.#link
   }
 
-  get forced(): 'ios' | 'size' | 'timeout' | null {
-    return this.#forced
-  }
-
-  /** Sync only: everything that was acknowledged is at the site, and every new write waits for it. */
-  get protected(): boolean {
-    return this.#wasProtected
+  /** Bytes sent as copies of regions since the daemon started. */
+  get copiedBytes(): number {
+    return this.#copiedBytesBefore + (this.#stream?.feed.copyBytesSent ?? 0)
   }
 
   // --- HoldingSite ---------------------------------------------------------------------------------------------
@@ -125,31 +103,31 @@ export class Slink implements HoldingSite {
   }
 
   get holds(): boolean {
-    return this.#holding === 'wait'
+    return this.holding === 'wait'
   }
 
   get holding(): Holding {
-    return this.#holding
+    return this.#protection.holding
   }
 
   get receivedLsn(): Lsn {
-    return this.#stream?.receivedLsn ?? this.durableLsn
+    return this.#stream?.heldReceivedLsn ?? this.point.lsn
   }
 
   get durableLsn(): Lsn {
-    return this.#stream?.durableLsn ?? this.point.lsn
+    return this.#stream?.heldDurableLsn ?? this.point.lsn
   }
 
   /** The last durable acknowledgement. */
   get point(): LogPoint {
-    return this.#standing.kind === 'behind' ? this.#standing.since : this.#standing.place.point
+    return pointOfStanding(this.#standing)
   }
 
   // --- the log --------------------------------------------------------------------------------------------------
 
   /** Everything from here on is needed; null: nothing is. */
   get pin(): LogPosition | null {
-    return this.#standing.kind === 'behind' ? null : this.#standing.place.position
+    return pinOfStanding(this.#standing)
   }
 
   /** True while appended entries must be marked. */
@@ -159,7 +137,7 @@ export class Slink implements HoldingSite {
 
   /** True while a superblock calls it behind: its marks are made durable before the tail moves. */
   get needsFlushBeforeRelease(): boolean {
-    return this.mappings.size > 0 && (this.#standing.kind === 'behind' || (this.#standing.kind === 'log' && !this.#standing.announced))
+    return this.mappings.size > 0 && isBehindOnDisk(this.#standing)
   }
 
   get limited(): boolean {
@@ -168,14 +146,13 @@ export class Slink implements HoldingSite {
 
   record(): SlinkRecord {
     const { point } = this
-    const behind = this.#standing.kind === 'behind' || (this.#standing.kind === 'log' && !this.#standing.announced)
     return {
       number: this.number,
-      behind,
+      behind: isBehindOnDisk(this.#standing),
       dirty: this.mappings.dirtyRegions > 0,
-      wasProtected: this.#latched,
+      wasProtected: this.#protection.latched,
       point,
-      position: this.#standing.kind === 'behind' ? 0 : this.#standing.place.position,
+      position: this.pin ?? 0,
     }
   }
 
@@ -183,7 +160,7 @@ export class Slink implements HoldingSite {
   outstanding(): Outstanding {
     const { ledger, clock } = this.#context
     if (this.mappings.size === 0) return { ios: 0, bytes: 0, ageMs: null }
-    const lsn = this.receivedLsn
+    const lsn = this.#stream?.receivedLsn ?? this.point.lsn
     const oldest = ledger.oldestAboveMs(lsn)
     return {
       ios: Math.max(0, ledger.lastLsn - lsn),
@@ -195,23 +172,13 @@ export class Slink implements HoldingSite {
   /** Makes the marks so far durable; the stored bitmaps are complete up to the last entry then. */
   async flushMarks(): Promise<void> {
     if (this.mappings.size === 0) return
-    await this.mappings.flush(this.#marksTo())
-  }
-
-  #marksTo(): LogPoint {
-    switch (this.#standing.kind) {
-      case 'behind':
-        return this.#context.appended()
-      case 'dropping':
-      case 'log':
-        return this.#standing.place.point
-    }
+    await this.mappings.flush(marksTo(this.#standing, this.#context.appended()))
   }
 
   // --- events ---------------------------------------------------------------------------------------------------
 
   start(): void {
-    this.#recompute()
+    this.#protection.recompute()
     if (!this.#config.paused) this.#link.start()
   }
 
@@ -227,46 +194,49 @@ export class Slink implements HoldingSite {
     stream.settle()
   }
 
-  /** An entry was appended: fall-behind is judged for the writes after it. */
-  judgeFallBehind(): void {
-    const before = this.#forced
-    const now = this.limited && this.mappings.size > 0 ? exceeds(this.#config.fallBehind, this.outstanding()) : null
-    if (before === now) return
-    this.#forced = now
-    if ((before === null) === (now === null)) return
-    if (now !== null) this.forcedCount += 1
-    const { ios, bytes } = this.outstanding()
-    const facts = { ios, bytes, limit: now }
-    if (now !== null) this.#event('fall-behind', 'warning', `slink ${this.number} exceeds its ${now} limit: writers wait for it`, facts)
-    else this.#event('fall-behind-end', 'info', `slink ${this.number} is within its limits again`, facts)
-    this.#recompute()
-  }
-
   /** Called a few times a second: what only time can tell. */
   tick(nowMs: number): void {
-    if (this.limited) this.judgeFallBehind()
-    this.#watchHold(nowMs)
-    if (this.mappings.size === 0 && this.#standing.kind === 'log') this.#followHead()
+    this.#protection.tick(nowMs)
+    if (this.mappings.size === 0) this.#followHead()
   }
 
-  #watchHold(nowMs: number): void {
-    if (this.#holding !== 'wait' || this.#context.oldestHeld(this) === Infinity) {
-      this.#waitingSinceMs = null
-      return
-    }
-    this.#waitingSinceMs ??= nowMs
-    const holdMs = this.#config.holdMs ?? (this.#config.overflow === 'stall' ? Infinity : DETECT_MS_DEFAULT)
-    if (nowMs - this.#waitingSinceMs < holdMs) return
-    this.#waitingSinceMs = null
-    if (this.#config.overflow === 'stall' && this.#config.holdMs === null) return
-    const waited = `slink ${this.number} made no progress for ${Math.round(holdMs)} ms`
-    if (this.#config.overflow === 'drop') this.#event('slink-lost', 'warning', `${waited}: writers do not wait for it any more`, { holdMs })
-    else if (this.#config.overflow === 'fail') this.#event('slink-lost', 'error', `${waited}: writes fail until it is back`, { holdMs })
-    else return
-    this.#guardEvent('hold-over')
-    if (this.#config.overflow === 'fail') this.#context.failHeld(this)
+  // --- ProtectionOwner ------------------------------------------------------------------------------------------
+
+  get mapped(): boolean {
+    return this.mappings.size > 0
+  }
+
+  appendedLsn(): Lsn {
+    return this.#context.appended().lsn
+  }
+
+  isWaitedFor(): boolean {
+    return this.#context.oldestHeld(this) !== Infinity
+  }
+
+  holdingChanged(): void {
+    this.#context.holdingChanged()
+  }
+
+  latchChanged(): void {
+    this.#context.superblockWanted()
+  }
+
+  lost(failWriters: boolean): void {
+    if (failWriters) this.#context.failHeld(this)
     this.#link.hangUp('it made no progress')
   }
+
+  event(
+    kind: string,
+    level: 'info' | 'warning' | 'error',
+    message: string,
+    facts: Record<string, string | number | boolean | null>,
+  ): void {
+    this.#context.event({ kind, level, message, facts: { slink: this.number, ...facts } })
+  }
+
+  // --- the session ----------------------------------------------------------------------------------------------
 
   /** A site without devices needs nothing of the log. */
   #followHead(): void {
@@ -280,23 +250,36 @@ export class Slink implements HoldingSite {
 
   /** The session is ready: `common` is the last entry that both have. Rejects if the dirty logs cannot be stored. */
   async begin(ready: Parameters<typeof beginStream>[1]): Promise<void> {
-    this.#stream = await beginStream(this, ready, this.#context, {
+    const stream = await beginStream(this, ready, this.#context, {
       acked: (pinned) => this.#onAcked(pinned),
-      cleaned: (count, left) => this.#onCleaned(count, left),
+      cleaned: () => this.#cleanFlush.soon(),
       hole: (hole) => this.#onHole(hole),
       failed: (message) => this.#link.hangUp(message),
       readFailed: (deviceId, region, error) =>
-        this.#event('resync-read-failed', 'error', `a region of device ${deviceId} could not be read: ${error.message}`, { deviceId, region }),
+        this.event(
+          'resync-read-failed',
+          'error',
+          `a region of device ${deviceId} could not be read: ${error.message}`,
+          { deviceId, region },
+        ),
     })
+    if (ready.session.ended) {
+      stream.close()
+      this.mappings.endSession()
+      throw new Error('the session ended before it began')
+    }
+    this.#stream = stream
     if (this.mappings.dirtyRegions > 0) {
       if (!this.#resyncing) this.resyncs += 1
       this.#resyncing = true
-      this.#event('resync-start', 'info', `slink ${this.number} is being resynced`, { dirtyRegions: this.mappings.dirtyRegions })
+      this.event('resync-start', 'info', `slink ${this.number} is being resynced`, {
+        dirtyRegions: this.mappings.dirtyRegions,
+      })
     }
-    this.#guardEvent(this.mappings.dirtyRegions > 0 ? 'dirtied' : 'session')
-    if (this.#guard === 'lost') this.#guardEvent('session')
-    this.#event('slink-connected', 'info', `slink ${this.number} is connected`, { address: this.#link.address })
-    this.#stream.feed.pump()
+    if (this.mappings.dirtyRegions > 0) this.#protection.happened('dirtied')
+    this.#protection.happened('session')
+    this.event('slink-connected', 'info', `slink ${this.number} is connected`, { address: this.#link.address })
+    stream.feed.pump()
     this.#onAcked(false)
   }
 
@@ -304,22 +287,30 @@ export class Slink implements HoldingSite {
     const stream = this.#stream
     if (stream === null) return
     this.#stream = null
+    this.#copiedBytesBefore += stream.feed.copyBytesSent
     stream.close()
     this.mappings.endSession()
     if (this.#standing.kind === 'log') this.#standing.place.restart()
-    if (!this.#removed) this.#event('slink-disconnected', 'warning', `slink ${this.number} lost its session: ${reason}`, {})
+    if (!this.#removed)
+      this.event('slink-disconnected', 'warning', `slink ${this.number} lost its session: ${reason}`, {})
     this.#context.marksMoved()
   }
 
   #onAcked(pinned: boolean): void {
     const stream = this.#stream
     if (stream === null) return
-    this.#waitingSinceMs = null
-    if (this.limited) this.judgeFallBehind()
     this.#maybeAnnounced(stream)
-    this.#maybeCaughtUp(stream)
+    const { settled } = stream
+    if (settled && this.#resyncing) this.#resyncFinished()
+    this.#protection.progressed(settled, stream.receivedLsn)
     this.#context.marksMoved()
     if (pinned) this.#context.tailMayMove()
+  }
+
+  #resyncFinished(): void {
+    this.#resyncing = false
+    this.event('resync-finished', 'info', `slink ${this.number} is in sync`, {})
+    this.#cleanFlush.now()
   }
 
   /** The agent has the announcement of the resync durably: a superblock may name a position again. */
@@ -328,9 +319,6 @@ export class Slink implements HoldingSite {
     this.#standing = { ...this.#standing, announced: true }
     this.#context.superblockWanted()
   }
-
-  /** Stream frames after which the announcement is complete. */
-  #announceFrames = Infinity
 
   /** The site gets a place in the log again; appends are not marked from this turn on. */
   becomePlaced(place: Place): void {
@@ -344,85 +332,26 @@ export class Slink implements HoldingSite {
     this.#announceFrames = frames
   }
 
-  #maybeCaughtUp(stream: StreamSession): void {
-    if (stream.settled && this.#resyncing) {
-      this.#resyncing = false
-      this.#event('resync-finished', 'info', `slink ${this.number} is in sync`, {})
-      void this.#flushClean()
-    }
-    if (this.#guard !== 'live' && stream.settled) {
-      const { ios, bytes } = this.outstanding()
-      if (ios <= CAUGHT_UP_ENTRIES && bytes <= CAUGHT_UP_BYTES) this.#guardEvent('caught-up')
-    }
-    if (this.#overflowed && stream.settled && this.outstanding().ios <= CAUGHT_UP_ENTRIES) {
-      this.#overflowed = false
-      this.#recompute()
-    }
-    if (this.#protectedFrom !== null && !this.#wasProtected && stream.receivedLsn >= this.#protectedFrom) {
-      this.#wasProtected = true
-      this.#latched = true
-      this.#context.superblockWanted()
-      this.#event('slink-protected', 'info', `slink ${this.number} is protected: it has everything that was acknowledged`, {})
-    }
-  }
-
-  #onCleaned(_count: number, _left: number): void {
-    if (this.#cleanFlush) return
-    this.#cleanFlush = true
-    this.#context.clock.after(CLEAN_FLUSH_MS, () => void this.#flushClean())
-  }
-
-  async #flushClean(): Promise<void> {
-    this.#cleanFlush = false
-    if (this.#removed) return
-    await this.flushMarks().catch((error: Error) => {
-      this.#event('dirty-log-failed', 'error', `a dirty log of slink ${this.number} could not be stored: ${error.message}`, {})
-    })
+  #dirtyLogFailed(error: Error): void {
+    this.event(
+      'dirty-log-failed',
+      'error',
+      `a dirty log of slink ${this.number} cannot be stored: ${error.message}`,
+      {},
+    )
   }
 
   #onHole(hole: LogHole): void {
-    this.#event('log-hole', 'error', `entries ${hole.firstLsn} to ${hole.lastLsn} cannot be read: slink ${this.number} is resynced instead`, {
-      firstLsn: hole.firstLsn,
-      lastLsn: hole.lastLsn,
-    })
+    this.event(
+      'log-hole',
+      'error',
+      `entries ${hole.firstLsn} to ${hole.lastLsn} cannot be read: slink ${this.number} is resynced instead`,
+      {
+        firstLsn: hole.firstLsn,
+        lastLsn: hole.lastLsn,
+      },
+    )
     void this.drop('the log is damaged')
-  }
-
-  #guardEvent(event: GuardEvent): void {
-    const before = this.#guard
-    this.#guard = guardTable[before][event]
-    if (this.#guard === before && event !== 'caught-up') return
-    this.#recompute()
-  }
-
-  /** Works out anew whether writers wait for it, and tells the group if that changed. */
-  #recompute(): void {
-    const before = this.#holding
-    this.#holding = holdingOf({
-      state: this.#guard,
-      mode: this.#config.mode,
-      overflow: this.#config.overflow,
-      forced: this.#forced !== null,
-      latched: this.#latched,
-      mapped: this.mappings.size > 0,
-      overflowed: this.#overflowed,
-    })
-    const guarding = this.#guard === 'live' && this.sync && this.mappings.size > 0
-    if (guarding && this.#protectedFrom === null) this.#protectedFrom = this.#context.appended().lsn
-    if (!guarding) {
-      this.#protectedFrom = null
-      if (this.#wasProtected) {
-        this.#wasProtected = false
-        this.#event('slink-unprotected', 'warning', `slink ${this.number} is not protected any more`, {})
-      }
-      // A site that is let go by its policy does not hold writers at the next start either.
-      if (this.#latched && this.#config.overflow === 'drop') {
-        this.#latched = false
-        this.#context.superblockWanted()
-      }
-    }
-    if (before !== this.#holding) this.#waitingSinceMs = null
-    this.#context.holdingChanged()
   }
 
   // --- overflow -------------------------------------------------------------------------------------------------
@@ -435,40 +364,43 @@ export class Slink implements HoldingSite {
     if (this.#standing.kind !== 'log') return
     const { place } = this.#standing
     this.overflows += 1
-    this.#event('slink-overflow', 'warning', `slink ${this.number} falls back to its dirty logs: ${reason}`, {
+    this.event('slink-overflow', 'warning', `slink ${this.number} falls back to its dirty logs: ${reason}`, {
       durableLsn: place.point.lsn,
       lastLsn: this.#context.appended().lsn,
     })
     this.#standing = { kind: 'dropping', place }
     this.#context.standingChanged()
     this.#link.hangUp(reason)
-    this.#guardEvent('dirtied')
-    if (this.#config.mode === 'sync' && this.#config.overflow === 'drop') this.#guardEvent('hold-over')
-    for (;;) {
-      try {
-        await this.#context.markRange(this, place.point, place.position)
-        await this.mappings.flush(place.point)
-        break
-      } catch (error) {
-        this.#event('dirty-log-failed', 'error', `slink ${this.number} keeps its entries in the log, its dirty logs cannot be stored: ${(error as Error).message}`, {})
-        await new Promise<void>((resolve) => this.#context.clock.after(DROP_RETRY_MS, resolve))
-        if (this.#removed) return
-      }
+    this.#protection.happened('dirtied')
+    if (this.#config.mode === 'sync' && this.#config.overflow === 'drop') this.#protection.happened('hold-over')
+    while (!(await this.#storeMarks(place))) {
+      await new Promise<void>((resolve) => this.#context.clock.after(DROP_RETRY_MS, resolve))
+      if (this.#removed) return
     }
-    this.#standing = { kind: 'behind', since: place.point }
+    this.#standing = { kind: 'behind', since: place.acked }
     await this.flushMarks().catch(() => {})
     this.#context.standingChanged()
     this.#context.tailMayMove()
-    this.#link.start()
+    if (!this.#config.paused) this.#link.start()
+  }
+
+  /** Marks what the log holds above `place`, durably. False if a dirty log cannot be stored: the entries stay. */
+  async #storeMarks(place: Place): Promise<boolean> {
+    try {
+      await this.#context.markRange(this, place.point, place.position)
+      await this.mappings.flush(place.point)
+      return true
+    } catch (error) {
+      this.#dirtyLogFailed(error as Error)
+      return false
+    }
   }
 
   /** Policy `fail`: the ring is full because of it, writes fail until it has caught up. */
   overflowed(): void {
-    if (this.#overflowed) return
-    this.#overflowed = true
+    if (!this.#protection.overflowed()) return
     this.overflows += 1
-    this.#event('slink-overflow', 'error', `slink ${this.number} has filled the log: writes fail until it is back`, {})
-    this.#recompute()
+    this.event('slink-overflow', 'error', `slink ${this.number} has filled the log: writes fail until it is back`, {})
   }
 
   // --- administration -------------------------------------------------------------------------------------------
@@ -477,18 +409,12 @@ export class Slink implements HoldingSite {
   configure(config: SlinkConfig): void {
     const before = this.#config
     this.#config = config
-    if (config.mode !== before.mode) {
-      this.#protectedFrom = null
-      if (config.mode === 'async') this.#latched = false
-    }
-    if (config.overflow !== before.overflow && this.#guard === 'lost') this.#waitingSinceMs = null
     if (config.paused && !before.paused) {
       this.#link.stop('paused by the operator')
-      this.#guardEvent('paused')
+      this.#protection.happened('paused')
     } else if (!config.paused && before.paused) this.#link.start()
     else if (config.addresses.join() !== before.addresses.join()) this.reconnect('the addresses changed')
-    this.judgeFallBehind()
-    this.#recompute()
+    this.#protection.configured(before)
   }
 
   /** Ends the session; the next one brings the agent up to date with changed mappings or new marks. */
@@ -507,7 +433,7 @@ export class Slink implements HoldingSite {
     this.mappings.add(mapping)
     this.#config = config
     this.dirtied()
-    this.#recompute()
+    this.#protection.recompute()
   }
 
   /** A device went: its entries are not sent any more. */
@@ -515,13 +441,13 @@ export class Slink implements HoldingSite {
     this.mappings.remove(deviceId)
     this.#config = config
     this.reconnect('a device was unmapped')
-    this.#recompute()
+    this.#protection.recompute()
     this.#context.tailMayMove()
   }
 
   /** Marks changed outside a session, or mappings came or went. */
   dirtied(): void {
-    this.#guardEvent('dirtied')
+    this.#protection.happened('dirtied')
     this.reconnect('its regions have to be announced anew')
   }
 
@@ -531,18 +457,5 @@ export class Slink implements HoldingSite {
     await this.#link.close(reason)
     if (!removed) await this.flushMarks().catch(() => {})
     for (const mapping of this.mappings) await mapping.dirty.close()
-    if (removed) {
-      this.#holding = 'none'
-      this.#context.holdingChanged()
-    }
-  }
-
-  /** True if `point` is at or above what the site acknowledged. */
-  covers(point: LogPoint): boolean {
-    return comparePoints(point, this.point) >= 0
-  }
-
-  #event(kind: string, level: 'info' | 'warning' | 'error', message: string, facts: Record<string, string | number | boolean | null>): void {
-    this.#context.event({ kind, level, message, facts: { slink: this.number, ...facts } })
   }
 }

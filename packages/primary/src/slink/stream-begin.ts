@@ -6,7 +6,19 @@
  * Owns that order. The slink gets its place in the log in the same turn in which appends stop to be marked, and its
  * marks up to that place are durable before the first frame is sent.
  */
-import { encodeFrame, encodeMapPayload, encodeResyncBeginPayload, FrameType, must, type Frame, type FrameFields, type LogPoint, type Session, type Welcome } from '@sitelink/protocol'
+import {
+  encodeFrame,
+  encodeMapPayload,
+  encodeResyncBeginPayload,
+  FrameType,
+  must,
+  ORIGIN,
+  type Frame,
+  type FrameFields,
+  type LogPoint,
+  type Session,
+  type Welcome,
+} from '@sitelink/protocol'
 import type { Mapping } from './mapping.js'
 import { Place } from './place.js'
 import type { Slink } from './slink.js'
@@ -26,11 +38,16 @@ export interface BeginFacts {
 }
 
 /** Makes the stream. Rejects if the marks cannot be stored or the log cannot be searched; then nothing was sent. */
-export async function beginStream(slink: Slink, facts: BeginFacts, context: SlinkContext, owner: StreamOwner): Promise<StreamSession> {
+export async function beginStream(
+  slink: Slink,
+  facts: BeginFacts,
+  context: SlinkContext,
+  owner: StreamOwner,
+): Promise<StreamSession> {
   const { session, welcome, common, restart } = facts
   if (slink.standing.kind === 'behind' || restart) {
     const { point, position } = context.written()
-    slink.becomePlaced(new Place(point, position))
+    slink.becomePlaced(new Place(point, position, restart ? ORIGIN : slink.point))
     await slink.mappings.flush(point)
   }
   const { standing } = slink
@@ -40,7 +57,7 @@ export async function beginStream(slink: Slink, facts: BeginFacts, context: Slin
   const skipped = common.lsn < place.point.lsn
   const start = skipped ? place.point : common
   const position = skipped || common.lsn === place.point.lsn ? place.position : await context.log.locate(common.lsn)
-  if (session.ended) throw new Error('the session ended before it began')
+  if (session.ended || slink.standing !== standing) throw new Error('the session ended before it began')
   slink.mappings.beginSession()
   const stream = new StreamSession({
     session,
@@ -49,6 +66,7 @@ export async function beginStream(slink: Slink, facts: BeginFacts, context: Slin
     place,
     mappings: slink.mappings,
     start,
+    acked: common,
     position: must(position, 'the log holds everything from a slink’s place on'),
     read: (deviceId, offset, length) => context.read(deviceId, offset, length),
     headLsn: () => context.appended().lsn,
@@ -75,7 +93,14 @@ function preamble(slink: Slink, welcome: Welcome, context: SlinkContext, common:
   for (const mapping of slink.mappings) {
     if (known.has(mapping.deviceId)) continue
     const { mappingId, remote, regionBytes } = mapping.config
-    const payload = { mappingId, number: mapping.deviceNumber, name: mapping.deviceName, remote, sizeBytes: mapping.sizeBytes, regionBytes }
+    const payload = {
+      mappingId,
+      number: mapping.deviceNumber,
+      name: mapping.deviceName,
+      remote,
+      sizeBytes: mapping.sizeBytes,
+      regionBytes,
+    }
     frames.push(encodeFrame({ ...at, type: FrameType.map, deviceId: mapping.deviceId }, encodeMapPayload(payload)))
   }
   const announcements = [...slink.mappings].filter((mapping) => mapping.dirtyCount > 0).flatMap(announcementsOf)

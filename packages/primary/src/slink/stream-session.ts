@@ -30,6 +30,8 @@ export interface StreamOptions {
   /** Where the stream begins: the last entry the agent has, and the position behind it. */
   readonly start: LogPoint
   readonly position: LogPosition
+  /** The last entry that the agent really has when the session begins. */
+  readonly acked: LogPoint
   readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
   readonly headLsn: () => Lsn
   readonly resyncBytesPerSecond: () => number
@@ -42,9 +44,11 @@ export class StreamSession {
   readonly #options: StreamOptions
   readonly #copier: Copier
   #closed = false
-  /** Marks of the agent. */
+  /** What the stream has passed at the agent. During a resync that is more than what the agent has. */
   receivedLsn: Lsn
   durableLsn: Lsn
+  /** True once the marks mean what they say: nothing was dirty, or all of it has been copied. */
+  #trusted: boolean
   appliedLsn: Lsn = 0
   #durableFrames = 0
   /** What the agent said of itself last. */
@@ -64,6 +68,7 @@ export class StreamSession {
     const { clock, mappings, owner } = options
     this.receivedLsn = options.start.lsn
     this.durableLsn = options.place.point.lsn
+    this.#trusted = mappings.dirtyRegions === 0 && options.acked.lsn === options.start.lsn
     this.startedMs = clock.nowMs()
     this.dirtyBytesAtStart = mappings.dirtyBytes
     this.#copier = new Copier({
@@ -81,7 +86,14 @@ export class StreamSession {
       [...mappings].flatMap((mapping) =>
         mapping.tracker === null
           ? []
-          : [{ deviceId: mapping.deviceId, sizeBytes: mapping.sizeBytes, regionBytes: mapping.config.regionBytes, tracker: mapping.tracker }],
+          : [
+              {
+                deviceId: mapping.deviceId,
+                sizeBytes: mapping.sizeBytes,
+                regionBytes: mapping.config.regionBytes,
+                tracker: mapping.tracker,
+              },
+            ],
       ),
     )
     this.feed = new Feed({
@@ -100,11 +112,21 @@ export class StreamSession {
   /** Nothing is dirty or in flight at either side, and the agent has every copy of this session up to its stamp. */
   get settled(): boolean {
     const { mappings } = this.#options
-    return mappings.dirtyRegions === 0 && !mappings.copying && this.agentDirtyRegions === 0 && this.receivedLsn >= this.#stamp
+    return (
+      mappings.dirtyRegions === 0 &&
+      !mappings.copying &&
+      this.agentDirtyRegions === 0 &&
+      this.receivedLsn >= this.#stamp
+    )
   }
 
-  get resyncing(): boolean {
-    return this.#options.mappings.dirtyRegions > 0
+  /** The last LSN up to which writers may count on the agent: received, and durable. */
+  get heldReceivedLsn(): Lsn {
+    return this.#trusted ? this.receivedLsn : this.#options.acked.lsn
+  }
+
+  get heldDurableLsn(): Lsn {
+    return this.#trusted ? this.durableLsn : Math.min(this.durableLsn, this.#options.acked.lsn)
   }
 
   onAck(ack: Ack): void {
@@ -124,6 +146,7 @@ export class StreamSession {
     }
     this.#durableFrames = Math.max(this.#durableFrames, frames)
     this.settle()
+    if (this.settled) this.#trusted = true
     if (!this.#closed) this.#options.owner.acked(pinned)
   }
 

@@ -3,7 +3,15 @@
  */
 import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
-import { action, examples, formatBytes, formatTable, parseCount, parseSize, type SitelinkCommand } from '@sitelink/daemon'
+import {
+  action,
+  examples,
+  formatBytes,
+  formatTable,
+  parseCount,
+  parseSize,
+  type SitelinkCommand,
+} from '@sitelink/daemon'
 import { NodeDiskProvider } from '@sitelink/storage'
 import { addDevice, addMapping, deleteDevice, deleteMapping } from '../../admin/changes.js'
 import { probeDevice } from '../../admin/probe.js'
@@ -25,10 +33,20 @@ export function deviceCommand(program: SitelinkCommand): void {
     .description('add a local device: a block device or a file')
     .requiredOption('--name <name>', 'its name, and that of its NBD export')
     .option('--create <size>', 'make the file first, sparse; it must not exist')
-    .addHelpText('after', examples([`${PROGRAM} device add 0 /dev/vg/data --name data --state DIR`, `${PROGRAM} device add 1 ./journal.img --name journal --create 1g --state DIR`]))
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} device add 0 /dev/vg/data --name data --state DIR`,
+        `${PROGRAM} device add 1 ./journal.img --name journal --create 1g --state DIR`,
+      ]),
+    )
     .action(
       action<{ name: string; create?: string }>(async (context, number, path) => {
-        const body = { number: deviceNumber(number as string), path: resolve(path as string), name: context.options.name }
+        const body = {
+          number: deviceNumber(number as string),
+          path: resolve(path as string),
+          name: context.options.name,
+        }
         const disks = new NodeDiskProvider()
         const wish = deviceWish(body)
         const { create } = context.options
@@ -40,7 +58,10 @@ export function deviceCommand(program: SitelinkCommand): void {
           await refusePathInUse(disks, config, wish.path)
           return addDevice(config, { ...wish, sizeBytes: await probeDevice(disks, wish.path) })
         })
-        context.output.result({ device: body.number, name: body.name, path: body.path }, () => `added device ${body.number} "${body.name}": ${body.path}`)
+        context.output.result(
+          { device: body.number, name: body.name, path: body.path },
+          () => `added device ${body.number} "${body.name}": ${body.path}`,
+        )
       }),
     )
   device
@@ -54,7 +75,9 @@ export function deviceCommand(program: SitelinkCommand): void {
           name,
           path,
           sizeBytes,
-          slinks: slinks.filter((slink) => slink.mappings.some((mapping) => mapping.deviceId === id)).map((slink) => slink.number),
+          slinks: slinks
+            .filter((slink) => slink.mappings.some((mapping) => mapping.deviceId === id))
+            .map((slink) => slink.number),
         }))
         context.output.result(rows, () =>
           formatTable(
@@ -80,7 +103,9 @@ export function deviceCommand(program: SitelinkCommand): void {
       action<{ unmap?: boolean }>(async (context, word) => {
         const number = deviceNumber(word as string)
         const unmap = context.options.unmap === true
-        await changeConfig(context, 'device-del', { device: number, unmap }, (config) => deleteDevice(config, number, unmap))
+        await changeConfig(context, 'device-del', { device: number, unmap }, (config) =>
+          deleteDevice(config, number, unmap),
+        )
         context.output.result({ device: number, deleted: true }, () => `deleted device ${number}`)
       }),
     )
@@ -106,13 +131,22 @@ function mapCommands(device: SitelinkCommand): void {
     .option('--region-size <size>', 'a power of two, at least 1m (default: 1m)')
     .option('--sync', 'copy everything first (default)')
     .option('--nosync', 'both sides are known to be equal: copy nothing')
-    .addHelpText('after', examples([`${PROGRAM} device map 0 --slink 1 --remote data --dirty-log disk --region-size 1m --sync --state DIR`]))
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} device map 0 --slink 1 --remote data --dirty-log disk --region-size 1m --sync --state DIR`,
+      ]),
+    )
     .action(
       action<MapOptions>(async (context, word) => {
         const { options } = context
-        if (options.sync === true && options.nosync === true) throw primaryErrors.create('SLINK_POLICY', { why: '--sync and --nosync exclude each other' })
+        if (options.sync === true && options.nosync === true)
+          throw primaryErrors.create('SLINK_POLICY', { why: '--sync and --nosync exclude each other' })
         const [type, ...path] = options.dirtyLog.split(':')
-        if (type !== 'core' && type !== 'disk') throw primaryErrors.create('SLINK_POLICY', { why: `--dirty-log "${options.dirtyLog}" should be core, disk or disk:PATH` })
+        if (type !== 'core' && type !== 'disk')
+          throw primaryErrors.create('SLINK_POLICY', {
+            why: `--dirty-log "${options.dirtyLog}" should be core, disk or disk:PATH`,
+          })
         const body = {
           device: deviceNumber(word as string),
           slink: slinkNumber(options.slink),
@@ -122,8 +156,13 @@ function mapCommands(device: SitelinkCommand): void {
           regionBytes: options.regionSize === undefined ? REGION_BYTES_DEFAULT : parseSize(options.regionSize),
           initial: options.nosync === true ? 'nosync' : 'sync',
         }
-        await changeConfig(context, 'device-map', body, (config) => addMapping(config, mapWish(body, randomBytes(8).toString('hex'))))
-        context.output.result({ device: body.device, slink: body.slink, remote: body.remote }, () => `mapped device ${body.device} to "${body.remote}" of slink ${body.slink}`)
+        await changeConfig(context, 'device-map', body, (config) =>
+          addMapping(config, mapWish(body, randomBytes(8).toString('hex'))),
+        )
+        context.output.result(
+          { device: body.device, slink: body.slink, remote: body.remote },
+          () => `mapped device ${body.device} to "${body.remote}" of slink ${body.slink}`,
+        )
       }),
     )
   device
@@ -141,8 +180,12 @@ function mapCommands(device: SitelinkCommand): void {
 
 async function refusePathInUse(disks: NodeDiskProvider, config: GroupConfig, path: string): Promise<void> {
   const identity = await disks.identify(path)
-  const used = [{ path: config.log.path, use: 'the log' }, ...config.devices.map((one) => ({ path: one.path, use: `device ${one.number}` }))]
+  const used = [
+    { path: config.log.path, use: 'the log' },
+    ...config.devices.map((one) => ({ path: one.path, use: `device ${one.number}` })),
+  ]
   for (const { path: other, use } of used) {
-    if ((await disks.exists(other)) !== null && (await disks.identify(other)) === identity) throw primaryErrors.create('DEVICE_PATH_USED', { path, use })
+    if ((await disks.exists(other)) !== null && (await disks.identify(other)) === identity)
+      throw primaryErrors.create('DEVICE_PATH_USED', { path, use })
   }
 }

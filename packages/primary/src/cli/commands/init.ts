@@ -3,7 +3,18 @@
  */
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
-import { action, ConfigFile, examples, formatBytes, parseSize, Progress, RealClock, RealRandom, StateDirectory, type SitelinkCommand } from '@sitelink/daemon'
+import {
+  action,
+  ConfigFile,
+  examples,
+  formatBytes,
+  parseSize,
+  Progress,
+  RealClock,
+  RealRandom,
+  StateDirectory,
+  type SitelinkCommand,
+} from '@sitelink/daemon'
 import { NodeDiskProvider, openRingLog, type Disk, type DiskProvider } from '@sitelink/storage'
 import type { GroupConfig } from '../../config.js'
 import { mapped } from '../../error-map.js'
@@ -29,7 +40,13 @@ export function initCommand(program: SitelinkCommand): void {
     .option('--log-start <offset>', 'where the replog begins on the device (default: 0)')
     .option('--sparse', 'do not write the log once: a full file system can then fail the group at any write')
     .option('--discard-entries', 'use the path although it holds a log with entries, or something else: they are lost')
-    .addHelpText('after', examples([`${PROGRAM} init --state /var/lib/sitelink --log /dev/vg/replog`, `${PROGRAM} init --state ./state --log ./replog --log-size 1g`]))
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} init --state /var/lib/sitelink --log /dev/vg/replog`,
+        `${PROGRAM} init --state ./state --log ./replog --log-size 1g`,
+      ]),
+    )
     .action(
       action<Options>(async (context) => {
         const { options, output } = context
@@ -40,8 +57,21 @@ export function initCommand(program: SitelinkCommand): void {
         const clock = new RealClock()
         const state = await mapped(() =>
           StateDirectory.initialise(context.statePath(), { program: PROGRAM }, async (directory, lock) => {
-            const config: GroupConfig = { uuid, epoch: 1, log: { path, startBytes }, nextDeviceId: 1, devices: [], slinks: [], nbd: { listen: null } }
-            const progress = new Progress({ label: 'writing the log once', clock, stream: context.io.stderr, silent: output.json })
+            const config: GroupConfig = {
+              uuid,
+              epoch: 1,
+              log: { path, startBytes },
+              nextDeviceId: 1,
+              devices: [],
+              slinks: [],
+              nbd: { listen: null },
+            }
+            const progress = new Progress({
+              label: 'writing the log once',
+              clock,
+              stream: context.io.stderr,
+              silent: output.json,
+            })
             try {
               await createLog({ path, startBytes, sizeBytes, uuid, options, progress })
             } finally {
@@ -52,7 +82,11 @@ export function initCommand(program: SitelinkCommand): void {
             return directory.path
           }),
         )
-        output.result({ uuid, state, log: path }, () => `made group ${uuid} in ${state}, replog ${path}\nnext: ${PROGRAM} device add 0 PATH --name NAME --state ${state}, then ${PROGRAM} run --state ${state}`)
+        output.result(
+          { uuid, state, log: path },
+          () =>
+            `made group ${uuid} in ${state}, replog ${path}\nnext: ${PROGRAM} device add 0 PATH --name NAME --state ${state}, then ${PROGRAM} run --state ${state}`,
+        )
       }),
     )
 }
@@ -107,7 +141,8 @@ async function refuseUsed(disks: DiskProvider, path: string): Promise<void> {
   try {
     const bytes = Buffer.alloc(Math.min(disk.sizeBytes, 1024 * 1024))
     await disk.read(bytes, 0)
-    if (bytes.some((byte) => byte !== 0)) throw primaryErrors.create('LOG_EXISTS', { path, what: `${formatBytes(disk.sizeBytes)} that are not all zero` })
+    if (bytes.some((byte) => byte !== 0))
+      throw primaryErrors.create('LOG_EXISTS', { path, what: `${formatBytes(disk.sizeBytes)} that are not all zero` })
   } finally {
     await disk.close()
   }

@@ -24,7 +24,10 @@ export function logCommand(program: SitelinkCommand): void {
             clock: new RealClock(),
             random: new RealRandom(),
             disks: new NodeDiskProvider(),
-            config: { current: config, update: () => Promise.reject(new Error(`${PROGRAM} log apply changes no configuration`)) },
+            config: {
+              current: config,
+              update: () => Promise.reject(new Error(`${PROGRAM} log apply changes no configuration`)),
+            },
             peers: { get: () => null, set: () => Promise.resolve() },
             event: ({ level, message }) => {
               if (level !== 'info') problems.push(message)
@@ -36,7 +39,11 @@ export function logCommand(program: SitelinkCommand): void {
           })
           const target = group.log.lastLsn
           await group.stop(APPLY_MS_MAX)
-          if (group.writeBack.appliedLsn < target) throw primaryErrors.create('DRAIN_TIMEOUT', { ms: APPLY_MS_MAX, why: problems.join('; ') || 'the devices do not work' })
+          if (group.writeBack.appliedLsn < target)
+            throw primaryErrors.create('DRAIN_TIMEOUT', {
+              ms: APPLY_MS_MAX,
+              why: problems.join('; ') || 'the devices do not work',
+            })
           return target
         })
         context.output.result({ appliedLsn: lsn }, () => `the local devices have everything up to LSN ${lsn}`)

@@ -1,7 +1,17 @@
 /**
  * `sitelink resync`, `drain`, `suspend`, `resume`: things that take a while, and things that stop and go on.
  */
-import { action, examples, formatBytes, formatDuration, parseCount, parseDurationMs, Progress, RealClock, type SitelinkCommand } from '@sitelink/daemon'
+import {
+  action,
+  examples,
+  formatBytes,
+  formatDuration,
+  parseCount,
+  parseDurationMs,
+  Progress,
+  RealClock,
+  type SitelinkCommand,
+} from '@sitelink/daemon'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../../limits.js'
 import { askDaemon, PROGRAM } from '../open-state.js'
 
@@ -13,7 +23,9 @@ interface ResyncProgress {
 export function resyncCommand(program: SitelinkCommand): void {
   program
     .command('resync <slink>')
-    .description('attach to a running resync, else start one if anything is dirty, else say so; Ctrl-C detaches, the resync goes on')
+    .description(
+      'attach to a running resync, else start one if anything is dirty, else say so; Ctrl-C detaches, the resync goes on',
+    )
     .option('--full', 'make every region dirty first: everything is copied')
     .option('--wait <time>', 'how long to wait for a site that is not connected', '10s')
     .addHelpText('after', examples([`${PROGRAM} resync 1 --state DIR`, `${PROGRAM} resync 1 --full --state DIR`]))
@@ -24,14 +36,20 @@ export function resyncCommand(program: SitelinkCommand): void {
         const clock = new RealClock()
         const beganMs = clock.nowMs()
         const body = { slink, full: options.full === true, waitMs: parseDurationMs(options.wait) }
-        const progress = new Progress({ label: `resync of slink ${slink}`, clock, stream: io.stderr, silent: output.json })
+        const progress = new Progress({
+          label: `resync of slink ${slink}`,
+          clock,
+          stream: io.stderr,
+          silent: output.json,
+        })
         const result = await askDaemon(context, async (client) => {
           try {
             const steps = client.stream<ResyncProgress, { ran: boolean; copiedBytes: number }>('resync', body)
             for (;;) {
               const step = await steps.next()
               if (step.done === true) {
-                if (step.value.ran && step.value.copiedBytes > 0) progress.update(step.value.copiedBytes, step.value.copiedBytes)
+                if (step.value.ran && step.value.copiedBytes > 0)
+                  progress.update(step.value.copiedBytes, step.value.copiedBytes)
                 return step.value
               }
               progress.update(step.value.copiedBytes, step.value.totalBytes)
@@ -42,7 +60,9 @@ export function resyncCommand(program: SitelinkCommand): void {
         })
         const tookMs = clock.nowMs() - beganMs
         output.result({ slink, ...result, tookMs: Math.round(tookMs) }, ({ ran, copiedBytes }) =>
-          ran ? `slink ${slink} is in sync: ${formatBytes(copiedBytes)} were dirty, ${formatDuration(tookMs)}` : `slink ${slink} is in sync, nothing is dirty`,
+          ran
+            ? `slink ${slink} is in sync: ${formatBytes(copiedBytes)} were dirty, ${formatDuration(tookMs)}`
+            : `slink ${slink} is in sync, nothing is dirty`,
         )
       }),
     )
@@ -70,12 +90,23 @@ export function resyncCommand(program: SitelinkCommand): void {
   for (const verb of ['suspend', 'resume'] as const) {
     program
       .command(`${verb} [device]`)
-      .description(verb === 'suspend' ? 'let writes wait, of one device or of all ("all"); reads go on' : 'let writes go on, of one device or of all ("all")')
+      .description(
+        verb === 'suspend'
+          ? 'let writes wait, of one device or of all ("all"); reads go on'
+          : 'let writes go on, of one device or of all ("all")',
+      )
       .action(
         action(async (context, word) => {
-          const device = word === undefined || word === 'all' ? null : parseCount(word as string, 'device number', { min: 0, max: DEVICE_NUMBER_MAX })
+          const device =
+            word === undefined || word === 'all'
+              ? null
+              : parseCount(word as string, 'device number', { min: 0, max: DEVICE_NUMBER_MAX })
           await askDaemon(context, (client) => client.call(verb, { device }))
-          context.output.result({ device, [verb === 'suspend' ? 'suspended' : 'resumed']: true }, () => `${verb === 'suspend' ? 'suspended' : 'resumed'} ${device === null ? 'the group' : `device ${device}`}`)
+          context.output.result(
+            { device, [verb === 'suspend' ? 'suspended' : 'resumed']: true },
+            () =>
+              `${verb === 'suspend' ? 'suspended' : 'resumed'} ${device === null ? 'the group' : `device ${device}`}`,
+          )
         }),
       )
   }

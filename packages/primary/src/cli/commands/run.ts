@@ -5,7 +5,23 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { action, ConfigFile, ControlServer, createLog, EventLog, examples, guardMemory, Lifecycle, RealClock, RealRandom, runDaemon, StateDirectory, type Log, type LogLevel, type SitelinkCommand } from '@sitelink/daemon'
+import {
+  action,
+  ConfigFile,
+  ControlServer,
+  createLog,
+  EventLog,
+  examples,
+  guardMemory,
+  Lifecycle,
+  RealClock,
+  RealRandom,
+  runDaemon,
+  StateDirectory,
+  type Log,
+  type LogLevel,
+  type SitelinkCommand,
+} from '@sitelink/daemon'
 import { NbdServer, type ExportDirectory } from '@sitelink/nbd'
 import { TcpTransport, type Transport } from '@sitelink/protocol'
 import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
@@ -33,12 +49,21 @@ export function runCommand(program: SitelinkCommand): void {
     .description('run the primary daemon of the group in the foreground; devices are exported over NBD on DIR/nbd.sock')
     .option('--nbd-listen <host:port>', 'export over TCP as well, without encryption: needs --nbd-plain')
     .option('--nbd-plain', 'yes, anybody who reaches that port may read and write the devices')
-    .addHelpText('after', examples([`${PROGRAM} run --state /var/lib/sitelink`, 'nbdinfo --list "nbd+unix://?socket=/var/lib/sitelink/nbd.sock"']))
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} run --state /var/lib/sitelink`,
+        'nbdinfo --list "nbd+unix://?socket=/var/lib/sitelink/nbd.sock"',
+      ]),
+    )
     .action(
       action<Options>(async (context) => {
         const { options, io } = context
         const listen = options.nbdListen === undefined ? null : tcpAddress(options.nbdListen, options.nbdPlain === true)
-        const log = createLog({ name: PROGRAM, level: options.logLevel ?? (io.env['SITELINK_LOG'] as LogLevel | undefined) ?? 'info' })
+        const log = createLog({
+          name: PROGRAM,
+          level: options.logLevel ?? (io.env['SITELINK_LOG'] as LogLevel | undefined) ?? 'info',
+        })
         const state = await context.state()
         const lock = await state.lock('daemon', LOCK_WAIT_MS)
         try {
@@ -53,12 +78,21 @@ export function runCommand(program: SitelinkCommand): void {
 function tcpAddress(word: string, plain: boolean): { host: string; port: number } {
   const at = word.lastIndexOf(':')
   const port = Number(word.slice(at + 1))
-  if (at < 1 || !Number.isInteger(port) || port < 0 || port > 65_535) throw primaryErrors.create('ADDRESS', { why: `"${word}" is not host:port` })
-  if (!plain) throw primaryErrors.create('ADDRESS', { why: 'NBD over TCP is neither encrypted nor authenticated here: say --nbd-plain if that is what you want' })
+  if (at < 1 || !Number.isInteger(port) || port < 0 || port > 65_535)
+    throw primaryErrors.create('ADDRESS', { why: `"${word}" is not host:port` })
+  if (!plain)
+    throw primaryErrors.create('ADDRESS', {
+      why: 'NBD over TCP is neither encrypted nor authenticated here: say --nbd-plain if that is what you want',
+    })
   return { host: word.slice(0, at), port }
 }
 
-async function serve(state: StateDirectory, lock: Parameters<typeof ConfigFile.open>[1], log: Log, listen: { host: string; port: number } | null): Promise<void> {
+async function serve(
+  state: StateDirectory,
+  lock: Parameters<typeof ConfigFile.open>[1],
+  log: Log,
+  listen: { host: string; port: number } | null,
+): Promise<void> {
   const clock = new RealClock()
   const events = new EventLog(clock, log)
   const lifecycle = new Lifecycle(clock, log)
@@ -66,10 +100,13 @@ async function serve(state: StateDirectory, lock: Parameters<typeof ConfigFile.o
   const problem = ffiProblem()
   if (problem !== null) log.warn(problem)
   let group: Group | null = null
-  const server = new NbdServer(exportsOf(() => group), {
-    after: (ms, run) => clock.after(ms, run),
-    log: (event) => log.debug('nbd', { event }),
-  })
+  const server = new NbdServer(
+    exportsOf(() => group),
+    {
+      after: (ms, run) => clock.after(ms, run),
+      log: (event) => log.debug('nbd', { event }),
+    },
+  )
   const control = new ControlServer({ program: PROGRAM, lock, onBug: (error) => lifecycle.fail('control', error) })
 
   lifecycle.add({
@@ -85,7 +122,8 @@ async function serve(state: StateDirectory, lock: Parameters<typeof ConfigFile.o
         disks: new NodeDiskProvider(),
         config: await ConfigFile.open(state, lock, configFormat),
         peers,
-        event: ({ kind, level, message, facts }) => void events.add(level === 'warning' ? 'warn' : level, kind, message, facts),
+        event: ({ kind, level, message, facts }) =>
+          void events.add(level === 'warning' ? 'warn' : level, kind, message, facts),
         transport: (scheme) => transports.get(scheme) ?? null,
         dirtyLogPath: (slink, mappingId) => join(state.file('dirty'), `slink-${slink}-${mappingId}.dirty`),
       })

@@ -1,7 +1,16 @@
 /**
  * `sitelink slink ...`: the remote sites and their policies.
  */
-import { action, examples, formatTable, parseCount, parseDurationMs, parseSize, type CliContext, type SitelinkCommand } from '@sitelink/daemon'
+import {
+  action,
+  examples,
+  formatTable,
+  parseCount,
+  parseDurationMs,
+  parseSize,
+  type CliContext,
+  type SitelinkCommand,
+} from '@sitelink/daemon'
 import { addSlink, changeSlink, deleteSlink, type SlinkChange } from '../../admin/changes.js'
 import { slinkChange, slinkWish } from '../../admin/wishes.js'
 import { primaryErrors } from '../../errors.js'
@@ -21,21 +30,47 @@ interface Options {
   readonly unmap?: boolean
 }
 
-const slinkNumber = (word: unknown): number => parseCount(word as string, 'slink number', { min: 0, max: SLINK_NUMBER_MAX })
+const slinkNumber = (word: unknown): number =>
+  parseCount(word as string, 'slink number', { min: 0, max: SLINK_NUMBER_MAX })
 
 export function slinkCommand(program: SitelinkCommand): void {
   const slink = program.command('slink').description('site links: the remote sites of the group')
-  policyOptions(slink.command('add <number>').description('add a site').requiredOption('--to <address...>', 'address of its agent, tried in turn: tcp://host:port'))
-    .addHelpText('after', examples([`${PROGRAM} slink add 1 --to tcp://remote:7373 --policy async --fall-behind ios=10000 --state DIR`, `${PROGRAM} slink add 2 --to tcp://near:7373 --policy sync --ack durable --state DIR`]))
+  policyOptions(
+    slink
+      .command('add <number>')
+      .description('add a site')
+      .requiredOption('--to <address...>', 'address of its agent, tried in turn: tcp://host:port'),
+  )
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} slink add 1 --to tcp://remote:7373 --policy async --fall-behind ios=10000 --state DIR`,
+        `${PROGRAM} slink add 2 --to tcp://near:7373 --policy sync --ack durable --state DIR`,
+      ]),
+    )
     .action(
       action<Options>(async (context, word) => {
         const body = { slink: slinkNumber(word), ...changeOf(context.options) }
         await mapped(() => changeConfig(context, 'slink-add', body, (config) => addSlink(config, slinkWish(body))))
-        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${context.options.to?.join(', ') ?? ''}`)
+        context.output.result(
+          { slink: body.slink },
+          () => `added slink ${body.slink}: ${context.options.to?.join(', ') ?? ''}`,
+        )
       }),
     )
-  policyOptions(slink.command('set <number>').description('change a site; what is not named stays').option('--to <address...>', 'address of its agent, tried in turn'))
-    .addHelpText('after', examples([`${PROGRAM} slink set 1 --fall-behind ios=500,timeout=2s --state DIR`, `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`]))
+  policyOptions(
+    slink
+      .command('set <number>')
+      .description('change a site; what is not named stays')
+      .option('--to <address...>', 'address of its agent, tried in turn'),
+  )
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} slink set 1 --fall-behind ios=500,timeout=2s --state DIR`,
+        `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`,
+      ]),
+    )
     .action(
       action<Options>(async (context, word) => {
         await change(context, slinkNumber(word), changeOf(context.options), 'changed')
@@ -49,7 +84,9 @@ export function slinkCommand(program: SitelinkCommand): void {
       action<Options>(async (context, word) => {
         const number = slinkNumber(word)
         const unmap = context.options.unmap === true
-        await changeConfig(context, 'slink-del', { slink: number, unmap }, (config) => deleteSlink(config, number, unmap))
+        await changeConfig(context, 'slink-del', { slink: number, unmap }, (config) =>
+          deleteSlink(config, number, unmap),
+        )
         context.output.result({ slink: number, deleted: true }, () => `deleted slink ${number}`)
       }),
     )
@@ -91,14 +128,29 @@ function policyOptions(command: SitelinkCommand): SitelinkCommand {
   return command
     .option('--policy <policy>', 'async: answer writers at once; sync: wait for the site')
     .option('--ack <level>', 'sync: answer when the site has the write received, or durable')
-    .option('--overflow <policy>', 'when the log is full because of it: drop to dirty logs, stall writers, or fail them')
+    .option(
+      '--overflow <policy>',
+      'when the log is full because of it: drop to dirty logs, stall writers, or fail them',
+    )
     .option('--hold <time>', 'how long writers wait for a site that makes no progress (3s), or "default"')
-    .option('--fall-behind <limits>', 'async: wait for the site beyond ios=N, size=BYTES, timeout=TIME; comma between, "none" to clear')
+    .option(
+      '--fall-behind <limits>',
+      'async: wait for the site beyond ios=N, size=BYTES, timeout=TIME; comma between, "none" to clear',
+    )
     .option('--resync-rate <bytes>', 'upper bound of a resync in bytes per second; 0: none') as SitelinkCommand
 }
 
-async function change(context: CliContext<unknown>, number: number, wish: SlinkChange | Record<string, unknown>, done: string): Promise<void> {
-  await mapped(() => changeConfig(context, 'slink-set', { slink: number, ...wish }, (config) => changeSlink(config, number, slinkChange(wish))))
+async function change(
+  context: CliContext<unknown>,
+  number: number,
+  wish: SlinkChange | Record<string, unknown>,
+  done: string,
+): Promise<void> {
+  await mapped(() =>
+    changeConfig(context, 'slink-set', { slink: number, ...wish }, (config) =>
+      changeSlink(config, number, slinkChange(wish)),
+    ),
+  )
   context.output.result({ slink: number }, () => `${done} slink ${number}`)
 }
 
@@ -107,15 +159,20 @@ function changeOf(options: Options): Record<string, unknown> {
     ...(options.to === undefined ? {} : { addresses: options.to }),
     ...(options.policy === undefined ? {} : { mode: word(options.policy, '--policy', ['async', 'sync']) }),
     ...(options.ack === undefined ? {} : { ack: word(options.ack, '--ack', ['received', 'durable']) }),
-    ...(options.overflow === undefined ? {} : { overflow: word(options.overflow, '--overflow', ['drop', 'stall', 'fail']) }),
-    ...(options.hold === undefined ? {} : { holdMs: options.hold === 'default' ? null : parseDurationMs(options.hold) }),
+    ...(options.overflow === undefined
+      ? {}
+      : { overflow: word(options.overflow, '--overflow', ['drop', 'stall', 'fail']) }),
+    ...(options.hold === undefined
+      ? {}
+      : { holdMs: options.hold === 'default' ? null : parseDurationMs(options.hold) }),
     ...(options.fallBehind === undefined ? {} : { fallBehind: fallBehindOf(options.fallBehind) }),
     ...(options.resyncRate === undefined ? {} : { resyncBytesPerSecond: parseSize(options.resyncRate) }),
   }
 }
 
 function word(value: string, option: string, words: readonly string[]): string {
-  if (!words.includes(value)) throw primaryErrors.create('SLINK_POLICY', { why: `${option} "${value}" should be one of ${words.join(', ')}` })
+  if (!words.includes(value))
+    throw primaryErrors.create('SLINK_POLICY', { why: `${option} "${value}" should be one of ${words.join(', ')}` })
   return value
 }
 
@@ -128,7 +185,10 @@ export function fallBehindOf(text: string): { ios: number; bytes: number; timeou
     const [type = '', value = ''] = part.split('=', 2)
     if (seen.has(type)) throw primaryErrors.create('SLINK_POLICY', { why: `--fall-behind names ${type} twice` })
     seen.add(type)
-    if (value === '') throw primaryErrors.create('SLINK_POLICY', { why: `--fall-behind "${part}" should be ios=N, size=BYTES or timeout=TIME` })
+    if (value === '')
+      throw primaryErrors.create('SLINK_POLICY', {
+        why: `--fall-behind "${part}" should be ios=N, size=BYTES or timeout=TIME`,
+      })
     if (type === 'ios') limits.ios = parseCount(value, 'ios limit', { min: 0 })
     else if (type === 'size') limits.bytes = parseSize(value)
     else if (type === 'timeout') limits.timeoutMs = parseDurationMs(value)

@@ -2,7 +2,19 @@
  * `sitelink status`, `events`: what the group does, for a person and for a script.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { action, examples, formatBytes, formatDuration, formatPercent, formatRate, formatTable, formatTime, type CliContext, type EventPage, type SitelinkCommand } from '@sitelink/daemon'
+import {
+  action,
+  examples,
+  formatBytes,
+  formatDuration,
+  formatPercent,
+  formatRate,
+  formatTable,
+  formatTime,
+  type CliContext,
+  type EventPage,
+  type SitelinkCommand,
+} from '@sitelink/daemon'
 import type { GroupStatus } from '../../group/status.js'
 import { askDaemon, PROGRAM } from '../open-state.js'
 
@@ -17,7 +29,14 @@ export function statusCommand(program: SitelinkCommand): void {
     .command('status')
     .description('group, log, devices and sites as they are now')
     .option('--watch', 'again every second')
-    .addHelpText('after', examples([`${PROGRAM} status --state DIR`, `${PROGRAM} status --json --state DIR`, `${PROGRAM} status --watch --state DIR`]))
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} status --state DIR`,
+        `${PROGRAM} status --json --state DIR`,
+        `${PROGRAM} status --watch --state DIR`,
+      ]),
+    )
     .action(
       action<{ watch?: boolean }>(async (context) => {
         const { output, options, io } = context
@@ -36,15 +55,23 @@ export function statusCommand(program: SitelinkCommand): void {
     .option('--follow', 'go on with what happens')
     .action(
       action<{ follow?: boolean }>(async (context) => {
-        await askDaemon(context, (client) => printEvents(context, client.stream<EventPage>('events', { follow: context.options.follow === true })))
+        await askDaemon(context, (client) =>
+          printEvents(context, client.stream<EventPage>('events', { follow: context.options.follow === true })),
+        )
       }),
     )
 }
 
-async function printEvents(context: CliContext<unknown>, pages: AsyncGenerator<EventPage, unknown, void>): Promise<void> {
+async function printEvents(
+  context: CliContext<unknown>,
+  pages: AsyncGenerator<EventPage, unknown, void>,
+): Promise<void> {
   for await (const page of pages) {
     for (const event of page.events) {
-      context.output.event(event, ({ timeUs, level, kind, message }) => `${formatTime(timeUs)}  ${level.padEnd(5)}  ${kind}: ${message}`)
+      context.output.event(
+        event,
+        ({ timeUs, level, kind, message }) => `${formatTime(timeUs)}  ${level.padEnd(5)}  ${kind}: ${message}`,
+      )
     }
   }
 }
@@ -57,7 +84,8 @@ export function formatStatus(status: Status, columns: number): string {
     `group ${group.uuid}  epoch ${group.epoch}  ${group.state}${failed}`,
     `log   ${formatBytes(log.usedBytes)} of ${formatBytes(log.ringBytes)} used (${formatPercent(log.usedBytes, log.ringBytes)})  LSN ${log.lastLsn}, durable ${log.durableLsn}, applied here ${local.appliedLsn}`,
   ]
-  if (group.waitingRequests > 0 || group.heldRequests > 0) lines.push(`wait  ${group.waitingRequests} requests wait for room, ${group.heldRequests} for their answer`)
+  if (group.waitingRequests > 0 || group.heldRequests > 0)
+    lines.push(`wait  ${group.waitingRequests} requests wait for room, ${group.heldRequests} for their answer`)
   lines.push('')
   lines.push(
     formatTable(
@@ -117,4 +145,3 @@ function resyncOf({ resync }: SlinkRow): string {
   const eta = resync.etaSeconds === null ? '' : `, ${formatDuration(resync.etaSeconds * 1000)} left`
   return `${formatPercent(resync.copiedBytes, resync.totalBytes)} at ${formatRate(resync.bytesPerSecond)}${eta}`
 }
-
