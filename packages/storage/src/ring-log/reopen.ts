@@ -2,9 +2,9 @@
  * Brings an existing log back to life.
  *
  * Owns the three steps of an opening and their order: the log is scanned and its end found; what was recovered above the
- * last durable mark is written again and synced (a page that a failed sync gave up may look well and be gone after the
- * next power cut); a new life is made durable that begins behind the cut, so that nothing behind it can come back. Only
- * then anything is reported. A crash in between changes nothing: the next opening finds the same end.
+ * last durable mark, and the superblock that was believed, are written again and synced (a page that a failed sync gave
+ * up may look well and be gone after the next power cut); a new life is made durable that begins behind the cut, so that
+ * nothing behind it can come back. Only then anything is reported. A crash in between changes nothing: the next opening finds the same end.
  */
 import { assert, type Clock, type LogPosition, type Lsn, type Random } from '@sitelink/protocol/entry'
 import type { Disk } from '../disk/disk.js'
@@ -15,14 +15,14 @@ import type { Incarnation, LogHole, RecoveryReport } from './contract.js'
 import { randomId } from './create.js'
 import { isEntry } from './cursor.js'
 import { alignUp, geometryOf } from './geometry.js'
-import { CHUNK_BYTES, RING_OFFSET_BYTES } from './limits.js'
+import { CHUNK_BYTES, RING_OFFSET_BYTES, SUPERBLOCK_SLOT_BYTES } from './limits.js'
 import { LogError } from './log-error.js'
 import { pruneIncarnations, spansOf } from './lives.js'
 import { RingSpace } from './ring-space.js'
 import { Scanner, type ScanStep } from './scan.js'
 import { SegmentBuilder, Segments } from './segments.js'
 import { SuperblockStore } from './superblock-store.js'
-import type { Superblock } from './superblock.js'
+import { encodeSuperblock, type Superblock } from './superblock.js'
 
 export interface ReopenOptions {
   readonly disk: Disk
@@ -69,7 +69,10 @@ export async function reopenLog(options: ReopenOptions, superblock: Superblock, 
   const store = new SuperblockStore(disk, superblock.startOffset, newest)
   const live = newLife(options, superblock, found.end)
   try {
+    // The newest superblock may be a write that never became durable; it must be, before the other slot is touched.
+    await disk.write([encodeSuperblock(superblock)], superblock.startOffset + newest * SUPERBLOCK_SLOT_BYTES)
     await rewriteTail(space, found.mark, found.end.position)
+    await disk.sync()
     await store.write(live.superblock)
     await disk.sync()
     await store.copy()
@@ -222,7 +225,6 @@ async function rewriteTail(space: RingSpace, mark: LogPosition, cut: LogPosition
     await space.write([bytes], bytes.length, at)
     at += length
   }
-  if (cut > mark) await space.disk.sync()
 }
 
 function reportOf(superblock: Superblock, found: Found): RecoveryReport {
