@@ -20,7 +20,7 @@ test('[REC-01] [WR-03] [MGT-14] with a synchronous site nothing acknowledged is 
     await cluster.inStep()
     while (storm.counts.rounds < rounds && performance.now() < endMs) await storm.round()
   } catch (error) {
-    console.log(cluster.report())
+    console.log(await cluster.report())
     throw error
   } finally {
     t.diagnostic(JSON.stringify(storm.counts))

@@ -264,10 +264,15 @@ export class Cluster {
     )
   }
 
-  /** What the daemons said last, for the report of a failure. */
-  report(): string {
-    const programs = [this.program, ...this.agents.map((agent) => agent.program)]
-    return programs.flatMap((each) => (each === null ? [] : [`--- ${each.name}`, each.output.slice(-4000)])).join('\n')
+  /** What the daemons say of themselves, and what they said last, for the report of a failure. */
+  async report(): Promise<string> {
+    const sites = [this as { program: Program | null; status(): Promise<unknown> }, ...this.agents]
+    const parts = sites.map(async (site) => {
+      if (site.program === null) return []
+      const status = await site.status().then(JSON.stringify, String)
+      return [`--- ${site.program.name}`, site.program.output.slice(-4000), status]
+    })
+    return (await Promise.all(parts)).flat().join('\n')
   }
 
   /** Ends every process and removes every file. */

@@ -95,13 +95,18 @@ export class KillStorm {
       // The primary lives: nobody lets it through to the agent before that has been judged.
       await agent.kill()
       agent.proxy.cut()
-      if (writers !== null && this.#flooding) await writers.reach(writers.acknowledged + 400)
+      // Asynchronous writers go on without the agent for a while; synchronous ones wait for it.
+      const alone = this.#flooding ? 400 : this.#prng.below(100)
+      if (writers !== null && !this.#options.synchronous) {
+        await writers.reach(writers.acknowledged + alone)
+        await this.#finish(writers)
+      }
       const replayed = await this.#replayed()
       await agent.start()
       await this.#judgeAgent(replayed)
       if (slinkOf(await this.#cluster.status(), agent.slink).behind) this.counts.overflows++
       agent.proxy.mend()
-      if (writers !== null) await this.#finish(writers)
+      if (writers !== null && this.#options.synchronous) await this.#finish(writers)
       return
     }
     const deaths = [this.#cluster.killPrimary(), victim === 'both' ? agent.kill() : null]
