@@ -34,6 +34,7 @@ import type { EventSink } from './events.js'
 import { Holds } from './holds.js'
 import { LagLedger } from './lag-ledger.js'
 import type { LocalDevice } from './local-device.js'
+import { LsnWaiters } from './lsn-waiters.js'
 import { encodeOwnerState } from './owner-state.js'
 import { judgeShortage } from './shortage.js'
 import { Tail } from './tail.js'
@@ -51,12 +52,6 @@ export interface GroupParts {
   readonly transport: (scheme: string) => Transport | null
   /** Where dirty logs without a path of their own lie. */
   readonly dirtyLogPath: (slink: number, mappingId: string) => string
-}
-
-interface Waiter {
-  readonly lsn: number
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
 }
 
 /** What only time can tell is looked at this often. */
@@ -86,7 +81,8 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   #superblock = false
   #stallReportedMs = -Infinity
   #starving = false
-  readonly #writtenWaiters: Waiter[] = []
+  readonly #writtenWaiters = new LsnWaiters()
+  readonly #durableWaiters = new LsnWaiters()
   logStalls = 0
 
   constructor(parts: GroupParts) {
@@ -186,10 +182,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#writePath.pump()
     this.#tick?.cancel()
     for (const slink of this.slinks.values()) await slink.close('the primary stops', false)
-    if (!failed) {
-      this.#log.requestSync()
-      await this.#within(applyMs, this.#writeBack.drain())
-    }
+    if (!failed) await this.#within(applyMs, this.#applyAll())
     await this.#writeBack.stop()
     this.holds.fail(null)
     this.#tail.close()
@@ -203,6 +196,14 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     })
     for (const device of this.devices.values()) await device.device?.close().catch(() => {})
     this.#state = 'stopped'
+  }
+
+  /** Only what is durable in the log may be applied: the sync comes first. */
+  async #applyAll(): Promise<void> {
+    const { lastLsn } = this.#writePath
+    if (this.#log.durableLsn < lastLsn) this.#log.requestSync()
+    await this.#durableWaiters.reach(lastLsn, this.#log.durableLsn)
+    await this.#writeBack.drain()
   }
 
   async #within(ms: number, work: Promise<void>): Promise<void> {
@@ -273,8 +274,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#written = { point: { incarnation: last.frame.incarnation, lsn: last.frame.lsn }, position: last.end }
     this.#release()
     for (const slink of this.slinks.values()) slink.onWritten()
-    while (this.#writtenWaiters.length > 0 && (this.#writtenWaiters[0] as Waiter).lsn <= last.frame.lsn)
-      this.#writtenWaiters.shift()?.resolve()
+    this.#writtenWaiters.reached(last.frame.lsn)
   }
 
   durable(position: LogPosition): void {
@@ -282,6 +282,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#release()
     const point = { incarnation: this.#log.incarnation.number, lsn: this.#log.durableLsn }
     for (const slink of this.slinks.values()) slink.onDurable(point)
+    this.#durableWaiters.reached(point.lsn)
   }
 
   spaceFreed(): void {
@@ -300,7 +301,8 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     })
     this.holds.fail(null)
     this.#writePath.pump()
-    for (const waiter of this.#writtenWaiters.splice(0)) waiter.reject(error)
+    this.#writtenWaiters.fail(error)
+    this.#durableWaiters.fail(error)
   }
 
   ownerState(): Buffer {
@@ -434,9 +436,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   /** Resolves when everything appended so far is in the log file; rejects if the log fails first. */
   #allWritten(): Promise<void> {
-    const lsn = this.#writePath.lastLsn
-    if (this.#written.point.lsn >= lsn) return Promise.resolve()
-    return new Promise((resolve, reject) => this.#writtenWaiters.push({ lsn, resolve, reject }))
+    return this.#writtenWaiters.reach(this.#writePath.lastLsn, this.#written.point.lsn)
   }
 
   async #markRange(slink: Slink, position: LogPosition): Promise<void> {
