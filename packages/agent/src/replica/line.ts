@@ -320,10 +320,13 @@ export class Line {
   #onUnmapApplied(deviceId: number): void {
     const release = this.journal.hold()
     this.#copies.forget(deviceId)
+    const row = this.table.unmapApplied(deviceId)
     this.#updates = this.#updates
       .then(async () => {
-        const row = await this.table.unmapApplied(deviceId)
-        if (row !== null) await this.dirty.remove(row)
+        if (row !== null) {
+          await this.table.forget(row)
+          await this.dirty.remove(row)
+        }
         release()
         for (const next of this.table.toAttach()) this.#attach(next)
       })

@@ -112,19 +112,26 @@ export class MappingTable {
     this.#attached.delete(deviceId)
   }
 
-  /** The oldest unmap of this device is applied: its row is not needed any more. Durable when the promise resolves. */
-  async unmapApplied(deviceId: number): Promise<ReplicaMapping | null> {
+  /**
+   * The oldest unmap of this device is applied: its row is not needed any more. At once, because what is applied behind
+   * the unmap belongs to the row that follows; {@link forget} makes it durable.
+   */
+  unmapApplied(deviceId: number): ReplicaMapping | null {
     const at = this.#unmaps.findIndex((one) => one.deviceId === deviceId)
     if (at >= 0) this.#unmaps.splice(at, 1)
     const row = this.appliedRow(deviceId)
     if (row === null) return null
     this.#rows = this.#rows.filter((one) => one !== row)
     this.#refresh()
+    return row
+  }
+
+  /** A row that went is gone durably when the promise resolves. */
+  async forget({ mappingId }: ReplicaMapping): Promise<void> {
     await this.#file.update((state) => ({
       ...state,
-      mappings: state.mappings.filter((one) => one.mappingId !== row.mappingId),
+      mappings: state.mappings.filter((one) => one.mappingId !== mappingId),
     }))
-    return row
   }
 
   /** The journal was cut behind `lsn`: what came later never was. Durable on return. Answers the rows that went. */
