@@ -15,6 +15,7 @@ import {
   WIRE_FLOOR,
   WIRE_VERSION,
   wirePoint,
+  type Ack,
   type Connection,
   type ControlMessage,
   type DirtyMap,
@@ -60,6 +61,8 @@ export class Link {
   #hello: Hello | null = null
   #maps: DirtyMap[] = []
   #resumed: { readonly welcome: Welcome; readonly restart: boolean; readonly common: LogPoint } | null = null
+  /** The last acknowledgement that came before the stream was there: the agent repeats none that says nothing new. */
+  #earlyAck: Ack | null = null
   #address = ''
   #lastProblem: string | null = null
 
@@ -152,6 +155,7 @@ export class Link {
     this.#handshake = { kind: 'start' }
     this.#maps = []
     this.#resumed = null
+    this.#earlyAck = null
     this.#hello = this.#makeHello()
     const session = new Session(connection, {
       role: 'primary',
@@ -208,7 +212,8 @@ export class Link {
     }
     switch (message.kind) {
       case 'ack':
-        this.#slink.stream?.onAck(message)
+        if (this.#slink.stream === null) this.#earlyAck = message
+        else this.#slink.stream.onAck(message)
         return
       case 'error':
         this.#context.event({
@@ -273,6 +278,7 @@ export class Link {
         if (turn !== this.#turn) return
         this.#attempt = 0
         this.#lastProblem = null
+        if (this.#earlyAck !== null) this.#slink.stream?.onAck(this.#earlyAck)
       },
       (error: Error) => turn === this.#turn && this.#failed(error.message),
     )
