@@ -25,9 +25,7 @@ import type {
   WriteBackListener,
 } from '@sitelink/storage'
 import type { ConfigStore, GroupConfig } from '../config.js'
-import { MARKING_FILL } from '../limits.js'
 import type { PeerStore } from '../slink/peers.js'
-import type { SlinkContext } from '../slink/slink-context.js'
 import type { Slink } from '../slink/slink.js'
 import { DeviceExport } from './device-export.js'
 import type { EventSink } from './events.js'
@@ -36,7 +34,7 @@ import { LagLedger } from './lag-ledger.js'
 import type { LocalDevice } from './local-device.js'
 import { LsnWaiters } from './lsn-waiters.js'
 import { encodeOwnerState } from './owner-state.js'
-import { judgeShortage } from './shortage.js'
+import { ShortageWatch } from './shortage-watch.js'
 import { Tail } from './tail.js'
 import { WritePath, type WritePathOwner } from './write-path.js'
 
@@ -57,9 +55,6 @@ export interface GroupParts {
 /** What only time can tell is looked at this often. */
 const TICK_MS = 50
 
-/** A stall is reported once, and again after so long. */
-const STALL_REPORT_MS = 30_000
-
 export class Group implements WritePathOwner, RingLogListener, WriteBackListener {
   readonly parts: GroupParts
   readonly devices = new Map<number, LocalDevice>()
@@ -79,7 +74,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   #limited: Slink[] = []
   #tick: Timer | null = null
   #superblock = false
-  #stallReportedMs = -Infinity
+  readonly #shortage = new ShortageWatch(this)
   #starving = false
   readonly #writtenWaiters = new LsnWaiters()
   readonly #durableWaiters = new LsnWaiters()
@@ -218,7 +213,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   #onTick(): void {
     const nowMs = this.parts.clock.nowMs()
     for (const slink of this.slinks.values()) slink.tick(nowMs)
-    if (this.#state === 'running') this.#judgeShortage()
+    this.#shortage.look()
     if (this.#state === 'stopping' || this.#state === 'stopped') return
     this.#tick = this.parts.clock.after(TICK_MS, () => this.#onTick())
   }
@@ -245,7 +240,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     }
     this.#writeBack.checkpoint()
     this.#tail.advance()
-    this.#judgeShortage()
+    this.#shortage.look()
   }
 
   appended(deviceId: number, offset: number, length: number): void {
@@ -259,7 +254,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   }
 
   flushed(): void {
-    this.#release()
+    this.release()
   }
 
   appendedPoint(): LogPoint {
@@ -272,14 +267,14 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     for (const entry of entries) this.#writeBack.note(entry)
     const last = entries[entries.length - 1] as LogEntry
     this.#written = { point: { incarnation: last.frame.incarnation, lsn: last.frame.lsn }, position: last.end }
-    this.#release()
+    this.release()
     for (const slink of this.slinks.values()) slink.onWritten()
     this.#writtenWaiters.reached(last.frame.lsn)
   }
 
   durable(position: LogPosition): void {
     this.#writeBack.allow(position)
-    this.#release()
+    this.release()
     const point = { incarnation: this.#log.incarnation.number, lsn: this.#log.durableLsn }
     for (const slink of this.slinks.values()) slink.onDurable(point)
     this.#durableWaiters.reached(point.lsn)
@@ -355,36 +350,14 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   // --- sites ------------------------------------------------------------------------------------------------------
 
-  /** What a slink is given. */
-  slinkContext(): SlinkContext {
-    const { clock, random, event, peers, transport } = this.parts
-    return {
-      clock,
-      random,
-      log: this.#log,
-      ledger: this.#ledger,
-      event,
-      group: this.config.uuid,
-      epoch: () => this.config.epoch,
-      transport,
-      read: (deviceId, offset, length) => this.#writeBack.read(deviceId, offset, length),
-      appended: () => this.appendedPoint(),
-      written: () => this.#written,
-      durable: () => ({ incarnation: this.#log.incarnation.number, lsn: this.#log.durableLsn }),
-      oldestHeld: (slink) => this.holds.oldestHeldBy(slink),
-      failHeld: (slink) => {
-        this.holds.fail(slink)
-        this.#writePath.pump()
-      },
-      markRange: (slink, _point, position) => this.#markRange(slink, position),
-      peer: (slink) => peers.get(slink),
-      recordPeer: (slink, record) => peers.set(slink, record),
-      marksMoved: () => this.#release(),
-      holdingChanged: () => this.#holdingChanged(),
-      standingChanged: () => this.standingChanged(),
-      tailMayMove: () => this.#tail.advance(),
-      superblockWanted: () => this.superblockWanted(),
-    }
+  /** Answers with EIO what waits for this site. */
+  failHeldBy(slink: Slink): void {
+    this.holds.fail(slink)
+    this.#writePath.pump()
+  }
+
+  advanceTail(): void {
+    this.#tail.advance()
   }
 
   /** Which slinks are looked at for each entry. */
@@ -395,7 +368,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   /** Slinks or mappings came or went: who is waited for, and what the log must keep. */
   sitesChanged(): void {
-    this.#holdingChanged()
+    this.holdingChanged()
     this.#tail.advance()
   }
 
@@ -423,80 +396,22 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     })
   }
 
-  #holdingChanged(): void {
+  /** Whether writers wait for a site changed. */
+  holdingChanged(): void {
     this.holds.setSites([...this.slinks.values()].filter((slink) => slink.holding !== 'none'))
-    this.#release()
+    this.release()
     this.standingChanged()
     if (this.#state === 'running') this.#writePath.pump()
   }
 
-  #release(): void {
+  /** Answers what may be answered now. */
+  release(): void {
     this.holds.release({ writtenLsn: this.#written.point.lsn, durableLsn: this.#log.durableLsn })
   }
 
   /** Resolves when everything appended so far is in the log file; rejects if the log fails first. */
-  #allWritten(): Promise<void> {
+  allWritten(): Promise<void> {
     return this.#writtenWaiters.reach(this.#writePath.lastLsn, this.#written.point.lsn)
-  }
-
-  async #markRange(slink: Slink, position: LogPosition): Promise<void> {
-    await this.#allWritten()
-    for await (const segment of this.#log.regionsBetween(position, this.#log.writtenEnd)) {
-      if (segment.runs === null) {
-        slink.mappings.markAll()
-        continue
-      }
-      for (const { deviceId, firstUnit, unitCount } of segment.runs)
-        slink.mappings.get(deviceId)?.markUnits(firstUnit, unitCount)
-    }
-  }
-
-  #judgeShortage(): void {
-    const status = this.#log.status()
-    const starving = this.#writePath.waitingCount > 0 && this.#state === 'running'
-    if (!starving && status.usedBytes <= status.ringBytes * MARKING_FILL) return
-    const decision = judgeShortage({
-      ringBytes: status.ringBytes,
-      usedBytes: status.usedBytes,
-      end: status.end,
-      localPin: this.#writeBack.appliedPosition,
-      starving,
-      markingFill: MARKING_FILL,
-      pins: [...this.slinks.values()].flatMap((slink) =>
-        slink.pin === null || slink.mappings.size === 0
-          ? []
-          : [
-              {
-                number: slink.number,
-                pin: slink.pin,
-                overflow: slink.config.overflow,
-                streaming: slink.stream !== null,
-              },
-            ],
-      ),
-    })
-    for (const number of decision.drop) void this.slinks.get(number)?.drop('the log is short of space')
-    for (const number of decision.fail) this.slinks.get(number)?.overflowed()
-    this.#reportStall(decision.stall, decision.local)
-  }
-
-  #reportStall(stalled: readonly number[], local: boolean): void {
-    const nowMs = this.parts.clock.nowMs()
-    if ((stalled.length === 0 && !local) || nowMs - this.#stallReportedMs < STALL_REPORT_MS) return
-    if (
-      local &&
-      this.#writeBack.status().failedDeviceIds.length === 0 &&
-      this.#writeBack.status().heldDeviceIds.length === 0
-    )
-      return
-    this.#stallReportedMs = nowMs
-    const who = local ? 'the local devices' : `slink ${stalled.join(', ')} (policy stall)`
-    this.parts.event({
-      kind: 'log-full',
-      level: 'warning',
-      message: `the log is full and writers wait for ${who}`,
-      facts: { local, waiting: this.#writePath.waitingCount },
-    })
   }
 
   readFailed(deviceId: number, offset: number, length: number, error: Error): void {

@@ -130,8 +130,9 @@ export class Holds {
 
   /** Answers all that may be answered. */
   release(log: LogMarks): void {
+    for (const set of this.#sets) set.release(log)
+    // An answer may bring new requests, new sets and another release before it returns: what is there now counts.
     const sets = this.#sets
-    for (const set of sets) set.release(log)
     if (sets.length > 1) this.#sets = sets.filter((set, at) => at === sets.length - 1 || set.size > 0)
   }
 

@@ -22,6 +22,7 @@ import { primaryErrors } from '../errors.js'
 import { Slink } from '../slink/slink.js'
 import { Group, type GroupParts } from './group.js'
 import { LocalDevice } from './local-device.js'
+import { slinkSurroundings } from './slink-surroundings.js'
 import { openMapping } from './open-mapping.js'
 import {
   clampOwnerState,
@@ -210,7 +211,7 @@ async function openSlinks(group: Group, state: OwnerState | null): Promise<void>
 
 /** Makes the slink of `config`; `record` is what the log's superblock says of it, null for a new one. */
 export async function openSlink(group: Group, config: SlinkConfig, record: SlinkRecord | null): Promise<Slink> {
-  const slink = new Slink(config, record, group.slinkContext())
+  const slink = new Slink(config, record, slinkSurroundings(group))
   for (const mapping of config.mappings) {
     const local = group.devices.get(mapping.deviceId)
     if (local === undefined) continue

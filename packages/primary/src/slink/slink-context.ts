@@ -28,8 +28,8 @@ export interface SlinkContext {
   oldestHeld(slink: Slink): Lsn
   /** Fails the writers that wait for this site. */
   failHeld(slink: Slink): void
-  /** Marks in the slink's dirty logs what the log holds above `point`, from `position` to its present end. */
-  markRange(slink: Slink, point: LogPoint, position: LogPosition): Promise<void>
+  /** Marks in the slink's dirty logs what the log holds from `position` to its present end. */
+  markRange(slink: Slink, position: LogPosition): Promise<void>
   /** What was recorded of the agent behind this slink, and how to record it (durably). */
   peer(slink: number): PeerRecord | null
   recordPeer(slink: number, record: PeerRecord): Promise<void>

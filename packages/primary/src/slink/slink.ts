@@ -387,7 +387,7 @@ export class Slink implements HoldingSite, ProtectionOwner {
   /** Marks what the log holds above `place`, durably. False if a dirty log cannot be stored: the entries stay. */
   async #storeMarks(place: Place): Promise<boolean> {
     try {
-      await this.#context.markRange(this, place.point, place.position)
+      await this.#context.markRange(this, place.position)
       await this.mappings.flush(place.point)
       return true
     } catch (error) {

@@ -1,0 +1,65 @@
+/**
+ * Watches the fill of the ring: asks `shortage.ts` who has to let go, and sees to it.
+ *
+ * Owns the report of a standstill, once and then now and then. It never drops a site by itself: the verdict is pure.
+ */
+import { MARKING_FILL } from '../limits.js'
+import type { Slink } from '../slink/slink.js'
+import type { Group } from './group.js'
+import { judgeShortage } from './shortage.js'
+
+/** A stall is reported once, and again after so long. */
+const STALL_REPORT_MS = 30_000
+
+export class ShortageWatch {
+  readonly #group: Group
+  #reportedMs = -Infinity
+
+  constructor(group: Group) {
+    this.#group = group
+  }
+
+  /** To be called when a writer waits for room, and a few times a second. */
+  look(): void {
+    const { log, writePath, writeBack, slinks, state } = this.#group
+    if (state !== 'running') return
+    const status = log.status()
+    const starving = writePath.waitingCount > 0
+    if (!starving && status.usedBytes <= status.ringBytes * MARKING_FILL) return
+    const decision = judgeShortage({
+      ringBytes: status.ringBytes,
+      usedBytes: status.usedBytes,
+      end: status.end,
+      localPin: writeBack.appliedPosition,
+      starving,
+      markingFill: MARKING_FILL,
+      pins: [...slinks.values()].flatMap(pinOf),
+    })
+    for (const number of decision.drop) void slinks.get(number)?.drop('the log is short of space')
+    for (const number of decision.fail) slinks.get(number)?.overflowed()
+    this.#report(decision.stall, decision.local)
+  }
+
+  #report(stalled: readonly number[], local: boolean): void {
+    const { parts, writeBack, writePath } = this.#group
+    const nowMs = parts.clock.nowMs()
+    if ((stalled.length === 0 && !local) || nowMs - this.#reportedMs < STALL_REPORT_MS) return
+    const { failedDeviceIds, heldDeviceIds } = writeBack.status()
+    if (local && failedDeviceIds.length === 0 && heldDeviceIds.length === 0) return
+    this.#reportedMs = nowMs
+    const who = local ? 'the local devices' : `slink ${stalled.join(', ')} (policy stall)`
+    parts.event({
+      kind: 'log-full',
+      level: 'warning',
+      message: `the log is full and writers wait for ${who}`,
+      facts: { local, waiting: writePath.waitingCount },
+    })
+  }
+}
+
+function pinOf(slink: Slink) {
+  if (slink.pin === null || slink.mappings.size === 0) return []
+  return [
+    { number: slink.number, pin: slink.pin, overflow: slink.config.overflow, streaming: slink.stream !== null },
+  ]
+}

@@ -1,0 +1,34 @@
+/**
+ * What a group gives its slinks: the one real implementation of `SlinkContext`.
+ */
+import type { SlinkContext } from '../slink/slink-context.js'
+import { markDropped } from './drop-marks.js'
+import type { Group } from './group.js'
+
+export function slinkSurroundings(group: Group): SlinkContext {
+  const { clock, random, event, peers, transport } = group.parts
+  return {
+    clock,
+    random,
+    log: group.log,
+    ledger: group.ledger,
+    event,
+    group: group.config.uuid,
+    epoch: () => group.config.epoch,
+    transport,
+    read: (deviceId, offset, length) => group.writeBack.read(deviceId, offset, length),
+    appended: () => group.appendedPoint(),
+    written: () => group.writtenMark,
+    durable: () => ({ incarnation: group.log.incarnation.number, lsn: group.log.durableLsn }),
+    oldestHeld: (slink) => group.holds.oldestHeldBy(slink),
+    failHeld: (slink) => group.failHeldBy(slink),
+    markRange: (slink, position) => markDropped(group, slink.mappings, position),
+    peer: (slink) => peers.get(slink),
+    recordPeer: (slink, record) => peers.set(slink, record),
+    marksMoved: () => group.release(),
+    holdingChanged: () => group.holdingChanged(),
+    standingChanged: () => group.standingChanged(),
+    tailMayMove: () => group.advanceTail(),
+    superblockWanted: () => group.superblockWanted(),
+  }
+}
