@@ -16,6 +16,7 @@ export async function markDropped(group: Group, mappings: MappingSet, position: 
       mappings.markAll()
       continue
     }
-    for (const { deviceId, firstUnit, unitCount } of segment.runs) mappings.get(deviceId)?.markUnits(firstUnit, unitCount)
+    for (const { deviceId, firstUnit, unitCount } of segment.runs)
+      mappings.get(deviceId)?.markUnits(firstUnit, unitCount)
   }
 }

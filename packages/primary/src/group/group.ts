@@ -28,6 +28,7 @@ import type { ConfigStore, GroupConfig } from '../config.js'
 import type { PeerStore } from '../slink/peers.js'
 import type { Slink } from '../slink/slink.js'
 import { DeviceExport } from './device-export.js'
+import { deviceFailed, deviceRecovered, readFailed } from './device-troubles.js'
 import type { EventSink } from './events.js'
 import { Holds } from './holds.js'
 import { LagLedger } from './lag-ledger.js'
@@ -35,6 +36,7 @@ import type { LocalDevice } from './local-device.js'
 import { LsnWaiters } from './lsn-waiters.js'
 import { encodeOwnerState } from './owner-state.js'
 import { ShortageWatch } from './shortage-watch.js'
+import { SuperblockWish } from './superblock-wish.js'
 import { Tail } from './tail.js'
 import { WritePath, type WritePathOwner } from './write-path.js'
 
@@ -73,7 +75,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   #marking: Slink[] = []
   #limited: Slink[] = []
   #tick: Timer | null = null
-  #superblock = false
+  readonly #superblock: SuperblockWish
   readonly #shortage = new ShortageWatch(this)
   #starving = false
   readonly #writtenWaiters = new LsnWaiters()
@@ -82,6 +84,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   constructor(parts: GroupParts) {
     this.parts = parts
+    this.#superblock = new SuperblockWish(parts.clock)
   }
 
   /** Puts the opened log and write-back in. Once, by `openGroup`. */
@@ -145,8 +148,6 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   get writtenMark(): { readonly point: LogPoint; readonly position: LogPosition } {
     return this.#written
   }
-
-  // --- life -----------------------------------------------------------------------------------------------------
 
   /** Takes requests from now on. */
   run(): void {
@@ -218,8 +219,6 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#tick = this.parts.clock.after(TICK_MS, () => this.#onTick())
   }
 
-  // --- WritePathOwner ---------------------------------------------------------------------------------------------
-
   admission(): 'run' | 'hold' | 'refuse' {
     switch (this.#state) {
       case 'running':
@@ -260,8 +259,6 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   appendedPoint(): LogPoint {
     return { incarnation: this.#log.incarnation.number, lsn: this.#writePath.lastLsn }
   }
-
-  // --- RingLogListener --------------------------------------------------------------------------------------------
 
   written(entries: readonly LogEntry[]): void {
     for (const entry of entries) this.#writeBack.note(entry)
@@ -312,8 +309,6 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     })
   }
 
-  // --- WriteBackListener ------------------------------------------------------------------------------------------
-
   applied(): void {
     this.#tail.advance()
   }
@@ -327,28 +322,12 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   }
 
   deviceFailed(deviceId: number, error: Error): void {
-    const device = this.devices.get(deviceId)
-    if (device !== undefined) device.problem = error.message
-    this.parts.event({
-      kind: 'device-failed',
-      level: 'error',
-      message: `device ${device?.config.number ?? `id ${deviceId}`} cannot be written: ${error.message}; its writes stay in the log and are tried again`,
-      facts: { deviceId, device: device?.config.number ?? null },
-    })
+    deviceFailed(this, deviceId, error)
   }
 
   deviceRecovered(deviceId: number): void {
-    const device = this.devices.get(deviceId)
-    if (device !== undefined) device.problem = null
-    this.parts.event({
-      kind: 'device-recovered',
-      level: 'info',
-      message: `device ${device?.config.number ?? `id ${deviceId}`} works again`,
-      facts: { deviceId },
-    })
+    deviceRecovered(this, deviceId)
   }
-
-  // --- sites ------------------------------------------------------------------------------------------------------
 
   /** Answers with EIO what waits for this site. */
   failHeldBy(slink: Slink): void {
@@ -387,13 +366,8 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   /** Writes a superblock soon; several wishes share one. */
   superblockWanted(): void {
-    if (this.#superblock || this.#state === 'stopping' || this.#state === 'stopped' || this.#state === 'failed') return
-    this.#superblock = true
-    this.parts.clock.soon(() => {
-      this.#superblock = false
-      if (this.#state === 'stopped' || this.#state === 'failed') return
-      this.#log.writeSuperblock().catch(() => {})
-    })
+    const takesWrites = (): boolean => ['starting', 'running', 'suspended'].includes(this.#state)
+    this.#superblock.make(() => (takesWrites() ? this.#log : null))
   }
 
   /** Whether writers wait for a site changed. */
@@ -415,15 +389,8 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   }
 
   readFailed(deviceId: number, offset: number, length: number, error: Error): void {
-    this.parts.event({
-      kind: 'read-failed',
-      level: 'error',
-      message: `a read of device id ${deviceId} failed: ${error.message}`,
-      facts: { deviceId, offset, length },
-    })
+    readFailed(this, deviceId, offset, length, error)
   }
-
-  // --- devices ----------------------------------------------------------------------------------------------------
 
   /** Makes a device known to write-back and to NBD. */
   attach(local: LocalDevice, device: BlockDevice): void {

@@ -7,6 +7,7 @@
  */
 import { assert, type Lsn } from '@sitelink/protocol'
 import { LEDGER_COARSE_ENTRIES, LEDGER_COARSE_MARKS_MAX, LEDGER_EXACT_ENTRIES } from '../limits.js'
+import type { Outstanding } from '../slink/fall-behind.js'
 
 export class LagLedger {
   /** Payload bytes up to and with an LSN, by LSN modulo capacity. */
@@ -60,6 +61,13 @@ export class LagLedger {
     const first = lsn + 1
     if (this.#lastLsn - first < LEDGER_EXACT_ENTRIES) return this.#timeMs[first % LEDGER_EXACT_ENTRIES] as number
     return this.#upTo(lsn, this.#timeMs, this.#coarseTimeMs, this.#baseMs)
+  }
+
+  /** What lies above `lsn`: entries, payload bytes, and the age of the oldest in milliseconds. */
+  outstanding(lsn: Lsn, nowMs: number): Outstanding {
+    const oldest = this.oldestAboveMs(lsn)
+    const ageMs = oldest === null ? null : Math.max(0, nowMs - oldest)
+    return { ios: Math.max(0, this.#lastLsn - lsn), bytes: this.bytesAbove(lsn), ageMs }
   }
 
   /** Value noted with the largest known LSN at or below `lsn`. */

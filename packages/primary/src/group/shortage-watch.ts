@@ -35,8 +35,8 @@ export class ShortageWatch {
       markingFill: MARKING_FILL,
       pins: [...slinks.values()].flatMap(pinOf),
     })
-    for (const number of decision.drop) void slinks.get(number)?.drop('the log is short of space')
-    for (const number of decision.fail) slinks.get(number)?.overflowed()
+    for (const number of decision.drop) void slinks.get(number)?.overflow.drop('the log is short of space')
+    for (const number of decision.fail) slinks.get(number)?.overflow.filled()
     this.#report(decision.stall, decision.local)
   }
 
@@ -59,7 +59,5 @@ export class ShortageWatch {
 
 function pinOf(slink: Slink) {
   if (slink.pin === null || slink.mappings.size === 0) return []
-  return [
-    { number: slink.number, pin: slink.pin, overflow: slink.config.overflow, streaming: slink.stream !== null },
-  ]
+  return [{ number: slink.number, pin: slink.pin, overflow: slink.config.overflow, streaming: slink.stream !== null }]
 }

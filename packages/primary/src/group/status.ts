@@ -84,7 +84,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     sentEntries: stream?.feed.entriesSent ?? 0,
     skippedEntries: stream?.feed.entriesSkipped ?? 0,
     copiedBytesTotal: slink.copiedBytes,
-    overflows: slink.overflows,
+    overflows: slink.overflow.count,
     forcedCount: slink.protection.forcedCount,
     resyncs: slink.resyncs,
     devices: [...mappings].map((mapping) => ({

@@ -8,7 +8,6 @@
  * has the announcement of the resync durable.
  */
 import type { LogPoint, LogPosition, Lsn } from '@sitelink/protocol'
-import type { LogHole } from '@sitelink/storage'
 import type { SlinkConfig } from '../config.js'
 import type { HoldingSite } from '../group/holds.js'
 import type { SlinkRecord } from '../group/owner-state.js'
@@ -18,22 +17,21 @@ import type { Holding } from './guard.js'
 import { Link, type LinkState } from './link.js'
 import type { Mapping } from './mapping.js'
 import { MappingSet } from './mapping-set.js'
-import { Place } from './place.js'
+import { Overflow, type OverflowOwner } from './overflow.js'
+import type { Place } from './place.js'
 import { Protection, type ProtectionOwner } from './protection.js'
 import type { SlinkContext } from './slink-context.js'
 import { beginStream } from './stream-begin.js'
 import { isBehindOnDisk, marksTo, pinOfStanding, pointOfStanding, standingOf, type Standing } from './standing.js'
 import type { StreamSession } from './stream-session.js'
 
-/** How often a drop that could not store its marks is tried again. */
-const DROP_RETRY_MS = 1000
-
-export class Slink implements HoldingSite, ProtectionOwner {
+export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   #config: SlinkConfig
   readonly mappings = new MappingSet()
   readonly #context: SlinkContext
   readonly #link: Link
   readonly #protection: Protection
+  readonly #overflow: Overflow
   #standing: Standing
   #stream: StreamSession | null = null
   /** Stream frames after which the agent knows of everything that it misses. */
@@ -42,7 +40,6 @@ export class Slink implements HoldingSite, ProtectionOwner {
   #removed = false
   /** True once a resync has begun and not finished. */
   #resyncing = false
-  overflows = 0
   resyncs = 0
   #copiedBytesBefore = 0
 
@@ -51,11 +48,12 @@ export class Slink implements HoldingSite, ProtectionOwner {
     this.#context = context
     this.#standing = standingOf(record, context.written(), context.log.tail)
     this.#protection = new Protection(this, record?.wasProtected ?? false)
+    this.#overflow = new Overflow(this, context.clock)
     this.#link = new Link(this, context)
     this.#cleanFlush = new CleanFlush(
       context.clock,
       () => (this.#removed ? Promise.resolve() : this.flushMarks()),
-      (error) => this.#dirtyLogFailed(error),
+      (error) => this.dirtyLogFailed(error),
     )
   }
 
@@ -92,8 +90,6 @@ export class Slink implements HoldingSite, ProtectionOwner {
     return this.#copiedBytesBefore + (this.#stream?.feed.copyBytesSent ?? 0)
   }
 
-  // --- HoldingSite ---------------------------------------------------------------------------------------------
-
   get sync(): boolean {
     return this.#config.mode === 'sync'
   }
@@ -122,8 +118,6 @@ export class Slink implements HoldingSite, ProtectionOwner {
   get point(): LogPoint {
     return pointOfStanding(this.#standing)
   }
-
-  // --- the log --------------------------------------------------------------------------------------------------
 
   /** Everything from here on is needed; null: nothing is. */
   get pin(): LogPosition | null {
@@ -158,15 +152,8 @@ export class Slink implements HoldingSite, ProtectionOwner {
 
   /** What it has not received, as fall-behind and lag count it. */
   outstanding(): Outstanding {
-    const { ledger, clock } = this.#context
     if (this.mappings.size === 0) return { ios: 0, bytes: 0, ageMs: null }
-    const lsn = this.#stream?.receivedLsn ?? this.point.lsn
-    const oldest = ledger.oldestAboveMs(lsn)
-    return {
-      ios: Math.max(0, ledger.lastLsn - lsn),
-      bytes: ledger.bytesAbove(lsn),
-      ageMs: oldest === null ? null : Math.max(0, clock.nowMs() - oldest),
-    }
+    return this.#context.ledger.outstanding(this.#stream?.receivedLsn ?? this.point.lsn, this.#context.clock.nowMs())
   }
 
   /** Makes the marks so far durable; the stored bitmaps are complete up to the last entry then. */
@@ -174,8 +161,6 @@ export class Slink implements HoldingSite, ProtectionOwner {
     if (this.mappings.size === 0) return
     await this.mappings.flush(marksTo(this.#standing, this.#context.appended()))
   }
-
-  // --- events ---------------------------------------------------------------------------------------------------
 
   start(): void {
     this.#protection.recompute()
@@ -199,8 +184,6 @@ export class Slink implements HoldingSite, ProtectionOwner {
     this.#protection.tick(nowMs)
     if (this.mappings.size === 0) this.#followHead()
   }
-
-  // --- ProtectionOwner ------------------------------------------------------------------------------------------
 
   get mapped(): boolean {
     return this.mappings.size > 0
@@ -236,8 +219,6 @@ export class Slink implements HoldingSite, ProtectionOwner {
     this.#context.event({ kind, level, message, facts: { slink: this.number, ...facts } })
   }
 
-  // --- the session ----------------------------------------------------------------------------------------------
-
   /** A site without devices needs nothing of the log. */
   #followHead(): void {
     if (this.#standing.kind !== 'log') return
@@ -253,7 +234,7 @@ export class Slink implements HoldingSite, ProtectionOwner {
     const stream = await beginStream(this, ready, this.#context, {
       acked: (pinned) => this.#onAcked(pinned),
       cleaned: () => this.#cleanFlush.soon(),
-      hole: (hole) => this.#onHole(hole),
+      hole: (hole) => this.#overflow.hole(hole),
       failed: (message) => this.#link.hangUp(message),
       readFailed: (deviceId, region, error) =>
         this.event(
@@ -323,8 +304,7 @@ export class Slink implements HoldingSite, ProtectionOwner {
   /** The site gets a place in the log again; appends are not marked from this turn on. */
   becomePlaced(place: Place): void {
     this.#announceFrames = Infinity
-    this.#standing = { kind: 'log', place, announced: false }
-    this.#context.standingChanged()
+    this.setStanding({ kind: 'log', place, announced: false })
   }
 
   /** So many frames of the session tell the agent of everything that it misses. */
@@ -332,78 +312,41 @@ export class Slink implements HoldingSite, ProtectionOwner {
     this.#announceFrames = frames
   }
 
-  #dirtyLogFailed(error: Error): void {
-    this.event(
-      'dirty-log-failed',
-      'error',
-      `a dirty log of slink ${this.number} cannot be stored: ${error.message}`,
-      {},
-    )
+  get overflow(): Overflow {
+    return this.#overflow
   }
 
-  #onHole(hole: LogHole): void {
-    this.event(
-      'log-hole',
-      'error',
-      `entries ${hole.firstLsn} to ${hole.lastLsn} cannot be read: slink ${this.number} is resynced instead`,
-      {
-        firstLsn: hole.firstLsn,
-        lastLsn: hole.lastLsn,
-      },
-    )
-    void this.drop('the log is damaged')
+  get removed(): boolean {
+    return this.#removed
   }
 
-  // --- overflow -------------------------------------------------------------------------------------------------
-
-  /**
-   * Gives up the site's place: marks what it misses, durably, then lets the log go. Resolves when it is behind. The
-   * session ends; a new one resyncs. Does nothing if the site is behind already.
-   */
-  async drop(reason: string): Promise<void> {
-    if (this.#standing.kind !== 'log') return
-    const { place } = this.#standing
-    this.overflows += 1
-    this.event('slink-overflow', 'warning', `slink ${this.number} falls back to its dirty logs: ${reason}`, {
-      durableLsn: place.point.lsn,
-      lastLsn: this.#context.appended().lsn,
-    })
-    this.#standing = { kind: 'dropping', place }
+  setStanding(standing: Standing): void {
+    this.#standing = standing
     this.#context.standingChanged()
+  }
+
+  appended(): LogPoint {
+    return this.#context.appended()
+  }
+
+  async storeMarks(place: Place): Promise<void> {
+    await this.#context.markRange(this, place.position)
+    await this.mappings.flush(place.point)
+  }
+
+  dirtyLogFailed(error: Error): void {
+    const message = `a dirty log of slink ${this.number} cannot be stored: ${error.message}`
+    this.event('dirty-log-failed', 'error', message, {})
+  }
+
+  hangUp(reason: string): void {
     this.#link.hangUp(reason)
-    this.#protection.happened('dirtied')
-    if (this.#config.mode === 'sync' && this.#config.overflow === 'drop') this.#protection.happened('hold-over')
-    while (!(await this.#storeMarks(place))) {
-      await new Promise<void>((resolve) => this.#context.clock.after(DROP_RETRY_MS, resolve))
-      if (this.#removed) return
-    }
-    this.#standing = { kind: 'behind', since: place.acked }
-    await this.flushMarks().catch(() => {})
-    this.#context.standingChanged()
+  }
+
+  dropped(): void {
     this.#context.tailMayMove()
     if (!this.#config.paused) this.#link.start()
   }
-
-  /** Marks what the log holds above `place`, durably. False if a dirty log cannot be stored: the entries stay. */
-  async #storeMarks(place: Place): Promise<boolean> {
-    try {
-      await this.#context.markRange(this, place.position)
-      await this.mappings.flush(place.point)
-      return true
-    } catch (error) {
-      this.#dirtyLogFailed(error as Error)
-      return false
-    }
-  }
-
-  /** Policy `fail`: the ring is full because of it, writes fail until it has caught up. */
-  overflowed(): void {
-    if (!this.#protection.overflowed()) return
-    this.overflows += 1
-    this.event('slink-overflow', 'error', `slink ${this.number} has filled the log: writes fail until it is back`, {})
-  }
-
-  // --- administration -------------------------------------------------------------------------------------------
 
   /** Takes over a changed configuration; mappings are changed by the group. */
   configure(config: SlinkConfig): void {
