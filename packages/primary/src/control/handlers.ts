@@ -126,7 +126,7 @@ async function* resync(
     } else {
       aloneSinceMs ??= clock.nowMs()
       if (clock.nowMs() - aloneSinceMs > waitMs) {
-        const state = slink.linkState
+        const state = slink.link.state
         const why = state.kind === 'waiting' || state.kind === 'stopped' ? state.reason : `it is ${state.kind}`
         throw primaryErrors.create('RESYNC_UNREACHABLE', { slink: number, why })
       }

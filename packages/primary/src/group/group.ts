@@ -6,7 +6,6 @@
  * tail moves last. Opening is `open-group.ts`, changing its configuration `group-admin.ts`, reporting `status.ts`.
  */
 import {
-  formatId64,
   type Clock,
   type LogPoint,
   type LogPosition,
@@ -399,10 +398,5 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.devices.set(local.id, local)
     this.exports.set(local.id, new DeviceExport(local, this))
     this.#writeBack.attach(local.id, device)
-  }
-
-  /** 16 hex digits. */
-  get logId(): string {
-    return formatId64(this.#log.identity)
   }
 }

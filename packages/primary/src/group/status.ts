@@ -3,6 +3,7 @@
  *
  * Owns the shape, which docs/reference/status.md describes key by key. It only reads; taking a report costs no I/O.
  */
+import { formatId64 } from '@sitelink/protocol'
 import type { LinkState } from '../slink/link.js'
 import type { Slink } from '../slink/slink.js'
 import type { Group } from './group.js'
@@ -57,8 +58,8 @@ export function slinkStatus(slink: Slink, group: Group) {
     resyncBytesPerSecond: config.resyncBytesPerSecond,
     paused: config.paused,
     state: slinkStateWord(slink),
-    link: linkWord(slink.linkState),
-    problem: linkProblem(slink.linkState),
+    link: linkWord(slink.link.state),
+    problem: linkProblem(slink.link.state),
     connected: stream !== null,
     behind: slink.standing.kind === 'behind' || slink.standing.kind === 'dropping',
     protected: config.mode === 'sync' ? slink.protection.protected : null,
@@ -144,7 +145,7 @@ export function groupStatus(group: Group) {
     },
     log: {
       path: group.config.log.path,
-      logId: group.logId,
+      logId: formatId64(group.log.identity),
       incarnation: group.log.incarnation.number,
       sizeBytes: log.sizeBytes,
       ringBytes: log.ringBytes,

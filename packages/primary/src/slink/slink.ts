@@ -14,7 +14,7 @@ import type { SlinkRecord } from '../group/owner-state.js'
 import { CleanFlush } from './clean-flush.js'
 import { isLimited, type Outstanding } from './fall-behind.js'
 import type { Holding } from './guard.js'
-import { Link, type LinkState } from './link.js'
+import { Link } from './link.js'
 import type { Mapping } from './mapping.js'
 import { MappingSet } from './mapping-set.js'
 import { Overflow, type OverflowOwner } from './overflow.js'
@@ -75,10 +75,6 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
 
   get protection(): Protection {
     return this.#protection
-  }
-
-  get linkState(): LinkState {
-    return this.#link.state
   }
 
   get link(): Link {
