@@ -190,7 +190,7 @@ export class World {
   #onAnswer(ticket: Ticket): void {
     if (ticket.errno !== 0 || ticket.lsn === 0) return
     for (const slink of this.primary.group.slinks.values()) {
-      if (!slink.sync || !slink.protected) continue
+      if (!slink.sync || !slink.protection.protected) continue
       const agent = this.agentOf(slink.number)
       if (ticket.kind === 'write') agent.owed.received = Math.max(agent.owed.received, ticket.lsn)
       if (ticket.kind === 'flush' || ticket.fua || slink.config.ack === 'durable') {
@@ -270,10 +270,11 @@ export class World {
       const { group } = this.primary
       lines.push(`group ${group.state}, LSN ${group.writePath.lastLsn}, durable ${group.log.durableLsn}, waiting ${group.writePath.waitingCount}, held ${group.holds.size}`)
       for (const slink of group.slinks.values()) {
-        const { stream, guard, linkState, mappings } = slink
+        const { stream, protection, mappings } = slink
+        const linkState = slink.link.state
         const reason = 'reason' in linkState ? ` (${linkState.reason})` : ''
         lines.push(
-          `slink ${slink.number} ${this.primary.word(slink.number)}, guard ${guard}, holding ${slink.holding}, link ${linkState.kind}${reason}, ` +
+          `slink ${slink.number} ${this.primary.word(slink.number)}, guard ${protection.guard}, holding ${slink.holding}, link ${linkState.kind}${reason}, ` +
             `standing ${slink.standing.kind}, point ${slink.point.lsn}, received ${slink.receivedLsn}, applied ${stream?.appliedLsn}, ` +
             `dirty ${mappings.dirtyRegions} here, ${stream?.agentDirtyRegions} there, copying ${mappings.copying}`,
         )

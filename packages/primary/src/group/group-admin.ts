@@ -51,7 +51,7 @@ export class GroupAdmin {
         throw error
       })
       group.attach(new LocalDevice(config), device)
-      group.resumeHeld()
+      group.writePath.pump()
       this.#event('device-added', `device ${wish.number} "${wish.name}" was added: ${wish.path}`, {
         device: wish.number,
       })

@@ -350,11 +350,6 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#tail.advance()
   }
 
-  /** Requests may go on: a device came, or a state changed. */
-  resumeHeld(): void {
-    this.#writePath.pump()
-  }
-
   /** Writes and flushes of one device wait, those of the others go on. */
   suspendDevice(deviceId: number, suspended: boolean): void {
     const device = this.devices.get(deviceId)
