@@ -218,7 +218,8 @@ export class Scanner {
       this.#chain = chainBehind(frame, this.#chain.groupCrc)
       at = found.end
     }
-    if (whole && (items.length !== header.entryCount || digest !== header.bodyCrc)) {
+    const matching = !whole || (items.length === header.entryCount && digest === header.bodyCrc)
+    if (!matching) {
       // Each frame checks, but they are not those that were written with this header.
       const facts = { ...groupFacts(header, groupAt, span, place.chain, this.#options), body: false }
       const row = await this.#judge(facts, groupAt, bodyEnd)
@@ -227,7 +228,7 @@ export class Scanner {
       items.splice(0, items.length, { position: groupAt + GROUP_HEADER_BYTES, end, firstLsn, lastLsn, ranges: null })
     }
     this.#noteMark(header)
-    this.#chain = { ...this.#chain, groupCrc: header.headerCrc }
+    this.#chain = { ...this.#chain, groupCrc: matching ? header.headerCrc : null }
     this.#entriesEnd = end
     this.#position = groupEnd
     return { kind: 'data', before: place.anchor, header, items, end: groupEnd }
