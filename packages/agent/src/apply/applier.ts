@@ -155,6 +155,8 @@ export class Applier {
       await this.#passAll()
     } finally {
       this.#pumping = false
+      // Whoever woke it between its last look and this line found it pumping.
+      if (this.#again) this.wake()
     }
   }
 
