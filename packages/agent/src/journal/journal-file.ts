@@ -53,6 +53,8 @@ export async function createJournal(
     })
   } catch (error) {
     await disk.close()
+    // A file that was made here and holds nothing is taken away again; what was there stays.
+    if (there === null) await disks.removeFile(path).catch(() => {})
     if (error instanceof LogError)
       throw agentErrors.create('AGENT_JOURNAL_TAKEN', { path, why: error.message }, { cause: error })
     throw error

@@ -20,6 +20,8 @@ export interface WorldOptions {
   readonly journalBytes?: number
   readonly limits?: Partial<AgentLimits>
   readonly deviceBytes?: readonly number[]
+  /** Every operation of a disk takes this long, in milliseconds: crashes can then come between any two. */
+  readonly diskMs?: number
 }
 
 export class World {
@@ -37,7 +39,10 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.prng = new Prng(options.seed)
-    this.disks = new FaultDiskProvider({ prng: this.prng.fork('disks') })
+    const { diskMs } = options
+    const span = [diskMs ?? 0, diskMs ?? 0] as const
+    const timed = { clock: this.clock, latency: { readMs: span, writeMs: span, syncMs: span } }
+    this.disks = new FaultDiskProvider({ prng: this.prng.fork('disks'), ...(diskMs === undefined ? {} : timed) })
     this.network = new MemoryNetwork({ clock: this.clock, random: this.prng.fork('network') })
     this.journalBytes = options.journalBytes ?? 16 * MIB
     this.limits = options.limits ?? {}
