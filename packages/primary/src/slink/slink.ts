@@ -173,6 +173,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     if (stream === null) return
     stream.session.sendControl({ kind: 'durable', point: [point.incarnation, point.lsn] })
     stream.settle()
+    this.#judge(stream)
   }
 
   /** Called a few times a second: what only time can tell. */
@@ -256,6 +257,8 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     if (this.mappings.dirtyRegions > 0) this.#protection.happened('dirtied')
     this.#protection.happened('session')
     this.event('slink-connected', 'info', `slink ${this.number} is connected`, { address: this.#link.address })
+    // What became durable since hello was told to nobody, and the agent applies no more than it is told.
+    this.onDurable(this.#context.durable())
     stream.feed.pump()
     this.#onAcked(false)
   }
@@ -277,11 +280,17 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     const stream = this.#stream
     if (stream === null) return
     this.#maybeAnnounced(stream)
-    const { settled } = stream
-    if (settled && this.#resyncing) this.#resyncFinished()
-    this.#protection.progressed(settled, stream.receivedLsn)
+    this.#protection.progressed()
+    this.#judge(stream)
     this.#context.marksMoved()
     if (pinned) this.#context.tailMayMove()
+  }
+
+  /** Looks whether the site has all it should; what it needs for that also comes from the log and from time. */
+  #judge(stream: StreamSession): void {
+    const { settled } = stream
+    if (settled && this.#resyncing) this.#resyncFinished()
+    this.#protection.judge(settled, stream.heldReceivedLsn)
   }
 
   #resyncFinished(): void {
