@@ -72,6 +72,7 @@ export class WritePath {
   #lsn: Lsn
   #headerCrc: number
   #flushPending = false
+  #pumping = false
 
   constructor(parts: {
     log: RingLog
@@ -128,9 +129,19 @@ export class WritePath {
 
   /** Tries the waiting requests again, in order. To be called when room or state may have changed. */
   pump(): void {
+    // Admitting a request may change who is waited for, and answer others; both lead back here in the middle of it.
+    if (this.#pumping) return
+    this.#pumping = true
+    const short = this.#admitWaiting()
+    this.#pumping = false
+    if (short) this.#owner.logShort()
+  }
+
+  /** True if the first that waits finds no room. */
+  #admitWaiting(): boolean {
     while (this.waitingCount > 0) {
       const admission = this.#owner.admission()
-      if (admission === 'hold') return
+      if (admission === 'hold') return false
       const { deviceId, request } = this.#waiting[this.#waitingHead] as Waiting
       if (admission === 'refuse') {
         this.#shift()
@@ -138,12 +149,10 @@ export class WritePath {
         continue
       }
       this.#firstDone = this.#admit(deviceId, request, this.#firstDone)
-      if (this.#firstDone < request.length) {
-        this.#owner.logShort()
-        return
-      }
+      if (this.#firstDone < request.length) return true
       this.#shift()
     }
+    return false
   }
 
   /** Fails what waits for `deviceId`, which goes away. */
