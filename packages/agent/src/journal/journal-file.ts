@@ -131,6 +131,7 @@ function ring(
   disk: Disk,
   listener: RingLogListener,
 ): Omit<Parameters<typeof openRingLog>[0], 'mode'> {
-  // Nobody follows a journal: what it needs again it reads from the file.
+  // The applier follows at the distance of what the primary has not called durable yet: it reads that again from the
+  // page cache, rather than that the log and write-back both hold it.
   return { disk, rule: 'monotone', recentBytesMax: 0, listener, clock: options.clock, random: options.random }
 }

@@ -10,51 +10,22 @@ import {
   ORIGIN,
   type Ack,
   type AgentStanding,
-  type Clock,
   type DirtyMap,
   type Hello,
   type LogPoint,
-  type Random,
 } from '@sitelink/protocol'
-import type { DiskProvider } from '@sitelink/storage'
-import { DeviceSet, type DeviceConfig } from '../device/device-set.js'
+import { DeviceSet } from '../device/device-set.js'
 import { agentErrors, reason } from '../errors.js'
-import type { AgentEvent, AgentEventSink } from '../events.js'
+import type { AgentEvent } from '../events.js'
 import type { JournalListener } from '../journal/journal.js'
-import type { AgentLimits } from '../limits.js'
 import type { StreamPlace } from '../receive/order-check.js'
 import { inconsistency } from './consistency.js'
 import type { Line, LineListener } from './line.js'
 import { openLine, startOver, type OpenLineOptions } from './open-line.js'
 import { REPLICA_FILE, ReplicaFile } from './replica-file.js'
+import type { ReplicaListener, ReplicaOptions } from './replica-options.js'
 import { randomId, type ReplicaState } from './replica-state.js'
 import { voidCopies, wireMark, wireReplica } from './wire-replica.js'
-
-export interface ReplicaOptions {
-  readonly disks: DiskProvider
-  readonly clock: Clock
-  readonly random: Random
-  readonly limits: AgentLimits
-  readonly stateDir: string
-  readonly journalPath: string
-  readonly journalBytes: number
-  readonly devices: readonly DeviceConfig[]
-  /** Give up the journal that is there, whatever it is: every region is dirty before it is made anew. */
-  readonly forgetJournal: boolean
-  readonly event: AgentEventSink
-}
-
-/** What a replica tells the agent. */
-export interface ReplicaListener {
-  written(bytes: number): void
-  spaceFreed(): void
-  /** Something that an acknowledgement or a status says changed. */
-  changed(): void
-  /** No session can go on: the journal failed or is damaged. */
-  broken(code: string, message: string): void
-  /** A device failed or works again; the primary is told. */
-  trouble(code: string, message: string): void
-}
 
 /** See the head of this file. */
 export class Replica {
