@@ -73,7 +73,7 @@ export class LogHistory {
 
   /** True if the life `incarnation` has an entry of that LSN. */
   has(incarnation: number, lsn: number): boolean {
-    return lsn <= (this.#lives.get(incarnation)?.length ?? -1)
+    return lsn === 0 || lsn <= (this.#lives.get(incarnation)?.length ?? -1)
   }
 
   /** True if the entry is still part of the present life. */

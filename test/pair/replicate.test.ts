@@ -20,7 +20,7 @@ test('[WR-03] a protected sync slink has what is answered, at the moment of the 
   const world = new World({ seed: 'sync', link: { latencyMs: 20 } })
   await world.start()
   await world.addSite({ mode: 'sync' })
-  await world.until('the slink is protected', () => world.primary.slink().protected)
+  await world.until('the slink is protected', () => world.primary.slink().protection.protected)
   const ticket = world.primary.write({ offset: 0, bytes: world.prng.bytes(4096) })
   await world.advance(30)
   assert.equal(ticket.errno, null, 'the answer waits for the site')
