@@ -12,6 +12,8 @@ import type { WritePath, WriteRequest } from './write-path.js'
 export interface ExportOwner {
   readonly writePath: WritePath
   readonly writeBack: WriteBack
+  /** `refuse`: a suspended device keeps nothing waiting, it fails like the others. */
+  admission(): 'run' | 'hold' | 'refuse'
   /** Counts a read that could not be served, and tells the operator. */
   readFailed(deviceId: number, offset: number, length: number, error: Error): void
 }
@@ -56,14 +58,14 @@ export class DeviceExport implements NbdExport {
     this.#device.clients.delete(client)
   }
 
-  /** The device is not suspended any more: what waited goes on, in order. */
+  /** The device is not suspended any more, or nothing is admitted any more: what waited goes on, in order. */
   resume(): void {
     for (const request of this.#suspended.splice(0)) this.submit(request)
   }
 
   submit(request: NbdRequest): void {
     const device = this.#device
-    if (device.suspended && request.operation !== 'read' && request.operation !== 'block-status') {
+    if (device.suspended && this.#owner.admission() !== 'refuse' && request.operation !== 'read' && request.operation !== 'block-status') {
       this.#suspended.push(request)
       return
     }

@@ -74,7 +74,11 @@ export class GroupAdmin {
       group.exports.delete(config.id)
       group.writePath.failDevice(config.id)
       if (local?.device !== undefined && local.device !== null) await group.writeBack.detach(config.id, 'apply-first')
-      await this.#persist(() => next)
+      await this.#persist(() => next).catch((error: unknown) => {
+        // It stays: its writes are applied and durable, so it simply goes on.
+        if (local?.device !== undefined && local.device !== null) group.attach(local, local.device)
+        throw error
+      })
       for (const { number: slinkNumber } of mapped) await this.#dropMapping(slinkNumber, config.id)
       if (local?.device === null) await group.writeBack.detach(config.id, 'drop')
       group.devices.delete(config.id)

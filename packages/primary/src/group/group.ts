@@ -174,7 +174,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     if (this.#state === 'stopped' || this.#state === 'stopping') return
     const failed = this.#state === 'failed'
     this.#state = 'stopping'
-    this.#writePath.pump()
+    this.#refuseWaiting()
     this.#tick?.cancel()
     for (const slink of this.slinks.values()) await slink.close('the primary stops', false)
     if (!failed) await this.#within(applyMs, this.#applyAll())
@@ -191,6 +191,12 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     })
     for (const device of this.devices.values()) await device.device?.close().catch(() => {})
     this.#state = 'stopped'
+  }
+
+  /** Nothing is admitted any more: what waits for room, for the group or for a suspended device fails now. */
+  #refuseWaiting(): void {
+    this.#writePath.pump()
+    for (const one of this.exports.values()) one.resume()
   }
 
   /** Only what is durable in the log may be applied: the sync comes first. */
@@ -291,7 +297,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
       facts: {},
     })
     this.holds.fail(null)
-    this.#writePath.pump()
+    this.#refuseWaiting()
     this.#writtenWaiters.fail(error)
     this.#durableWaiters.fail(error)
   }
