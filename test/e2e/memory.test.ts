@@ -46,6 +46,7 @@ test('[BP-04] primary and agent stay under 300 MiB with a backlog of 2 GiB', asy
   t.diagnostic(`primary with the backlog on disk: ${text(withBacklog)} at most`)
 
   await agent.start()
+  await cluster.inStep(1, { timeoutMs: 240_000 })
   await assertSidesEqual(cluster)
   const primary = cluster.program?.residentBytesPeak() ?? 0
   const remote = agent.program?.residentBytesPeak() ?? 0

@@ -108,7 +108,7 @@ describe('an outage of the agent', () => {
     await load
     await assertSidesEqual(cluster)
     const after = await slink()
-    assert.ok(after.copiedBytes > 0 && after.resyncs > before.resyncs, 'something was copied')
+    assert.ok(after.copiedBytesTotal > before.copiedBytesTotal, 'something was copied')
     assert.ok(writes > 0, 'there was a load')
     assert.equal((await cluster.agent().status()).replica?.consistent, true)
   })
@@ -135,7 +135,7 @@ describe('an outage of the agent', () => {
 })
 
 function assertNothingCopied(before: SlinkStatus, after: SlinkStatus): void {
-  assert.equal(after.copiedBytes, 0, 'nothing was copied in the new session')
+  assert.equal(after.copiedBytesTotal - before.copiedBytesTotal, 0, 'nothing was copied')
   assert.equal(after.resyncs, before.resyncs, 'no resync began')
 }
 

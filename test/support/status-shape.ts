@@ -41,8 +41,8 @@ export interface SlinkStatus {
   readonly agentDirtyRegions: number | null
   /** Why there is no session, or null. */
   readonly problem: string | null
-  /** Bytes sent as copies of regions in the present session. */
-  readonly copiedBytes: number
+  /** Bytes sent as copies of regions since the daemon started. */
+  readonly copiedBytesTotal: number
   /** How often a resync has begun, and how often the slink fell behind. */
   readonly resyncs: number
   readonly overflows: number
