@@ -56,7 +56,8 @@ export async function beginStream(
   place.restart()
   const skipped = common.lsn < place.point.lsn
   const start = skipped ? place.point : common
-  const position = skipped || common.lsn === place.point.lsn ? place.position : await context.log.locate(common.lsn)
+  // The place's own position may lie below its point: it moves by whole runs.
+  const position = await context.log.locate(start.lsn)
   if (session.ended || slink.standing !== standing) throw new Error('the session ended before it began')
   slink.mappings.beginSession()
   const stream = new StreamSession({
