@@ -133,6 +133,13 @@ export const primaryErrors = defineErrors('primary', {
     text: 'the log {path} cannot be opened: {why}',
     hint: '<prog> log check',
   },
+  LOG_PROBLEMS: {
+    kind: 'corruption',
+    retry: false,
+    exit: EXIT.data,
+    text: 'the log {path} has {count} problems; the first: {first}',
+    hint: '<prog> run recovers what can be recovered and says what is lost',
+  },
   LOG_FOREIGN: {
     kind: 'config',
     retry: false,

@@ -65,7 +65,12 @@ export class DeviceExport implements NbdExport {
 
   submit(request: NbdRequest): void {
     const device = this.#device
-    if (device.suspended && this.#owner.admission() !== 'refuse' && request.operation !== 'read' && request.operation !== 'block-status') {
+    if (
+      device.suspended &&
+      this.#owner.admission() !== 'refuse' &&
+      request.operation !== 'read' &&
+      request.operation !== 'block-status'
+    ) {
       this.#suspended.push(request)
       return
     }

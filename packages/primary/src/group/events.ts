@@ -13,4 +13,7 @@ export interface GroupEvent {
   readonly facts: Readonly<Record<string, string | number | boolean | null>>
 }
 
+/** Facts of an event, by name, units in the names. */
+export type EventFacts = GroupEvent['facts']
+
 export type EventSink = (event: GroupEvent) => void

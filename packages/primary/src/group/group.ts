@@ -347,7 +347,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   /** Which slinks are looked at for each entry. */
   standingChanged(): void {
     this.#marking = [...this.slinks.values()].filter((slink) => slink.marksAppends)
-    this.#limited = [...this.slinks.values()].filter((slink) => slink.limited)
+    this.#limited = [...this.slinks.values()].filter((slink) => slink.protection.limited)
   }
 
   /** Slinks or mappings came or went: who is waited for, and what the log must keep. */

@@ -7,6 +7,7 @@
 import type { Clock, LogPoint } from '@sitelink/protocol'
 import type { LogHole } from '@sitelink/storage'
 import type { SlinkConfig } from '../config.js'
+import type { EventFacts, EventLevel } from '../group/events.js'
 import type { Place } from './place.js'
 import type { Protection } from './protection.js'
 import type { Standing } from './standing.js'
@@ -27,12 +28,7 @@ export interface OverflowOwner {
   hangUp(reason: string): void
   /** The log may let go of what the site pinned; a session may begin. */
   dropped(): void
-  event(
-    kind: string,
-    level: 'info' | 'warning' | 'error',
-    message: string,
-    facts: Record<string, string | number | boolean | null>,
-  ): void
+  event(kind: string, level: EventLevel, message: string, facts: EventFacts): void
 }
 
 /** How often a drop that could not store its marks is tried again. */

@@ -8,6 +8,7 @@
  */
 import { unreachable, type Lsn } from '@sitelink/protocol'
 import type { SlinkConfig } from '../config.js'
+import type { EventFacts, EventLevel } from '../group/events.js'
 import { CAUGHT_UP_BYTES, CAUGHT_UP_ENTRIES, DETECT_MS_DEFAULT } from '../limits.js'
 import { exceeds, isLimited, type Outstanding } from './fall-behind.js'
 import { guardTable, holdingOf, type GuardEvent, type GuardState, type Holding } from './guard.js'
@@ -27,12 +28,7 @@ export interface ProtectionOwner {
   latchChanged(): void
   /** It made no progress for its hold time: its session is given up, and with policy `fail` its writers. */
   lost(failWriters: boolean): void
-  event(
-    kind: string,
-    level: 'info' | 'warning' | 'error',
-    message: string,
-    facts: Record<string, string | number | boolean | null>,
-  ): void
+  event(kind: string, level: EventLevel, message: string, facts: EventFacts): void
 }
 
 export class Protection {
@@ -57,6 +53,12 @@ export class Protection {
 
   get guard(): GuardState {
     return this.#guard
+  }
+
+  /** It has fall-behind limits that count. */
+  get limited(): boolean {
+    const { config, mapped } = this.#owner
+    return config.mode === 'async' && mapped && isLimited(config.fallBehind)
   }
 
   get forced(): 'ios' | 'size' | 'timeout' | null {
@@ -102,22 +104,25 @@ export class Protection {
     return true
   }
 
-  /** Marks moved. `settled`: nothing is dirty or in flight at either side, and the largest stamp is received. */
-  progressed(settled: boolean, receivedLsn: Lsn): void {
+  /** The site acknowledged something: nobody has waited in vain. */
+  progressed(): void {
     this.#waitingSinceMs = null
     this.judgeFallBehind()
+  }
+
+  /**
+   * Judges whether it has caught up. `settled`: nothing is dirty or in flight at either side, and the largest stamp is
+   * received.
+   */
+  judge(settled: boolean, receivedLsn: Lsn): void {
     if (settled) this.#judgeCaughtUp()
     if (this.#protectedFrom === null || this.#protected || receivedLsn < this.#protectedFrom) return
     this.#protected = true
     this.#latched = true
     this.#owner.latchChanged()
     const { number } = this.#owner.config
-    this.#owner.event(
-      'slink-protected',
-      'info',
-      `slink ${number} is protected: it has everything that was acknowledged`,
-      {},
-    )
+    const message = `slink ${number} is protected: it has everything that was acknowledged`
+    this.#owner.event('slink-protected', 'info', message, {})
   }
 
   #judgeCaughtUp(): void {
@@ -131,9 +136,9 @@ export class Protection {
 
   /** An entry was appended, marks moved, or time passed: the verdict is for the writes after it. */
   judgeFallBehind(): void {
-    const { config, mapped } = this.#owner
+    const { config } = this.#owner
     const before = this.#forced
-    const limited = config.mode === 'async' && mapped && isLimited(config.fallBehind)
+    const { limited } = this
     if (!limited && before === null) return
     const outstanding = this.#owner.outstanding()
     this.#forced = limited ? exceeds(config.fallBehind, outstanding) : null

@@ -9,10 +9,11 @@
  */
 import type { LogPoint, LogPosition, Lsn } from '@sitelink/protocol'
 import type { SlinkConfig } from '../config.js'
+import type { EventFacts, EventLevel } from '../group/events.js'
 import type { HoldingSite } from '../group/holds.js'
 import type { SlinkRecord } from '../group/owner-state.js'
 import { CleanFlush } from './clean-flush.js'
-import { isLimited, type Outstanding } from './fall-behind.js'
+import type { Outstanding } from './fall-behind.js'
 import type { Holding } from './guard.js'
 import { Link } from './link.js'
 import type { Mapping } from './mapping.js'
@@ -130,18 +131,13 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     return this.mappings.size > 0 && isBehindOnDisk(this.#standing)
   }
 
-  get limited(): boolean {
-    return this.#config.mode === 'async' && isLimited(this.#config.fallBehind)
-  }
-
   record(): SlinkRecord {
-    const { point } = this
     return {
       number: this.number,
       behind: isBehindOnDisk(this.#standing),
       dirty: this.mappings.dirtyRegions > 0,
       wasProtected: this.#protection.latched,
-      point,
+      point: this.point,
       position: this.pin ?? 0,
     }
   }
@@ -207,12 +203,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     this.#link.hangUp('it made no progress')
   }
 
-  event(
-    kind: string,
-    level: 'info' | 'warning' | 'error',
-    message: string,
-    facts: Record<string, string | number | boolean | null>,
-  ): void {
+  event(kind: string, level: EventLevel, message: string, facts: EventFacts): void {
     this.#context.event({ kind, level, message, facts: { slink: this.number, ...facts } })
   }
 
