@@ -11,7 +11,7 @@ import type { Lsn } from '@sitelink/protocol'
 /** A site as held requests see it. Fields are read at each release and change freely. */
 export interface HoldingSite {
   readonly number: number
-  /** False once nobody waits for it any more (lost by policy, removed): its marks count as infinite. */
+  /** False once nobody waits for it any more (let go by policy, removed): its marks count as infinite. */
   readonly holds: boolean
   readonly level: 'received' | 'durable'
   readonly sync: boolean

@@ -26,6 +26,8 @@ export interface OverflowOwner {
   flushMarks(): Promise<void>
   dirtyLogFailed(error: Error): void
   hangUp(reason: string): void
+  /** Fails the writers that wait for the site. */
+  failWriters(): void
   /** The log may let go of what the site pinned; a session may begin. */
   dropped(): void
   event(kind: string, level: EventLevel, message: string, facts: EventFacts): void
@@ -85,6 +87,7 @@ export class Overflow {
     this.count += 1
     const { number } = this.#owner.config
     this.#owner.event('slink-overflow', 'error', `slink ${number} has filled the log: writes fail until it is back`, {})
+    this.#owner.failWriters()
   }
 
   async #stored(place: Place): Promise<boolean> {

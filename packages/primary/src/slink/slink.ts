@@ -96,7 +96,8 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   }
 
   get holds(): boolean {
-    return this.holding === 'wait'
+    // One that fails writers lets none of those go that wait for it: they are failed.
+    return this.holding !== 'none'
   }
 
   get holding(): Holding {
@@ -198,8 +199,12 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     this.#context.superblockWanted()
   }
 
+  failWriters(): void {
+    this.#context.failHeld(this)
+  }
+
   lost(failWriters: boolean): void {
-    if (failWriters) this.#context.failHeld(this)
+    if (failWriters) this.failWriters()
     this.#link.hangUp('it made no progress')
   }
 
