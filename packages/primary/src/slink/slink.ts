@@ -331,7 +331,9 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   }
 
   async storeMarks(place: Place): Promise<void> {
-    await this.#context.markRange(this, place.position)
+    // The place's own position may lie below its point: what the agent has is not marked.
+    const position = (await this.#context.log.locate(place.point.lsn)) ?? place.position
+    await this.#context.markRange(this, position)
     await this.mappings.flush(place.point)
   }
 
