@@ -102,11 +102,47 @@ test('[RSY-13] a region that is announced again stays dirty whatever copy of it 
   const copies = primary.copyFrames(1, 0, 11)
   primary.push(primary.resyncBeginFrame(1, [0]), ...copies, primary.resyncBeginFrame(1, [0]))
   await world.until(() => primary.current?.acks.at(-1)?.durable[2] === primary.sentFrames.length)
+  // What stands in the journal counts after a restart as it did before.
+  primary.disconnect()
+  await world.crash()
+  await world.start()
+  primary.live = false
   primary.makeDurable()
+  assert((await world.connect()).ready)
   await world.clock.advance(3000)
   assert.equal(world.agent.status().replica?.dirtyRegions, 1)
   primary.push(...primary.copyFrames(1, 0, 11))
   await world.until(() => world.agent.status().replica?.dirtyRegions === 0)
+  await world.stop()
+})
+
+test('a copy of what the primary lost is never applied, whatever takes the place of its stamp', async () => {
+  const world = await pairInStep()
+  const { primary } = world
+  const lost = world.randomBytes(4096)
+  primary.write(1, 40960, lost)
+  primary.push(primary.resyncBeginFrame(1, [0]), ...primary.copyFrames(1, 0, 11))
+  await world.until(() => primary.current?.acks.at(-1)?.durable[2] === primary.sentFrames.length)
+  primary.powerCut(10)
+  primary.live = false
+  for (let i = 0; i < 5; i++) primary.write(2, i * 512, world.randomBytes(512))
+  primary.makeDurable()
+  for (const crash of [false, true]) {
+    if (crash) {
+      primary.disconnect()
+      await world.crash()
+      await world.start()
+    }
+    assert((await world.connect()).ready)
+    primary.feed()
+    await world.until(() => world.agent.status().replica?.appliedLsn === 15)
+    await world.clock.advance(2000)
+    assert(!world.content('dev0').subarray(40960, 45056).equals(lost), 'the lost bytes did not land')
+    assert.equal(world.agent.status().replica?.dirtyRegions, 1, 'and their region waits for a true copy')
+  }
+  primary.push(...primary.copyFrames(1, 0, 15))
+  await world.until(() => world.agent.status().replica?.consistent === true)
+  world.assertContent(15)
   await world.stop()
 })
 

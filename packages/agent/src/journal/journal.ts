@@ -65,8 +65,8 @@ export class Journal {
   #told: LogPoint
   /** As a superblock that is durable says. */
   #toldDurable: LogPoint
+  /** Durable whenever it counts: a superblock that frees a copy carries its stamp, and else the journal has the copy. */
   #stamp: LogPoint
-  #stampDurable: LogPoint
   #voids: VoidCopies[]
   /** What the superblock says of applied: held back while the tables of the state directory lag behind. */
   #recorded: Mark
@@ -94,7 +94,6 @@ export class Journal {
     this.#told = owner.told
     this.#toldDurable = owner.told
     this.#stamp = owner.stamp
-    this.#stampDurable = owner.stamp
     this.#voids = [...owner.voids]
   }
 
@@ -189,18 +188,11 @@ export class Journal {
     // One that is under way may have taken its content before now.
     while (this.#superblock !== null) await this.#superblock
     const told = this.#told
-    const stamp = this.#stamp
     const writing = this.log.writeSuperblock().finally(() => (this.#superblock = null))
     this.#superblock = writing
     await writing
     this.#toldDurable = maxPoint(this.#toldDurable, told)
-    this.#stampDurable = maxPoint(this.#stampDurable, stamp)
     this.#options.listener.moved()
-  }
-
-  /** Makes the largest stamp durable; nothing is written where it is. */
-  async persistStamp(): Promise<void> {
-    if (comparePoints(this.#stampDurable, this.#stamp) < 0) await this.persist()
   }
 
   /** The applier passed frames to write-back. */

@@ -2,9 +2,9 @@
  * The dirty regions of every mapping: which bytes of the devices are not yet what the primary's history says.
  *
  * Owns one dirty log a mapping and the order in which their changes become durable. A region is made dirty durably before
- * anything of a resync may land; it is made clean only when a whole copy of it is applied, the stamp of that copy is
- * durable in the journal's superblock, and nothing made it dirty again. Being late here costs a copy; being early would
- * lose data. Invariant: the durable map covers every region whose bytes may differ.
+ * anything of a resync may land; it is made clean only when a whole copy of it is applied durably and nothing made it
+ * dirty again. Being late here costs a copy; being early would lose data. Invariant: the durable map covers every region
+ * whose bytes may differ.
  */
 import { must, ORIGIN, type Clock, type DirtyMap, type Timer } from '@sitelink/protocol'
 import type { DirtyLog, ReadonlyDirtyBitmap } from '@sitelink/storage'
@@ -23,8 +23,6 @@ export interface DirtyBookOptions {
   readonly clock: Clock
   /** Largest delay between a region that is brought and its bit that is cleared, in milliseconds. */
   readonly cleanMsMax: number
-  /** Makes the largest stamp of what was applied durable. */
-  readonly persistStamp: () => Promise<void>
   /** The number of dirty regions changed. */
   readonly changed: () => void
   /** A dirty log could not be written. What is dirty stays dirty; nothing more is made clean. */
@@ -162,8 +160,6 @@ export class DirtyBook {
     const pages = [...this.#pages.values()].filter(({ brought }) => brought.size > 0)
     if (pages.length === 0 || this.#closed) return
     const taken = pages.map((page) => ({ page, regions: [...page.brought] }))
-    // A map that says clean without the stamp that goes with it would call the replica consistent too early.
-    await this.#options.persistStamp()
     for (const { page, regions } of taken) {
       for (const region of regions) {
         // What was made dirty again meanwhile is not in the set any more.

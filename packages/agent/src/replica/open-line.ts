@@ -50,7 +50,7 @@ export async function openLine(options: OpenLineOptions): Promise<OpenedLine> {
     return { line: await startOver(options), hole: null }
   const { ringId } = file.current
   const { journal, opened } = await openExisting(options, ringId)
-  const dirty = newBook(options, journal, () => file.current)
+  const dirty = newBook(options, () => file.current)
   try {
     await openDirty(options, dirty)
     const scan = await scanJournal(
@@ -99,7 +99,7 @@ export async function startOver(options: OpenLineOptions): Promise<Line> {
   const journal = newJournal(options, { ...OWNER_STATE_FIRST, ringId })
   // The dirty logs are bound to the log that comes next; whatever else they were bound to, all is dirty.
   const logId = marker?.logId ?? null
-  const dirty = newBook(options, journal, () => ({ ...file.current, logId }))
+  const dirty = newBook(options, () => ({ ...file.current, logId }))
   const mappings = lastOfEachDevice(file)
   let opened: OpenedLog | null = null
   try {
@@ -193,14 +193,12 @@ function newJournal({ clock, limits, journalListener }: OpenLineOptions, owner: 
 
 function newBook(
   { clock, limits, lineListener, stateDir, disks }: OpenLineOptions,
-  journal: Journal,
   replica: () => ReplicaState,
 ): DirtyBook {
   return new DirtyBook({
     logs: dirtyFiles(stateDir, disks, replica),
     clock,
     cleanMsMax: limits.cleanMsMax,
-    persistStamp: () => journal.persistStamp(),
     changed: () => lineListener.changed(),
     failed: (error) => lineListener.failed('the dirty log could not be written', error),
   })
