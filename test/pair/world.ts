@@ -272,9 +272,9 @@ export class World {
       for (const slink of group.slinks.values()) {
         const { stream, protection, mappings } = slink
         const linkState = slink.link.state
-        const reason = 'reason' in link.state ? ` (${link.state.reason})` : ''
+        const reason = 'reason' in linkState ? ` (${linkState.reason})` : ''
         lines.push(
-          `slink ${slink.number} ${this.primary.word(slink.number)}, guard ${protection.guard}, holding ${slink.holding}, link ${link.state.kind}${reason}, ` +
+          `slink ${slink.number} ${this.primary.word(slink.number)}, guard ${protection.guard}, holding ${slink.holding}, link ${linkState.kind}${reason}, ` +
             `standing ${slink.standing.kind}, point ${slink.point.lsn}, received ${slink.receivedLsn}, applied ${stream?.appliedLsn}, ` +
             `dirty ${mappings.dirtyRegions} here, ${stream?.agentDirtyRegions} there, copying ${mappings.copying}`,
         )
