@@ -162,7 +162,7 @@ export interface RingLog {
   hasRoom(entryCount: number, payloadBytes: number): boolean
   /** Takes a frame into the gathering group. The caller has checked `hasRoom`; LSNs obey the log's rule. */
   append(frame: Frame): LogEntry
-  /** Asks for a sync that covers everything appended so far; `durable` will tell. */
+  /** Asks for a sync that covers everything appended so far; `durable` will tell, unless all of it is durable already. */
   requestSync(): void
   /** Everything below is not needed any more. Space comes back when a superblock says so durably (in steps). */
   releaseBelow(position: LogPosition): void
@@ -182,7 +182,12 @@ export interface RingLog {
   readEntry(position: LogPosition): Promise<LogEntry>
   /** Bytes of a payload without checking its CRC again (it was checked when the position was taken). */
   readPayload(position: LogPosition, offset: number, length: number): Promise<Buffer>
-  /** Journal only: voids everything from `position` on, durably, by a new incarnation. Nothing may be gathering. */
+  /**
+   * Journal only: voids everything from `position` on, durably, by a new incarnation; `position` is where an entry
+   * begins or ends. Nothing may be gathering, nothing may be appended until it resolves. The ends of what is written and
+   * durable move back, and cursors and leases that stood beyond it with them. Rejects with LOG_ENTRY_UNREADABLE, and
+   * nothing has changed, if no entry that can be read ends there.
+   */
   truncate(position: LogPosition): Promise<void>
   /** Marks a clean stop durably and closes. Waits for what is under way. */
   close(): Promise<void>

@@ -182,6 +182,8 @@ export class SyncSchedule {
   }
 
   async #run(withSuperblock: boolean): Promise<void> {
+    // Whoever asked may be in the middle of a change of what it is about to be asked for.
+    if (withSuperblock) await Promise.resolve()
     const waiters = withSuperblock ? this.#waiters.splice(0) : []
     const done = await this.#writeAndSync(withSuperblock).catch((error: unknown) => {
       for (const { reject } of waiters) reject(error)
@@ -189,7 +191,7 @@ export class SyncSchedule {
       return null
     })
     this.#running = false
-    if (done !== null && this.#stopped === null) {
+    if (done !== null) {
       this.#synced(done.covered, done.tail)
       for (const { resolve } of waiters) resolve()
     }
@@ -199,6 +201,7 @@ export class SyncSchedule {
 
   async #writeAndSync(withSuperblock: boolean): Promise<{ readonly covered: Anchor; readonly tail: Anchor | null }> {
     const { disk, hooks, store } = this.#options
+    this.#throwIfStopped()
     let tail: Anchor | null = null
     if (withSuperblock) {
       this.#superblockNeeded = false
@@ -207,16 +210,20 @@ export class SyncSchedule {
       tail = made.tail
       this.#recorded = this.#durable.position
       await store.write(made.superblock)
-      if (this.#stopped !== null) throw this.#stopped.reason
+      this.#throwIfStopped()
     }
     const covered = hooks.written()
     this.#needed = false
     this.#unsyncedSinceMs = hooks.inFlight()?.formedAtMs ?? null
     this.syncs++
     await disk.sync()
-    if (this.#stopped !== null) throw this.#stopped.reason
+    this.#throwIfStopped()
     if (tail !== null) store.copy().catch((error: unknown) => this.#fail(error))
     return { covered, tail }
+  }
+
+  #throwIfStopped(): void {
+    if (this.#stopped !== null) throw this.#stopped.reason
   }
 
   #synced(covered: Anchor, tail: Anchor | null): void {

@@ -12,7 +12,7 @@ import type { LogEntry } from '../../src/ring-log/contract.js'
 import { FaultDisk, Prng, seedFromEnv } from '../../src/testing/index.js'
 import { append, Bench, foreignFrame, MIB, readAll, type Opened } from './support.js'
 
-const RUNS = Number(process.env['RUNS'] ?? 60)
+const RUNS = Number(process.env['RUNS'] ?? 40)
 
 /** What must be true of the log, and what may be. */
 class Model {

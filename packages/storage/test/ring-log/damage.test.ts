@@ -317,7 +317,7 @@ test('[FMT-03] any flipped bit of a durable log is noticed, and costs only what 
   await bench.clock.advance(300)
   const image = opened.disk.peek()
   const end = opened.log.writtenEnd
-  for (let round = 0; round < 150; round++) {
+  for (let round = 0; round < 60; round++) {
     const disk = bench.disk(4 * MIB)
     disk.poke(image, 0)
     const at = prng.below(end)

@@ -142,3 +142,21 @@ test('an owner state is in every superblock, and is found again', async () => {
   assert.ok(again.log.ownerStateFound.equals(recorder.owner))
   assert.equal((await inspectLog(again.disk)).superblock?.owner.toString(), `${60 * 1024} revised`)
 })
+
+test('the owner is asked for its state in a turn of the log, never inside its own calls', async () => {
+  const bench = new Bench()
+  const { log, recorder } = await bench.open(bench.disk())
+  for (let each = 0; each < 10; each++) append(log, 100_000)
+  log.requestSync()
+  await bench.clock.advance(10)
+  let inCall = true
+  recorder.ownerState = () => {
+    assert.equal(inCall, false)
+    return Buffer.alloc(0)
+  }
+  log.releaseBelow(log.durableEnd)
+  while (log.hasRoom(1, 1000)) append(log, 1000)
+  const written = log.writeSuperblock()
+  inCall = false
+  await bench.clock.runUntil(written)
+})
