@@ -1,13 +1,13 @@
 /**
  * Runs many storms from one seed, and says how to repeat the one that failed.
  *
- * PAIR_SEEDS: how many (default 150 a profile). PAIR_SEED: run exactly this one. SEED: where the seeds come from.
+ * PAIR_SEEDS: how many (default 40 a profile). PAIR_SEED: run exactly this one. SEED: where the seeds come from.
  */
 import type { TestContext } from 'node:test'
 import { seedFromEnv } from '@sitelink/storage/testing'
 import { Storm, type StormProfile } from './storm.js'
 
-const SEEDS_DEFAULT = 150
+const SEEDS_DEFAULT = 40
 
 export async function runStorms(t: TestContext, file: string, profile: StormProfile): Promise<void> {
   const only = process.env['PAIR_SEED']
