@@ -84,7 +84,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     journalBytes: stream?.journalBytes ?? null,
     sentEntries: stream?.feed.entriesSent ?? 0,
     skippedEntries: stream?.feed.entriesSkipped ?? 0,
-    copiedBytes: slink.copiedBytes,
+    copiedBytesTotal: slink.copiedBytes,
     overflows: slink.overflow.count,
     forcedCount: slink.protection.forcedCount,
     resyncs: slink.resyncs,

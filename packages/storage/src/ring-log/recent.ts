@@ -15,7 +15,8 @@ export interface RecentGroup {
 }
 
 export class RecentGroups {
-  #groups: RecentGroup[] = []
+  /** Slots below `first` are emptied, so that nothing that was given up is kept alive. */
+  #groups: (RecentGroup | undefined)[] = []
   #first = 0
   #bytes = 0
 
@@ -31,6 +32,7 @@ export class RecentGroups {
     this.#bytes += costOf(group)
     while (this.#bytes > this.bytesMax && this.#first < this.#groups.length) {
       this.#bytes -= costOf(this.#groups[this.#first] as RecentGroup)
+      this.#groups[this.#first] = undefined
       this.#first++
     }
     if (this.#first > 1024 && this.#first * 2 > this.#groups.length) {
