@@ -69,6 +69,7 @@ export class Line {
   /** What a barrier frame began and the journal does not have yet. */
   #unplacedUnmap: PendingUnmap | null = null
   #unplacedDirty: DirtyAgain | null = null
+  #unplacedMap: string | null = null
   /** Updates of the tables that applied frames asked for. */
   #updates: Promise<void> = Promise.resolve()
 
@@ -163,6 +164,7 @@ export class Line {
     }
     if (isCopy(frame.type)) this.journal.noteStamp(stampPoint(this.#parts.incarnations(), frame.aux))
     if (frame.type === FrameType.unmap) this.#unplacedUnmap = null
+    if (frame.type === FrameType.map) this.#unplacedMap = null
     if (frame.type !== FrameType.resyncBegin || this.#unplacedDirty === null) return
     this.#unplacedDirty.place = entry
     this.#unplacedDirty = null
@@ -171,6 +173,9 @@ export class Line {
   /** The session is over: what it began and did not bring into the journal is forgotten. Dirty regions stay dirty. */
   sessionEnded(): void {
     if (this.#unplacedUnmap !== null) this.table.dropUnmap(this.#unplacedUnmap)
+    // Its row is durable and stays in force; no frame of the journal will attach it.
+    if (this.#unplacedMap !== null) this.table.mapDropped(this.#unplacedMap)
+    this.#unplacedMap = null
     this.#unplacedUnmap = null
     this.#unplacedDirty = null
     this.#copies.dropUnplaced()
@@ -265,6 +270,7 @@ export class Line {
     await this.dirty.add(row)
     await this.table.add(row)
     this.table.mapAppended(mappingId)
+    this.#unplacedMap = mappingId
   }
 
   async #barrierResync(frame: Frame): Promise<void> {

@@ -91,6 +91,11 @@ export class MappingTable {
     this.#mapsAhead.add(mappingId)
   }
 
+  /** The session ended before the `map` frame got into the journal: nothing waits for it. */
+  mapDropped(mappingId: string): void {
+    this.#mapsAhead.delete(mappingId)
+  }
+
   /** An `unmap` frame comes: the stream may not touch the device any more. */
   unmapReceived(unmap: PendingUnmap): void {
     this.#unmaps.push(unmap)
