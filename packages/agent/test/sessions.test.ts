@@ -114,6 +114,29 @@ test('[SM-11] a new session fences the old one: what that one still sends reache
   await world.stop()
 })
 
+test('[SM-11] welcome names everything that an older session brought into the journal, and nothing follows it', async () => {
+  for (let delayMs = 0; delayMs < 12; delayMs += 1) {
+    const world = await pairWith(5, 5, { seed: `${seed}/${delayMs}`, diskMs: 2 })
+    const { primary } = world
+    for (let i = 0; i < 30; i++) primary.write(1 + (i % 2), i * 8192, world.randomBytes(8192))
+    primary.feed(20)
+    await world.clock.advance(delayMs)
+    primary.feed(35)
+    primary.live = false
+    await world.clock.runUntil(primary.connect(), 5000)
+    await world.until(() => primary.current?.ready === true || primary.current === null)
+    const end = primary.current?.welcome?.replica?.end[1]
+    assert.equal(primary.current?.welcome?.replica?.durable[1], end, 'all of it is durable')
+    await world.clock.advance(200)
+    assert.equal(world.agent.status().replica?.receivedLsn, end, `after ${delayMs} ms`)
+    primary.feed()
+    primary.makeDurable()
+    await world.until(() => world.agent.status().replica?.appliedLsn === 35)
+    world.assertContent(35)
+    await world.stop()
+  }
+})
+
 test('[REC-02] what a primary lost is cut from the journal, durably, and never comes back', async () => {
   const world = await pairWith(20, 8)
   const { primary } = world

@@ -430,7 +430,7 @@ export class FakePrimary {
 
   #onMessage(fake: FakeSession, message: ControlMessage): void {
     if (message.kind === 'error') fake.troubles.push(message.message)
-    if (message.kind !== 'ack') return
+    if (message.kind !== 'ack' || fake !== this.current) return
     const before = fake.acks.at(-1)
     if (before !== undefined)
       for (const mark of ['received', 'durable', 'applied'] as const)
