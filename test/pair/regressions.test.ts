@@ -1,0 +1,59 @@
+/** Situations in which a pair once came to a halt, or once said what was not so. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { World, type SiteWish } from './world.js'
+
+const SLOW = { diskLatency: { readMs: [0, 2], writeMs: [0, 4], syncMs: [0, 20] }, link: { latencyMs: 5 } } as const
+
+async function pair(seed: string, site: SiteWish = {}): Promise<World> {
+  const world = new World({ seed, ...SLOW })
+  await world.start()
+  await world.addSite(site)
+  await world.until('the slink is live', () => world.primary.word() === 'live')
+  return world
+}
+
+const write = (world: World, offset: number) => world.primary.write({ offset, bytes: world.prng.bytes(4096) })
+
+test('a site that comes back to an idle group is live again, and applies the last entry', async () => {
+  const world = await pair('idle')
+  for (let round = 0; round < 4; round++) {
+    write(world, round * 8192)
+    await world.advance(round * 7)
+    world.cut()
+    await world.settle(1, 20_000)
+  }
+})
+
+test('a device that is unmapped and mapped again is clean at both sides after its copy', async () => {
+  const world = await pair('map again')
+  for (let round = 0; round < 3; round++) {
+    await world.run(world.primary.admin.unmap(0, 1))
+    await world.answered(write(world, round * 4096))
+    await world.map(0, 1, { initial: 'sync' })
+    await world.settle(1, 20_000)
+  }
+})
+
+test('a session that begins at the very point of the place sends nothing twice and is not refused', async () => {
+  const world = await pair('point', { mode: 'sync', ack: 'durable' })
+  for (let round = 0; round < 6; round++) {
+    for (let at = 0; at < 5; at++) write(world, at * 4096)
+    await world.advance(round * 9 + 3)
+    world.cut()
+  }
+  await world.settle(1, 20_000)
+  assert.equal(world.agent.events.filter(({ message }) => /is due/.test(message)).length, 0)
+})
+
+test('a link that is cut at any moment of a map leaves a device that is copied all the same', async () => {
+  const world = await pair('cut map', { devices: [1] })
+  await world.answered(write(world, 0))
+  for (let afterMs = 0; afterMs < 60; afterMs += 6) {
+    await world.map(0, 1, { initial: 'sync' })
+    await world.advance(100 + afterMs)
+    world.cut()
+    await world.settle(1, 20_000)
+    await world.run(world.primary.admin.unmap(0, 1))
+  }
+})
