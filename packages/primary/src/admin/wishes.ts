@@ -11,6 +11,9 @@ import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import type { FallBehind } from '../slink/fall-behind.js'
 import type { NewMapping, NewSlink, SlinkChange } from './changes.js'
 
+/** Transports that the program has. */
+const SCHEMES: readonly string[] = ['tcp']
+
 type Json = Readonly<Record<string, unknown>>
 
 function refuse(key: string, why: string): never {
@@ -34,8 +37,8 @@ export function integerOf(body: Json, key: string, min: number, max: number): nu
 
 export function textOf(body: Json, key: string): string {
   const value = body[key]
-  if (typeof value !== 'string' || value === '' || value.length > 4096)
-    return refuse(key, 'should be a string of 1 to 4096 characters')
+  if (typeof value !== 'string' || value === '' || value.length > 4096 || value.includes('\0'))
+    return refuse(key, 'should be a string of 1 to 4096 characters without NUL')
   return value
 }
 
@@ -99,7 +102,8 @@ function addressesOf(body: Json): string[] {
     return refuse('addresses', 'should be a list of 1 to 16 addresses')
   return value.map((address: unknown) => {
     if (typeof address !== 'string') return refuse('addresses', 'should be a list of strings')
-    parseAddress(address)
+    const { scheme } = parseAddress(address)
+    if (!SCHEMES.includes(scheme)) return refuse('addresses', `has "${address}": the scheme should be ${SCHEMES.join(' or ')}`)
     return address
   })
 }

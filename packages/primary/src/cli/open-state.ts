@@ -60,7 +60,7 @@ export async function changeConfig(
   context: CliContext<unknown>,
   verb: string,
   body: unknown,
-  offline: (config: GroupConfig) => GroupConfig | Promise<GroupConfig>,
+  offline: (config: GroupConfig, state: StateDirectory, lock: StateLock) => GroupConfig | Promise<GroupConfig>,
 ): Promise<void> {
   const state = await context.state()
   await withDaemonOrLock(
@@ -69,7 +69,7 @@ export async function changeConfig(
       online: async (client) => void (await client.call(verb, body)),
       offline: async (lock) => {
         const file = await ConfigFile.open(state, lock, configFormat)
-        const next = await mapped(() => offline(file.current))
+        const next = await mapped(() => offline(file.current, state, lock))
         await file.update(() => next)
       },
     },

@@ -19,6 +19,7 @@ import {
   type NewSlink,
   type SlinkChange,
 } from '../admin/changes.js'
+import { refusePathInUse } from '../admin/path-in-use.js'
 import type { GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import type { Slink } from '../slink/slink.js'
@@ -40,7 +41,7 @@ export class GroupAdmin {
   addDevice(wish: NewDevice): Promise<void> {
     return this.#serial(async () => {
       const group = this.#group
-      await this.#refusePathInUse(wish.path)
+      await refusePathInUse(group.parts.disks, group.config, wish.path)
       const next = addDevice(group.config, wish)
       const config = next.devices[next.devices.length - 1] as GroupConfig['devices'][number]
       const device = await openLocal(group, config).catch((error: Error) => {
@@ -139,7 +140,7 @@ export class GroupAdmin {
           why: local?.problem ?? 'it is not open',
         })
       }
-      if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null) await this.#refusePathInUse(wish.dirtyLog.path)
+      if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null) await refusePathInUse(group.parts.disks, group.config, wish.dirtyLog.path)
       await this.#persist(() => next)
       const slink = this.#slink(wish.slink)
       const config = slinkOf(next, wish.slink)
@@ -261,26 +262,6 @@ export class GroupAdmin {
       `device ${device} is ${suspended ? 'suspended: its writes wait' : 'resumed'}`,
       { device },
     )
-  }
-
-  /** A path that is the log, a device or a dirty log already would destroy one of them. */
-  async #refusePathInUse(path: string): Promise<void> {
-    const { disks } = this.#group.parts
-    if ((await disks.exists(path)) === null) return
-    const identity = await disks.identify(path)
-    const used: [string, string][] = [[this.#group.config.log.path, 'the log']]
-    for (const device of this.#group.config.devices) used.push([device.path, `device ${device.number}`])
-    for (const slink of this.#group.config.slinks) {
-      for (const { dirtyLog } of slink.mappings) {
-        if (dirtyLog.type === 'disk' && dirtyLog.path !== null)
-          used.push([dirtyLog.path, `a dirty log of slink ${slink.number}`])
-      }
-    }
-    for (const [other, use] of used) {
-      if ((await disks.exists(other)) !== null && (await disks.identify(other)) === identity) {
-        throw primaryErrors.create('DEVICE_PATH_USED', { path, use })
-      }
-    }
   }
 
   async #persist(change: (current: GroupConfig) => GroupConfig): Promise<void> {

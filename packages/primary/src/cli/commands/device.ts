@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
 import {
   action,
+  SitelinkError,
   examples,
   formatBytes,
   formatTable,
@@ -14,12 +15,13 @@ import {
 } from '@sitelink/daemon'
 import { NodeDiskProvider } from '@sitelink/storage'
 import { addDevice, addMapping, deleteDevice, deleteMapping } from '../../admin/changes.js'
+import { refusePathInUse } from '../../admin/path-in-use.js'
 import { probeDevice } from '../../admin/probe.js'
 import { deviceWish, mapWish } from '../../admin/wishes.js'
-import type { GroupConfig } from '../../config.js'
 import { mapped } from '../../error-map.js'
 import { primaryErrors } from '../../errors.js'
 import { DEVICE_NUMBER_MAX, REGION_BYTES_DEFAULT, SLINK_NUMBER_MAX } from '../../limits.js'
+import { APPLY_MS_MAX, applyLog } from '../apply-log.js'
 import { readConfig } from '../read-config.js'
 import { changeConfig, PROGRAM } from '../open-state.js'
 
@@ -51,13 +53,20 @@ export function deviceCommand(program: SitelinkCommand): void {
         const wish = deviceWish(body)
         const { create } = context.options
         if (create !== undefined) {
-          const made = await mapped(() => disks.create(wish.path, parseSize(create, { min: 512 }), {}))
+          const sizeBytes = parseSize(create, { min: 512 })
+          const made = await mapped(() => disks.create(wish.path, sizeBytes, {}))
           await made.close()
         }
-        await changeConfig(context, 'device-add', body, async (config) => {
-          await refusePathInUse(disks, config, wish.path)
-          return addDevice(config, { ...wish, sizeBytes: await probeDevice(disks, wish.path) })
-        })
+        try {
+          await changeConfig(context, 'device-add', body, async (config) => {
+            await refusePathInUse(disks, config, wish.path)
+            return addDevice(config, { ...wish, sizeBytes: await probeDevice(disks, wish.path) })
+          })
+        } catch (error) {
+          // Made a moment ago for nothing; a daemon that could not be asked may have taken it all the same.
+          if (create !== undefined && SitelinkError.is(error) && error.kind === 'usage') await disks.removeFile(wish.path)
+          throw error
+        }
         context.output.result(
           { device: body.number, name: body.name, path: body.path },
           () => `added device ${body.number} "${body.name}": ${body.path}`,
@@ -99,13 +108,19 @@ export function deviceCommand(program: SitelinkCommand): void {
     .command('del <number>')
     .description('delete a device, after everything that is written to it is applied; its file or block device stays')
     .option('--unmap', 'take its mappings away as well')
+    .addHelpText('after', examples([`${PROGRAM} device del 0 --unmap --state DIR`]))
     .action(
       action<{ unmap?: boolean }>(async (context, word) => {
         const number = deviceNumber(word as string)
         const unmap = context.options.unmap === true
-        await changeConfig(context, 'device-del', { device: number, unmap }, (config) =>
-          deleteDevice(config, number, unmap),
-        )
+        await changeConfig(context, 'device-del', { device: number, unmap }, async (config, state, lock) => {
+          const next = deleteDevice(config, number, unmap)
+          const { lastLsn, appliedLsn, missing, problems } = await applyLog(state, lock)
+          // What is left in the log for a device that is gone can only be dropped; one that is there has to be whole.
+          if (appliedLsn < lastLsn && !missing.includes(number))
+            throw primaryErrors.create('DRAIN_TIMEOUT', { ms: APPLY_MS_MAX, why: problems.join('; ') })
+          return next
+        })
         context.output.result({ device: number, deleted: true }, () => `deleted device ${number}`)
       }),
     )
@@ -156,9 +171,13 @@ function mapCommands(device: SitelinkCommand): void {
           regionBytes: options.regionSize === undefined ? REGION_BYTES_DEFAULT : parseSize(options.regionSize),
           initial: options.nosync === true ? 'nosync' : 'sync',
         }
-        await changeConfig(context, 'device-map', body, (config) =>
-          addMapping(config, mapWish(body, randomBytes(8).toString('hex'))),
-        )
+        await changeConfig(context, 'device-map', body, async (config) => {
+          const wish = mapWish(body, randomBytes(8).toString('hex'))
+          const next = addMapping(config, wish)
+          if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null)
+            await refusePathInUse(new NodeDiskProvider(), config, wish.dirtyLog.path)
+          return next
+        })
         context.output.result(
           { device: body.device, slink: body.slink, remote: body.remote },
           () => `mapped device ${body.device} to "${body.remote}" of slink ${body.slink}`,
@@ -169,6 +188,7 @@ function mapCommands(device: SitelinkCommand): void {
     .command('unmap <number>')
     .description('stop replicating a device to a site; what is there stays')
     .requiredOption('--slink <number>', 'the site')
+    .addHelpText('after', examples([`${PROGRAM} device unmap 0 --slink 1 --state DIR`]))
     .action(
       action<{ slink: string }>(async (context, word) => {
         const body = { device: deviceNumber(word as string), slink: slinkNumber(context.options.slink) }
@@ -176,16 +196,4 @@ function mapCommands(device: SitelinkCommand): void {
         context.output.result(body, () => `device ${body.device} is not mapped to slink ${body.slink} any more`)
       }),
     )
-}
-
-async function refusePathInUse(disks: NodeDiskProvider, config: GroupConfig, path: string): Promise<void> {
-  const identity = await disks.identify(path)
-  const used = [
-    { path: config.log.path, use: 'the log' },
-    ...config.devices.map((one) => ({ path: one.path, use: `device ${one.number}` })),
-  ]
-  for (const { path: other, use } of used) {
-    if ((await disks.exists(other)) !== null && (await disks.identify(other)) === identity)
-      throw primaryErrors.create('DEVICE_PATH_USED', { path, use })
-  }
 }

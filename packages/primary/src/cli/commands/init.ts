@@ -15,13 +15,16 @@ import {
   StateDirectory,
   type SitelinkCommand,
 } from '@sitelink/daemon'
-import { NodeDiskProvider, openRingLog, type Disk, type DiskProvider } from '@sitelink/storage'
+import { NodeDiskProvider, openRingLog, type Disk } from '@sitelink/storage'
 import type { GroupConfig } from '../../config.js'
 import { mapped } from '../../error-map.js'
 import { primaryErrors } from '../../errors.js'
 import { encodeOwnerState } from '../../group/owner-state.js'
 import { LOG_BYTES_DEFAULT, LOG_BYTES_MIN } from '../../limits.js'
 import { configFormat, peersFormat, PROGRAM } from '../open-state.js'
+
+const LOOK_BYTES = 1024 * 1024
+const ZEROES = Buffer.alloc(LOOK_BYTES)
 
 interface Options {
   readonly log: string
@@ -55,6 +58,8 @@ export function initCommand(program: SitelinkCommand): void {
         const sizeBytes = options.logSize === undefined ? null : parseSize(options.logSize, { min: LOG_BYTES_MIN })
         const uuid = randomUUID()
         const clock = new RealClock()
+        // Before anything is made: a refusal leaves no half-made state directory behind.
+        if (options.discardEntries !== true) await mapped(() => refuseUsed(path, startBytes, sizeBytes))
         const state = await mapped(() =>
           StateDirectory.initialise(context.statePath(), { program: PROGRAM }, async (directory, lock) => {
             const config: GroupConfig = {
@@ -104,11 +109,11 @@ async function createLog({ path, startBytes, sizeBytes, uuid, options, progress 
   const disks = new NodeDiskProvider()
   const found = await disks.exists(path)
   const made = found === null
-  if (found !== null && options.discardEntries !== true) await refuseUsed(disks, path)
   const fileBytes = startBytes + (sizeBytes ?? LOG_BYTES_DEFAULT)
   const disk: Disk = made
     ? await disks.create(path, fileBytes, { exclusive: true, preallocate: false })
     : await disks.open(path, { exclusive: true })
+  const sizeFound = disk.sizeBytes
   let opened = false
   try {
     if (!made && found === 'file' && disk.sizeBytes < fileBytes && sizeBytes !== null) await disk.resize(fileBytes)
@@ -129,20 +134,27 @@ async function createLog({ path, startBytes, sizeBytes, uuid, options, progress 
     opened = true
     await log.close()
   } catch (error) {
+    if (!made && disk.sizeBytes > sizeFound) await disk.resize(sizeFound).catch(() => {})
     if (!opened) await disk.close().catch(() => {})
     if (made) await disks.removeFile(path).catch(() => {})
     throw error
   }
 }
 
-/** A file with contents that are not zeros is not taken for a log without being told to. */
-async function refuseUsed(disks: DiskProvider, path: string): Promise<void> {
+/** Bytes that are not zeros are not overwritten without being told to: all of what the log would take is looked at. */
+async function refuseUsed(path: string, startBytes: number, sizeBytes: number | null): Promise<void> {
+  const disks = new NodeDiskProvider()
+  if ((await disks.exists(path)) === null) return
   const disk = await disks.open(path, { readOnly: true })
   try {
-    const bytes = Buffer.alloc(Math.min(disk.sizeBytes, 1024 * 1024))
-    await disk.read(bytes, 0)
-    if (bytes.some((byte) => byte !== 0))
-      throw primaryErrors.create('LOG_EXISTS', { path, what: `${formatBytes(disk.sizeBytes)} that are not all zero` })
+    const end = Math.min(disk.sizeBytes, sizeBytes === null ? Infinity : startBytes + sizeBytes)
+    const buffer = Buffer.alloc(LOOK_BYTES)
+    for (let at = startBytes; at < end; at += LOOK_BYTES) {
+      const bytes = buffer.subarray(0, Math.min(LOOK_BYTES, end - at))
+      await disk.read(bytes, at)
+      if (!bytes.equals(ZEROES.subarray(0, bytes.length)))
+        throw primaryErrors.create('LOG_EXISTS', { path, what: `${formatBytes(disk.sizeBytes)} that are not all zero` })
+    }
   } finally {
     await disk.close()
   }

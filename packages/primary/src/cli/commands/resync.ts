@@ -70,6 +70,7 @@ export function resyncCommand(program: SitelinkCommand): void {
     .command('drain')
     .description('wait until everything written so far is applied here and at every site')
     .option('--timeout <time>', 'give up after so long')
+    .addHelpText('after', examples([`${PROGRAM} drain --timeout 30s --state DIR`]))
     .action(
       action<{ timeout?: string }>(async (context) => {
         const { timeout } = context.options
@@ -95,6 +96,7 @@ export function resyncCommand(program: SitelinkCommand): void {
           ? 'let writes wait, of one device or of all ("all"); reads go on'
           : 'let writes go on, of one device or of all ("all")',
       )
+      .addHelpText('after', examples([`${PROGRAM} ${verb} 0 --state DIR`, `${PROGRAM} ${verb} all --state DIR`]))
       .action(
         action(async (context, word) => {
           const device =

@@ -3,6 +3,7 @@
  */
 import {
   action,
+  ConfigFile,
   examples,
   formatTable,
   parseCount,
@@ -17,7 +18,7 @@ import { primaryErrors } from '../../errors.js'
 import { SLINK_NUMBER_MAX } from '../../limits.js'
 import { mapped } from '../../error-map.js'
 import { readConfig } from '../read-config.js'
-import { changeConfig, PROGRAM } from '../open-state.js'
+import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
 interface Options {
   readonly to?: string[]
@@ -80,13 +81,16 @@ export function slinkCommand(program: SitelinkCommand): void {
     .command('del <number>')
     .description('delete a site; what is at the agent stays')
     .option('--unmap', 'although devices are mapped to it')
+    .addHelpText('after', examples([`${PROGRAM} slink del 1 --unmap --state DIR`]))
     .action(
       action<Options>(async (context, word) => {
         const number = slinkNumber(word)
         const unmap = context.options.unmap === true
-        await changeConfig(context, 'slink-del', { slink: number, unmap }, (config) =>
-          deleteSlink(config, number, unmap),
-        )
+        await changeConfig(context, 'slink-del', { slink: number, unmap }, async (config, state, lock) => {
+          const next = deleteSlink(config, number, unmap)
+          await peerStore(await ConfigFile.open(state, lock, peersFormat)).set(number, null)
+          return next
+        })
         context.output.result({ slink: number, deleted: true }, () => `deleted slink ${number}`)
       }),
     )

@@ -53,6 +53,7 @@ export function statusCommand(program: SitelinkCommand): void {
     .command('events')
     .description('what happened since the daemon was started')
     .option('--follow', 'go on with what happens')
+    .addHelpText('after', examples([`${PROGRAM} events --follow --state DIR`]))
     .action(
       action<{ follow?: boolean }>(async (context) => {
         await askDaemon(context, (client) =>
