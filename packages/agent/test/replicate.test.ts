@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { World } from './support/world.js'
 
@@ -19,5 +20,26 @@ test('entries that the primary has durably reach the devices, in order, and are 
   world.assertContent(50)
   const status = world.agent.status()
   assert.equal(status.replica?.consistent, true)
+  await world.stop()
+})
+
+test('the page about the status names every key of it', async () => {
+  const page = readFileSync(new URL('../../../../docs/reference/agent-status.md', import.meta.url), 'utf8')
+  const world = new World({ seed: 2 })
+  await world.init()
+  await world.start()
+  await world.connect()
+  await world.until(() => world.agent.status().mappings.length > 0)
+  const missing: string[] = []
+  const look = (value: unknown): void => {
+    if (Array.isArray(value)) return value.forEach(look)
+    if (typeof value !== 'object' || value === null) return
+    for (const [key, inner] of Object.entries(value)) {
+      if (!new RegExp(`[\`.]${key}[\`.[]`).test(page)) missing.push(key)
+      look(inner)
+    }
+  }
+  look(world.agent.status())
+  assert.deepEqual(missing, [])
   await world.stop()
 })
