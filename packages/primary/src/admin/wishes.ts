@@ -103,7 +103,8 @@ function addressesOf(body: Json): string[] {
   return value.map((address: unknown) => {
     if (typeof address !== 'string') return refuse('addresses', 'should be a list of strings')
     const { scheme } = parseAddress(address)
-    if (!SCHEMES.includes(scheme)) return refuse('addresses', `has "${address}": the scheme should be ${SCHEMES.join(' or ')}`)
+    if (!SCHEMES.includes(scheme))
+      return refuse('addresses', `has "${address}": the scheme should be ${SCHEMES.join(' or ')}`)
     return address
   })
 }

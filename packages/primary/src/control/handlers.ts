@@ -84,7 +84,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
 }
 
 /** The daemon's own process. */
-function processStatus() {
+export function processStatus() {
   const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage()
   return {
     pid: process.pid,

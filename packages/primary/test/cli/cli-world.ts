@@ -54,14 +54,21 @@ export function hashes(folder: string): Record<string, string> {
 }
 
 /** Refused: with this status, one sentence about `about`, a `try:` line if asked for, and every file as it was. */
-export async function refused(folder: string, wanted: { readonly status: number; readonly about: RegExp; readonly next?: RegExp }, words: readonly string[]): Promise<void> {
+export async function refused(
+  folder: string,
+  wanted: { readonly status: number; readonly about: RegExp; readonly next?: RegExp },
+  words: readonly string[],
+): Promise<void> {
   const before = hashes(folder)
   const { status, stdout, stderr } = await sitelink(...words)
   const said = `sitelink ${words.join(' ')} -> ${status}\n${stdout}${stderr}`
   assert.equal(status, wanted.status, said)
   assert.match(stderr, wanted.about, said)
   assert.doesNotMatch(stderr, /\n\s+at |AssertionError|undefined|\[object|NaN/, said)
-  const sentences = stderr.trim().split('\n').filter((line) => !/^\s*try:/.test(line))
+  const sentences = stderr
+    .trim()
+    .split('\n')
+    .filter((line) => !/^\s*try:/.test(line))
   assert.equal(sentences.length, 1, `one sentence: ${said}`)
   if (wanted.next !== undefined) assert.match(stderr, new RegExp(`try: .*(${wanted.next.source})`), said)
   assert.deepEqual(hashes(folder), before, `every file is as it was: ${said}`)

@@ -15,8 +15,16 @@ test('init refuses what it would overwrite, wherever in the range it lies, and s
   const used = Buffer.alloc(4 * MIB)
   used.write('precious', 3 * MIB)
   writeFileSync(log, used)
-  await refused(folder, { status: 73, about: /log holds something already/, next: /--discard-entries/ }, init('--log', log, '--log-size', '4m'))
-  await refused(folder, { status: 73, about: /log holds something already/ }, init('--log', log, '--log-size', '2m', '--log-start', '2m'))
+  await refused(
+    folder,
+    { status: 73, about: /log holds something already/, next: /--discard-entries/ },
+    init('--log', log, '--log-size', '4m'),
+  )
+  await refused(
+    folder,
+    { status: 73, about: /log holds something already/ },
+    init('--log', log, '--log-size', '2m', '--log-start', '2m'),
+  )
   for (const size of ['1m']) {
     await refused(folder, { status: 64, about: /size/ }, init('--log', join(folder, 'new'), `--log-size=${size}`))
   }
@@ -26,8 +34,24 @@ test('init refuses what it would overwrite, wherever in the range it lies, and s
 
 test('[CFG-17] a state directory is not made twice, and a log not taken from another group', async (t) => {
   const { folder, state, log } = await madeGroup(t)
-  await refused(folder, { status: 73, about: /state/ }, ['init', '--state', state, '--log', join(folder, 'log2'), '--log-size', '2m'])
-  await refused(folder, { status: 73, about: /log/ }, ['init', '--state', join(folder, 's2'), '--log', log, '--log-size', '2m'])
+  await refused(folder, { status: 73, about: /state/ }, [
+    'init',
+    '--state',
+    state,
+    '--log',
+    join(folder, 'log2'),
+    '--log-size',
+    '2m',
+  ])
+  await refused(folder, { status: 73, about: /log/ }, [
+    'init',
+    '--state',
+    join(folder, 's2'),
+    '--log',
+    log,
+    '--log-size',
+    '2m',
+  ])
 })
 
 test('a log that is missing, foreign, of another group or damaged stops run and the log verbs, and is left as it is', async (t) => {
@@ -71,11 +95,19 @@ test('[DEV-03] [DEV-04] [DEV-05] [DEV-06] device add refuses what cannot be a de
   const add = (...words: string[]): string[] => ['device', 'add', ...words, '--state', state]
   await refused(folder, { status: 66, about: /nowhere/ }, add('1', join(folder, 'nowhere'), '--name', 'x'))
   await refused(folder, { status: 65, about: /in use already: device 0/ }, add('1', link, '--name', 'x'))
-  await refused(folder, { status: 65, about: /device 0 is there already/, next: /device ls/ }, add('0', second, '--name', 'x'))
-  await refused(folder, { status: 65, about: /"data" belongs to device 0/, next: /device ls/ }, add('1', second, '--name', 'data'))
-  for (const name of ['a/b'])
-    await refused(folder, { status: 64, about: /name/ }, add('1', second, `--name=${name}`))
-  for (const number of ['2147483648']) await refused(folder, { status: 64, about: /device number/ }, add(number, second, '--name', 'x'))
+  await refused(
+    folder,
+    { status: 65, about: /device 0 is there already/, next: /device ls/ },
+    add('0', second, '--name', 'x'),
+  )
+  await refused(
+    folder,
+    { status: 65, about: /"data" belongs to device 0/, next: /device ls/ },
+    add('1', second, '--name', 'data'),
+  )
+  for (const name of ['a/b']) await refused(folder, { status: 64, about: /name/ }, add('1', second, `--name=${name}`))
+  for (const number of ['2147483648'])
+    await refused(folder, { status: 64, about: /device number/ }, add(number, second, '--name', 'x'))
   await refused(folder, { status: 65, about: /directory|device|file/ }, add('1', folder, '--name', 'x'))
   const empty = join(folder, 'empty')
   writeFileSync(empty, '')
@@ -84,27 +116,61 @@ test('[DEV-03] [DEV-04] [DEV-05] [DEV-06] device add refuses what cannot be a de
 
 test('device add --create leaves no file behind when the device is refused', async (t) => {
   const { folder, state } = await madeGroup(t)
-  await refused(folder, { status: 65, about: /there already/ }, ['device', 'add', '0', join(folder, 'new'), '--name', 'x', '--create', '1m', '--state', state])
+  await refused(folder, { status: 65, about: /there already/ }, [
+    'device',
+    'add',
+    '0',
+    join(folder, 'new'),
+    '--name',
+    'x',
+    '--create',
+    '1m',
+    '--state',
+    state,
+  ])
 })
 
 test('[DEV-07] [DEV-08] [DEV-12] [DEV-09] map, unmap and slink verbs refuse what does not fit', async (t) => {
   const { folder, state, log, data } = await madeGroup(t)
   const at = (...words: string[]): string[] => [...words, '--state', state]
   await must(...at('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1'))
-  const map = (device: string, ...words: string[]): string[] => at('device', 'map', device, '--slink', '1', '--remote', 'data', ...words)
+  const map = (device: string, ...words: string[]): string[] =>
+    at('device', 'map', device, '--slink', '1', '--remote', 'data', ...words)
   await refused(folder, { status: 65, about: /no device 5/, next: /device ls/ }, map('5'))
-  await refused(folder, { status: 65, about: /no slink 2/, next: /slink ls/ }, at('device', 'map', '0', '--slink', '2', '--remote', 'data'))
-  for (const size of ['3m']) await refused(folder, { status: 64, about: /region size/, next: /power of two/ }, map('0', '--region-size', size))
-  for (const [path, use] of [[log, 'the log'], [data, 'device 0']] as const)
-    await refused(folder, { status: 65, about: new RegExp(`in use already: ${use}`) }, map('0', '--dirty-log', `disk:${path}`))
+  await refused(
+    folder,
+    { status: 65, about: /no slink 2/, next: /slink ls/ },
+    at('device', 'map', '0', '--slink', '2', '--remote', 'data'),
+  )
+  for (const size of ['3m'])
+    await refused(folder, { status: 64, about: /region size/, next: /power of two/ }, map('0', '--region-size', size))
+  for (const [path, use] of [
+    [log, 'the log'],
+    [data, 'device 0'],
+  ] as const)
+    await refused(
+      folder,
+      { status: 65, about: new RegExp(`in use already: ${use}`) },
+      map('0', '--dirty-log', `disk:${path}`),
+    )
   await must(...map('0', '--dirty-log', `disk:${join(folder, 'dirty')}`))
   writeFileSync(join(folder, 'two.img'), Buffer.alloc(MIB))
   await must(...at('device', 'add', '1', join(folder, 'two.img'), '--name', 'two'))
-  await refused(folder, { status: 65, about: /in use already: a dirty log of slink 1/ }, at('device', 'map', '1', '--slink', '1', '--remote', 'two', '--dirty-log', `disk:${join(folder, 'dirty')}`))
+  await refused(
+    folder,
+    { status: 65, about: /in use already: a dirty log of slink 1/ },
+    at('device', 'map', '1', '--slink', '1', '--remote', 'two', '--dirty-log', `disk:${join(folder, 'dirty')}`),
+  )
   await refused(folder, { status: 65, about: /device 0 is mapped to slink 1/, next: /unmap/ }, at('device', 'del', '0'))
-  for (const to of ['ftp://h:1']) await refused(folder, { status: 64, about: /address|tcp|scheme/i }, at('slink', 'add', '2', '--to', to))
-  for (const limits of ['cows=1']) await refused(folder, { status: 64, about: /./ }, at('slink', 'set', '1', '--fall-behind', limits))
-  await refused(folder, { status: 64, about: /sync slink/ }, at('slink', 'set', '1', '--policy', 'sync', '--fall-behind', 'ios=1'))
+  for (const to of ['ftp://h:1'])
+    await refused(folder, { status: 64, about: /address|tcp|scheme/i }, at('slink', 'add', '2', '--to', to))
+  for (const limits of ['cows=1'])
+    await refused(folder, { status: 64, about: /./ }, at('slink', 'set', '1', '--fall-behind', limits))
+  await refused(
+    folder,
+    { status: 64, about: /sync slink/ },
+    at('slink', 'set', '1', '--policy', 'sync', '--fall-behind', 'ios=1'),
+  )
 })
 
 test('verbs that need a daemon say so', async (t) => {

@@ -45,7 +45,9 @@ class Storm {
 
   #flush(): void {
     // A flush covers what was given an LSN when it came; what waits for room is not answered and so not covered.
-    const answered = this.#made.filter(({ request }) => request.errno === 0).reduce((lsn, made) => Math.max(lsn, made.lsn), 0)
+    const answered = this.#made
+      .filter(({ request }) => request.errno === 0)
+      .reduce((lsn, made) => Math.max(lsn, made.lsn), 0)
     this.#made.push({ request: this.world.flush(this.#prng.below(SIZES.length)), lsn: answered, durable: true })
   }
 
@@ -53,7 +55,16 @@ class Storm {
     const prng = this.#prng
     const device = prng.below(SIZES.length)
     const size = SIZES[device] as number
-    const length = Math.min(size, prng.pick([prng.between(1, 600), 4 * KIB, prng.between(1, 40) * 512, prng.between(1, 100) * KIB, prng.chance(0.1) ? size : 700]))
+    const length = Math.min(
+      size,
+      prng.pick([
+        prng.between(1, 600),
+        4 * KIB,
+        prng.between(1, 40) * 512,
+        prng.between(1, 100) * KIB,
+        prng.chance(0.1) ? size : 700,
+      ]),
+    )
     const nearBoundary = device === 0 && prng.chance(0.2) ? MIB - prng.below(length) - 1 : prng.below(size - length + 1)
     const offset = Math.max(0, Math.min(size - length, nearBoundary))
     const fua = prng.chance(0.1)
@@ -61,9 +72,11 @@ class Storm {
     const change: Change = { device, offset, length, payload }
     const lsn = this.#order.add(change)
     const request =
-      payload !== null ? this.world.write(device, offset, payload, fua)
-      : prng.chance(0.5) ? this.world.trim(device, offset, length, fua)
-      : this.world.zeroes(device, offset, length, prng.chance(0.5), fua)
+      payload !== null
+        ? this.world.write(device, offset, payload, fua)
+        : prng.chance(0.5)
+          ? this.world.trim(device, offset, length, fua)
+          : this.world.zeroes(device, offset, length, prng.chance(0.5), fua)
     this.#made.push({ request, lsn, durable: fua })
   }
 
@@ -81,7 +94,8 @@ class Storm {
   /** What must be there after a crash of the process, or after a power cut. */
   #promised(power: boolean): number {
     let lsn = 0
-    for (const made of this.#made) if (made.request.errno === 0 && (made.durable || !power)) lsn = Math.max(lsn, made.lsn)
+    for (const made of this.#made)
+      if (made.request.errno === 0 && (made.durable || !power)) lsn = Math.max(lsn, made.lsn)
     return lsn
   }
 
@@ -89,8 +103,14 @@ class Storm {
   async judge(power: boolean, say: string): Promise<void> {
     for (const { request } of this.#made) assert.notEqual(request.errno, 5, `${say}: no request failed`)
     const { lastLsn } = this.world.group.log
-    assert.ok(lastLsn >= this.#promised(power), `${say}: LSN ${lastLsn} is found, ${this.#promised(power)} was answered`)
-    assert.ok(lastLsn <= this.#order.lastLsn, `${say}: LSN ${lastLsn} is found, only ${this.#order.lastLsn} were written`)
+    assert.ok(
+      lastLsn >= this.#promised(power),
+      `${say}: LSN ${lastLsn} is found, ${this.#promised(power)} was answered`,
+    )
+    assert.ok(
+      lastLsn <= this.#order.lastLsn,
+      `${say}: LSN ${lastLsn} is found, only ${this.#order.lastLsn} were written`,
+    )
     const expected = this.#order.cutAt(lastLsn)
     for (const [device, size] of SIZES.entries()) {
       const found = await this.world.read(device, 0, size)
@@ -106,7 +126,11 @@ class Storm {
     for (const [device, size] of SIZES.entries()) {
       const found = Buffer.alloc(size)
       this.world.disks.medium(`/dev/${device}`).read(found, 0)
-      assert.equal(firstDifference(found, expected[device] as Buffer), null, `${say}: device ${device} is whole without the daemon`)
+      assert.equal(
+        firstDifference(found, expected[device] as Buffer),
+        null,
+        `${say}: device ${device} is whole without the daemon`,
+      )
     }
   }
 }
@@ -119,8 +143,12 @@ test('[REC-01] [REC-02] [REC-15] [REC-16] [RD-12] after a kill or a power cut at
   const seen = { kills: 0, cuts: 0, stops: 0, openings: 0, wraps: 0, lost: 0 }
   for (let round = 0; round < ROUNDS; round += 1) {
     if (world === null || storm === null || prng.chance(0.04)) {
-      const latency = prng.chance(0.7) ? { readMs: [0, 0.5], writeMs: [0, 2], syncMs: [0, 8] } as const : undefined
-      world = await GroupWorld.running({ seed: `${seed}/${round}`, devices: SIZES, ...(latency === undefined ? {} : { latency }) })
+      const latency = prng.chance(0.7) ? ({ readMs: [0, 0.5], writeMs: [0, 2], syncMs: [0, 8] } as const) : undefined
+      world = await GroupWorld.running({
+        seed: `${seed}/${round}`,
+        devices: SIZES,
+        ...(latency === undefined ? {} : { latency }),
+      })
       storm = new Storm(world, prng.fork(`storm ${round}`))
     }
     const say = `SEED=${seed} round ${round}`
@@ -147,8 +175,12 @@ test('[REC-01] [REC-02] [REC-15] [REC-16] [RD-12] after a kill or a power cut at
     for (; prng.chance(0.25); seen.openings += 1) {
       // Killed while it opens, perhaps in another way.
       let opened = false
-      world.opening().then(() => (opened = true), (error: Error) => assert.fail(`${say}: ${error.message}`))
-      for (let steps = prng.below(30); steps > 0 && !opened; steps -= 1) await world.clock.advance(prng.pick([0, 0, 0.5, 2]))
+      world.opening().then(
+        () => (opened = true),
+        (error: Error) => assert.fail(`${say}: ${error.message}`),
+      )
+      for (let steps = prng.below(30); steps > 0 && !opened; steps -= 1)
+        await world.clock.advance(prng.pick([0, 0, 0.5, 2]))
       const next = prng.chance(0.5)
       power = power || next
       die()
@@ -160,5 +192,6 @@ test('[REC-01] [REC-02] [REC-15] [REC-16] [RD-12] after a kill or a power cut at
     await storm.judge(power, say)
   }
   console.log(`rounds ${ROUNDS}: ${JSON.stringify(seen)}`)
-  if (ROUNDS >= 100) assert.ok(seen.kills > 0 && seen.cuts > 0 && seen.stops > 0 && seen.openings > 0, 'every way to die was taken')
+  if (ROUNDS >= 100)
+    assert.ok(seen.kills > 0 && seen.cuts > 0 && seen.stops > 0 && seen.openings > 0, 'every way to die was taken')
 })

@@ -7,7 +7,15 @@
 import assert from 'node:assert/strict'
 import type { Extent, NbdRequest } from '@sitelink/nbd'
 import { openRingLog, type RingLogListener } from '@sitelink/storage'
-import { FaultDiskProvider, Prng, SimClock, type DiskLatency, type FaultDisk, type PowerCutPolicy, type SimProcessClock } from '@sitelink/storage/testing'
+import {
+  FaultDiskProvider,
+  Prng,
+  SimClock,
+  type DiskLatency,
+  type FaultDisk,
+  type PowerCutPolicy,
+  type SimProcessClock,
+} from '@sitelink/storage/testing'
 import { addDevice } from '../../src/admin/changes.js'
 import type { ConfigStore, GroupConfig } from '../../src/config.js'
 import type { GroupEvent } from '../../src/group/events.js'
@@ -94,7 +102,13 @@ export class MemoryConfig implements ConfigStore {
   }
 }
 
-export const quietListener = (owner: Buffer): RingLogListener => ({ written() {}, durable() {}, spaceFreed() {}, failed() {}, ownerState: () => owner })
+export const quietListener = (owner: Buffer): RingLogListener => ({
+  written() {},
+  durable() {},
+  spaceFreed() {},
+  failed() {},
+  ownerState: () => owner,
+})
 
 export class GroupWorld {
   readonly prng: Prng
@@ -125,7 +139,15 @@ export class GroupWorld {
       ...(capacityBytes === undefined ? {} : { capacityBytes }),
     })
     const logBytes = options.logBytes ?? 2 * MIB
-    const empty: GroupConfig = { uuid: UUID, epoch: 1, log: { path: LOG_PATH, startBytes: 0 }, nextDeviceId: 1, devices: [], slinks: [], nbd: { listen: null } }
+    const empty: GroupConfig = {
+      uuid: UUID,
+      epoch: 1,
+      log: { path: LOG_PATH, startBytes: 0 },
+      nextDeviceId: 1,
+      devices: [],
+      slinks: [],
+      nbd: { listen: null },
+    }
     let config = empty
     for (const [number, sizeBytes] of (options.devices ?? [2 * MIB, MIB]).entries()) {
       const path = `/dev/${number}`
@@ -135,7 +157,15 @@ export class GroupWorld {
     const making = (async () => {
       const disk = await disks.create(LOG_PATH, logBytes, { exclusive: true })
       const owner = encodeOwnerState({ groupUuid: UUID, epoch: 1, appliedLsn: 0, slinks: [], lost: [] })
-      const { log } = await openRingLog({ disk, mode: 'create', rule: 'dense', sparse: options.sparse ?? true, clock, random: prng.fork('log'), listener: quietListener(owner) })
+      const { log } = await openRingLog({
+        disk,
+        mode: 'create',
+        rule: 'dense',
+        sparse: options.sparse ?? true,
+        clock,
+        random: prng.fork('log'),
+        listener: quietListener(owner),
+      })
       await log.close()
     })()
     await clock.runUntil(making)

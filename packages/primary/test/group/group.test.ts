@@ -68,7 +68,13 @@ test('[RD-01] [RD-13] with nothing pending a read goes to the device: first, las
   await world.ok(world.write(1, 0, image))
   await world.applied()
   assert.equal(world.group.writeBack.covers(world.idOf(1), 0, size), false)
-  for (const [offset, length] of [[0, 1], [size - 1, 1], [511, 3], [0, size], [12_345, 6789]] as const) {
+  for (const [offset, length] of [
+    [0, 1],
+    [size - 1, 1],
+    [511, 3],
+    [0, size],
+    [12_345, 6789],
+  ] as const) {
     assert.deepEqual(await world.read(1, offset, length), image.subarray(offset, offset + length))
   }
 })
@@ -90,31 +96,41 @@ test('[RD-06] [RD-07] [RD-10] many reads of one entry all finish, and a slow rea
 test('[BP-01] [BP-02] [BP-03] [RD-09] [WR-18] [WR-20] with a full ring writes wait, reads go on, it is shown, and freed space lets them on in order', async () => {
   const world = await GroupWorld.running()
   await parked(world, 0)
-  const writes = Array.from({ length: 64 }, (_, index) => world.write(0, (index % 16) * 64 * KIB, bytes(64 * KIB, index + 1)))
+  const writes = Array.from({ length: 64 }, (_, index) =>
+    world.write(0, (index % 16) * 64 * KIB, bytes(64 * KIB, index + 1)),
+  )
   await world.clock.advance(2000)
   const status = groupStatus(world.group)
   assert.ok(status.group.waitingRequests > 0, 'writers wait')
   assert.equal(status.log.stalls, 1, 'one stall, however many wait')
   const answered = writes.filter((write) => write.answered).length
   assert.ok(answered > 0 && answered < 64)
-  assert.ok(writes.slice(0, answered).every((write) => write.errno === 0), 'the first of them, in order')
+  assert.ok(
+    writes.slice(0, answered).every((write) => write.errno === 0),
+    'the first of them, in order',
+  )
   const last = (answered - 1) % 16
   assert.deepEqual(await world.read(0, last * 64 * KIB, 512), bytes(512, answered))
   world.disk('/dev/0').release()
   await world.ok(...writes)
-  for (let block = 0; block < 16; block += 1) assert.deepEqual(await world.read(0, block * 64 * KIB, 512), bytes(512, 48 + block + 1))
+  for (let block = 0; block < 16; block += 1)
+    assert.deepEqual(await world.read(0, block * 64 * KIB, 512), bytes(512, 48 + block + 1))
   assert.equal(groupStatus(world.group).group.waitingRequests, 0)
 })
 
 test('[BP-06] a write larger than the whole ring succeeds, and a crash in it leaves a prefix of its pieces', async () => {
   const world = await GroupWorld.running({ devices: [8 * MIB] })
   await world.ok(world.write(0, 512, bytes(7 * MIB, 5)))
-  assert.deepEqual(await world.read(0, 0, 8 * MIB), Buffer.concat([bytes(512, 0), bytes(7 * MIB, 5), bytes(MIB - 512, 0)]))
+  assert.deepEqual(
+    await world.read(0, 0, 8 * MIB),
+    Buffer.concat([bytes(512, 0), bytes(7 * MIB, 5), bytes(MIB - 512, 0)]),
+  )
 })
 
 test('[BP-05] [BP-04] writes of every length go round the end of the ring many times', async () => {
   const world = await GroupWorld.running()
-  for (let turn = 0; turn < 60; turn += 1) await world.ok(world.write(0, turn * 700, bytes(90_000 + turn * 1111, turn + 1)))
+  for (let turn = 0; turn < 60; turn += 1)
+    await world.ok(world.write(0, turn * 700, bytes(90_000 + turn * 1111, turn + 1)))
   assert.ok(world.group.log.status().wraps >= 3)
   await world.restart()
   assert.deepEqual(await world.read(0, 59 * 700, 1000), bytes(1000, 60))
@@ -336,7 +352,10 @@ test('[LIFE-06] a clean stop right after a write leaves the device whole, and th
   world.disks.medium('/dev/0').read(found, 5000)
   assert.deepEqual(found, bytes(100 * KIB, 8))
   await world.open()
-  assert.match(world.events.filter((event) => event.kind === 'log-opened').at(-1)?.message ?? '', /; 0 are not on the local devices yet$/)
+  assert.match(
+    world.events.filter((event) => event.kind === 'log-opened').at(-1)?.message ?? '',
+    /; 0 are not on the local devices yet$/,
+  )
 })
 
 test('a stop with a device that does not work ends in its time, and nothing is lost', async () => {
@@ -380,7 +399,10 @@ test('a verb whose configuration cannot be stored has changed nothing', async ()
   assert.deepEqual(await world.read(1, 0, 8192), Buffer.concat([bytes(4096, 2), bytes(4096, 3)]))
   world.disks.addDevice('/dev/9', MIB)
   world.config.failure = full
-  await assert.rejects(world.clock.runUntil(world.admin.addDevice({ number: 9, path: '/dev/9', name: 'nine', sizeBytes: MIB })), full)
+  await assert.rejects(
+    world.clock.runUntil(world.admin.addDevice({ number: 9, path: '/dev/9', name: 'nine', sizeBytes: MIB })),
+    full,
+  )
   assert.equal(world.group.devices.size, 2)
   await world.clock.runUntil(world.admin.addDevice({ number: 9, path: '/dev/9', name: 'nine', sizeBytes: MIB }))
 })
@@ -390,7 +412,10 @@ test('[DEV-06] a path that is in use under whatever name is refused', async () =
   world.disks.link('/dev/0', '/dev/by-id/zero')
   world.disks.link(LOG_PATH, '/somewhere')
   for (const path of ['/dev/0', '/dev/by-id/zero', '/somewhere', LOG_PATH]) {
-    await assert.rejects(world.clock.runUntil(world.admin.addDevice({ number: 5, path, name: 'five', sizeBytes: MIB })), { code: 'DEVICE_PATH_USED' })
+    await assert.rejects(
+      world.clock.runUntil(world.admin.addDevice({ number: 5, path, name: 'five', sizeBytes: MIB })),
+      { code: 'DEVICE_PATH_USED' },
+    )
   }
   assert.equal(world.config.current.devices.length, 2)
 })
@@ -404,12 +429,24 @@ test('block status says data unless overlay and device both prove a hole', async
   }
   assert.deepEqual(await ask(0, MIB), [[MIB, true]])
   await world.ok(world.write(1, 128 * KIB, bytes(64 * KIB, 1)))
-  assert.deepEqual(await ask(0, 256 * KIB), [[128 * KIB, true], [64 * KIB, false], [64 * KIB, true]])
+  assert.deepEqual(await ask(0, 256 * KIB), [
+    [128 * KIB, true],
+    [64 * KIB, false],
+    [64 * KIB, true],
+  ])
   assert.deepEqual(await ask(130 * KIB, 10), [[10, false]])
   await world.applied()
-  assert.deepEqual(await ask(0, 256 * KIB), [[128 * KIB, true], [64 * KIB, false], [64 * KIB, true]])
+  assert.deepEqual(await ask(0, 256 * KIB), [
+    [128 * KIB, true],
+    [64 * KIB, false],
+    [64 * KIB, true],
+  ])
   await world.ok(world.trim(1, 128 * KIB, 32 * KIB))
-  assert.deepEqual(await ask(0, 256 * KIB), [[160 * KIB, true], [32 * KIB, false], [64 * KIB, true]])
+  assert.deepEqual(await ask(0, 256 * KIB), [
+    [160 * KIB, true],
+    [32 * KIB, false],
+    [64 * KIB, true],
+  ])
 })
 
 test('fast zeroes are declined, cache is nothing to do', async () => {

@@ -13,7 +13,14 @@ interface Site extends HoldingSite {
   durableLsn: number
 }
 
-const site = (number: number, sync: boolean, level: 'received' | 'durable'): Site => ({ number, holds: true, sync, level, receivedLsn: 0, durableLsn: 0 })
+const site = (number: number, sync: boolean, level: 'received' | 'durable'): Site => ({
+  number,
+  holds: true,
+  sync,
+  level,
+  receivedLsn: 0,
+  durableLsn: 0,
+})
 
 interface Request {
   readonly lsn: number
@@ -42,7 +49,9 @@ function due({ lsn, kind, sites }: Request, log: { writtenLsn: number; durableLs
   const holding = sites.filter((one) => one.holds)
   const plain =
     lsn <= log.writtenLsn &&
-    holding.every((one) => lsn <= (one.level === 'received' ? one.receivedLsn : Math.min(one.durableLsn, log.durableLsn)))
+    holding.every(
+      (one) => lsn <= (one.level === 'received' ? one.receivedLsn : Math.min(one.durableLsn, log.durableLsn)),
+    )
   const flush = lsn <= log.durableLsn && holding.every((one) => !one.sync || lsn <= one.durableLsn)
   return kind === 'plain' ? plain : kind === 'flush' ? flush : plain && flush
 }
@@ -98,14 +107,28 @@ test('[WR-11] every answer is given exactly when log and the sites of its own ti
       const waiting = made.filter((one) => one.errno === null)
       const oldest = prng.pick(all)
       const waitsFor = waiting.filter((one) => one.sites.includes(oldest) && (one.kind !== 'flush' || oldest.sync))
-      assert.equal(holds.oldestHeldBy(oldest), Math.min(Infinity, ...waitsFor.map((one) => one.lsn)), `${say}: the oldest that waits for a site`)
+      assert.equal(
+        holds.oldestHeldBy(oldest),
+        Math.min(Infinity, ...waitsFor.map((one) => one.lsn)),
+        `${say}: the oldest that waits for a site`,
+      )
       holds.release(log)
       holds.release(log)
       for (const one of made) {
-        assert.equal(one.errno === 0 || one.errno === 5, one.errno === 5 || (one.errno === 0 ? true : due(one, log)), `${say} step ${step}: ${one.kind} ${one.lsn} is not held without need`)
+        assert.equal(
+          one.errno === 0 || one.errno === 5,
+          one.errno === 5 || (one.errno === 0 ? true : due(one, log)),
+          `${say} step ${step}: ${one.kind} ${one.lsn} is not held without need`,
+        )
       }
-      for (const one of waiting) if (one.errno === 0) assert.ok(due(one, log), `${say} step ${step}: ${one.kind} ${one.lsn} is not answered early`)
-      assert.equal(holds.size, made.filter((one) => one.errno === null).length, `${say} step ${step}: nothing is forgotten`)
+      for (const one of waiting)
+        if (one.errno === 0)
+          assert.ok(due(one, log), `${say} step ${step}: ${one.kind} ${one.lsn} is not answered early`)
+      assert.equal(
+        holds.size,
+        made.filter((one) => one.errno === null).length,
+        `${say} step ${step}: nothing is forgotten`,
+      )
     }
   }
 })
@@ -119,7 +142,10 @@ test('[WR-05] [WR-01] answers go out in the order of the log, none before its en
   holds.release({ writtenLsn: 5000, durableLsn: 0 })
   assert.equal(answers.length, 5000)
   holds.release({ writtenLsn: 10_000, durableLsn: 0 })
-  assert.deepEqual(answers, Array.from({ length: 10_000 }, (_, index) => index + 1))
+  assert.deepEqual(
+    answers,
+    Array.from({ length: 10_000 }, (_, index) => index + 1),
+  )
 })
 
 test('[WR-19] a writer who waits only for a site that does not hold any more is answered', () => {

@@ -6,7 +6,14 @@ import { test } from 'node:test'
 import type { Incarnation } from '@sitelink/storage'
 import { Prng, seedFromEnv } from '@sitelink/storage/testing'
 import { LagLedger } from '../../src/group/lag-ledger.js'
-import { clampOwnerState, clampPoint, decodeOwnerState, encodeOwnerState, LOST_RANGES_MAX, type OwnerState } from '../../src/group/owner-state.js'
+import {
+  clampOwnerState,
+  clampPoint,
+  decodeOwnerState,
+  encodeOwnerState,
+  LOST_RANGES_MAX,
+  type OwnerState,
+} from '../../src/group/owner-state.js'
 import { judgeShortage, type PinFacts, type ShortageFacts } from '../../src/group/shortage.js'
 import { LEDGER_COARSE_ENTRIES, LEDGER_EXACT_ENTRIES } from '../../src/limits.js'
 import { UUID } from './group-world.js'
@@ -28,12 +35,25 @@ test('[REC-06] the ledger is exact for the newest entries and never says less th
   }
   const total = bytes[count] as number
   for (let look = 0; look < 3000; look += 1) {
-    const index = prng.chance(0.2) ? Math.max(0, prng.pick([0, 1, count - LEDGER_EXACT_ENTRIES - 1, count - LEDGER_EXACT_ENTRIES, count - LEDGER_EXACT_ENTRIES + 1, count - 1])) : prng.below(count)
+    const index = prng.chance(0.2)
+      ? Math.max(
+          0,
+          prng.pick([
+            0,
+            1,
+            count - LEDGER_EXACT_ENTRIES - 1,
+            count - LEDGER_EXACT_ENTRIES,
+            count - LEDGER_EXACT_ENTRIES + 1,
+            count - 1,
+          ]),
+        )
+      : prng.below(count)
     const lsn = base + index
     const [above, age] = [total - (bytes[index] as number), times[index + 1] as number]
     const said = ledger.oldestAboveMs(lsn)
     assert.ok(said !== null)
-    if (count - index < LEDGER_EXACT_ENTRIES) assert.deepEqual([ledger.bytesAbove(lsn), said], [above, age], `SEED=${seed} exact at ${index}`)
+    if (count - index < LEDGER_EXACT_ENTRIES)
+      assert.deepEqual([ledger.bytesAbove(lsn), said], [above, age], `SEED=${seed} exact at ${index}`)
     assert.ok(ledger.bytesAbove(lsn) >= above && said <= age, `SEED=${seed} at ${index}`)
   }
   assert.deepEqual([ledger.bytesAbove(base + count), ledger.oldestAboveMs(base + count)], [0, null])
@@ -41,19 +61,49 @@ test('[REC-06] the ledger is exact for the newest entries and never says less th
   assert.throws(() => ledger.note(base + count + 2, 1, nowMs))
 })
 
-const pin = (number: number, at: number, overflow: PinFacts['overflow'], streaming = false): PinFacts => ({ number, pin: at, overflow, streaming })
-const facts = (pins: PinFacts[], more: Partial<ShortageFacts> = {}): ShortageFacts => ({ ringBytes: 1000, usedBytes: 1000, end: 1000, localPin: 900, pins, starving: true, markingFill: 0.75, ...more })
+const pin = (number: number, at: number, overflow: PinFacts['overflow'], streaming = false): PinFacts => ({
+  number,
+  pin: at,
+  overflow,
+  streaming,
+})
+const facts = (pins: PinFacts[], more: Partial<ShortageFacts> = {}): ShortageFacts => ({
+  ringBytes: 1000,
+  usedBytes: 1000,
+  end: 1000,
+  localPin: 900,
+  pins,
+  starving: true,
+  markingFill: 0.75,
+  ...more,
+})
 
 test('a shortage is laid to the sites that hold the tail, each by its policy, and slink 0 is never dropped', () => {
   const none = { drop: [], fail: [], stall: [], local: false }
   const cases: readonly [string, ShortageFacts, ReturnType<typeof judgeShortage>][] = [
     ['nobody waits and there is room', facts([pin(1, 0, 'drop')], { starving: false, usedBytes: 750 }), none],
-    ['marking begins with sites that are away', facts([pin(1, 0, 'drop'), pin(2, 0, 'drop', true)], { starving: false, usedBytes: 751 }), { ...none, drop: [1] }],
-    ['marking fails and stalls nobody', facts([pin(1, 0, 'fail'), pin(2, 0, 'stall')], { starving: false, usedBytes: 900 }), none],
-    ['each by its policy', facts([pin(1, 0, 'drop'), pin(2, 0, 'fail', true), pin(3, 0, 'stall')]), { drop: [1], fail: [2], stall: [3], local: false }],
+    [
+      'marking begins with sites that are away',
+      facts([pin(1, 0, 'drop'), pin(2, 0, 'drop', true)], { starving: false, usedBytes: 751 }),
+      { ...none, drop: [1] },
+    ],
+    [
+      'marking fails and stalls nobody',
+      facts([pin(1, 0, 'fail'), pin(2, 0, 'stall')], { starving: false, usedBytes: 900 }),
+      none,
+    ],
+    [
+      'each by its policy',
+      facts([pin(1, 0, 'drop'), pin(2, 0, 'fail', true), pin(3, 0, 'stall')]),
+      { drop: [1], fail: [2], stall: [3], local: false },
+    ],
     ['who is nearly caught up is not guilty', facts([pin(1, 0, 'drop'), pin(2, 890, 'drop')]), { ...none, drop: [1] }],
     ['the local devices hold the tail', facts([pin(1, 500, 'drop')], { localPin: 0 }), { ...none, local: true }],
-    ['a site as far as the local devices frees nothing', facts([pin(1, 0, 'drop')], { localPin: 0 }), { ...none, local: true }],
+    [
+      'a site as far as the local devices frees nothing',
+      facts([pin(1, 0, 'drop')], { localPin: 0 }),
+      { ...none, local: true },
+    ],
     ['no sites', facts([]), { ...none, local: true }],
   ]
   for (const [claim, given, expected] of cases) assert.deepEqual(judgeShortage(given), expected, claim)
@@ -71,36 +121,104 @@ const state: OwnerState = {
 }
 
 const GOLDEN =
-  '01000000' + '02000000' + '0300000000000000' + '0123456789abcdef0123456789abcdef' + '0700000000010000' + '01000000' + '00000000' +
-  '0100' + '02' + '00' + '02000000' + '4d00000000000000' + '0020000000000000' +
-  'ff07' + '07' + '00' + '00000000' + '0000000000000000' + '0000000000000000' +
-  '09000000' + '00000000' + '0000000002000000' + '0002000000000000'
+  '01000000' +
+  '02000000' +
+  '0300000000000000' +
+  '0123456789abcdef0123456789abcdef' +
+  '0700000000010000' +
+  '01000000' +
+  '00000000' +
+  '0100' +
+  '02' +
+  '00' +
+  '02000000' +
+  '4d00000000000000' +
+  '0020000000000000' +
+  'ff07' +
+  '07' +
+  '00' +
+  '00000000' +
+  '0000000000000000' +
+  '0000000000000000' +
+  '09000000' +
+  '00000000' +
+  '0000000002000000' +
+  '0002000000000000'
 
 test('the owner state is laid out as its page says, comes back as it went, and is refused when cut short', () => {
   const bytes = encodeOwnerState(state)
   assert.equal(bytes.toString('hex'), GOLDEN)
   assert.deepEqual(decodeOwnerState(bytes), state)
   assert.equal(decodeOwnerState(Buffer.alloc(0)), null)
-  for (let length = 1; length < bytes.length; length += 1) assert.throws(() => decodeOwnerState(bytes.subarray(0, length)), Error, `${length} bytes`)
-  assert.throws(() => decodeOwnerState(Buffer.concat([bytes.subarray(0, 0), Buffer.from([2, 0, 0, 0]), bytes.subarray(4)])), /version/)
+  for (let length = 1; length < bytes.length; length += 1)
+    assert.throws(() => decodeOwnerState(bytes.subarray(0, length)), Error, `${length} bytes`)
+  assert.throws(
+    () => decodeOwnerState(Buffer.concat([bytes.subarray(0, 0), Buffer.from([2, 0, 0, 0]), bytes.subarray(4)])),
+    /version/,
+  )
 })
 
 test('more lost ranges than fit are stored as wider ones, never as less', () => {
-  const lost = Array.from({ length: LOST_RANGES_MAX + 100 }, (_, index) => ({ deviceId: 1 + (index % 2), offset: index * 4096, length: 512 }))
+  const lost = Array.from({ length: LOST_RANGES_MAX + 100 }, (_, index) => ({
+    deviceId: 1 + (index % 2),
+    offset: index * 4096,
+    length: 512,
+  }))
   const found = decodeOwnerState(encodeOwnerState({ ...state, lost }))?.lost ?? []
   assert.ok(found.length <= LOST_RANGES_MAX)
-  for (const one of lost) assert.ok(found.some((range) => range.deviceId === one.deviceId && range.offset <= one.offset && range.offset + range.length >= one.offset + one.length))
+  for (const one of lost)
+    assert.ok(
+      found.some(
+        (range) =>
+          range.deviceId === one.deviceId &&
+          range.offset <= one.offset &&
+          range.offset + range.length >= one.offset + one.length,
+      ),
+    )
 })
 
-const life = (number: number, firstLsn: number): Incarnation => ({ number, id: { high: number, low: number }, firstLsn, firstPosition: firstLsn * 10, previousEnd: firstLsn * 10 })
+const life = (number: number, firstLsn: number): Incarnation => ({
+  number,
+  id: { high: number, low: number },
+  firstLsn,
+  firstPosition: firstLsn * 10,
+  previousEnd: firstLsn * 10,
+})
 
 test('stored positions are clamped to the end of their own life, and a forgotten one is behind', () => {
   const table = [life(2, 50), life(3, 100), life(4, 120)]
-  const clamped = (incarnation: number, lsn: number): number | null => clampPoint({ incarnation, lsn }, table)?.lsn ?? null
-  assert.deepEqual([clamped(2, 99), clamped(2, 100), clamped(2, 500), clamped(3, 110), clamped(3, 130), clamped(4, 130), clamped(1, 10), clamped(9, 10)], [99, 99, 99, 110, 119, 130, null, null])
-  assert.deepEqual(clampPoint({ incarnation: 0, lsn: 0 }, table), { incarnation: 0, lsn: 0 }, 'nothing yet is nothing in every life')
-  const slink = (number: number, incarnation: number, lsn: number, position: number) => ({ number, behind: false, dirty: false, wasProtected: false, point: { incarnation, lsn }, position })
-  const result = clampOwnerState({ ...state, appliedLsn: 500, slinks: [slink(1, 3, 130, 5000), slink(2, 1, 10, 5)] }, table)
+  const clamped = (incarnation: number, lsn: number): number | null =>
+    clampPoint({ incarnation, lsn }, table)?.lsn ?? null
+  assert.deepEqual(
+    [
+      clamped(2, 99),
+      clamped(2, 100),
+      clamped(2, 500),
+      clamped(3, 110),
+      clamped(3, 130),
+      clamped(4, 130),
+      clamped(1, 10),
+      clamped(9, 10),
+    ],
+    [99, 99, 99, 110, 119, 130, null, null],
+  )
+  assert.deepEqual(
+    clampPoint({ incarnation: 0, lsn: 0 }, table),
+    { incarnation: 0, lsn: 0 },
+    'nothing yet is nothing in every life',
+  )
+  const slink = (number: number, incarnation: number, lsn: number, position: number) => ({
+    number,
+    behind: false,
+    dirty: false,
+    wasProtected: false,
+    point: { incarnation, lsn },
+    position,
+  })
+  const result = clampOwnerState(
+    { ...state, appliedLsn: 500, slinks: [slink(1, 3, 130, 5000), slink(2, 1, 10, 5)] },
+    table,
+  )
   assert.equal(result.appliedLsn, 119)
   assert.deepEqual([result.slinks[0]?.point.lsn, result.slinks[0]?.position], [119, 1200])
   assert.deepEqual([result.slinks[1]?.behind, result.slinks[1]?.dirty, result.slinks[1]?.point.lsn], [true, true, 0])

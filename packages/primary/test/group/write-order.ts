@@ -18,10 +18,15 @@ export interface Change {
 export function entriesOf(change: Change): Change[] {
   const step = change.payload === null ? RANGE_BYTES_MAX : MIB
   const pieces: Change[] = []
-  for (let done = 0; done < change.length; ) {
+  for (let done = 0; done < change.length;) {
     const offset = change.offset + done
     const length = Math.min(change.length - done, step - (offset % step))
-    pieces.push({ device: change.device, offset, length, payload: change.payload?.subarray(done, done + length) ?? null })
+    pieces.push({
+      device: change.device,
+      offset,
+      length,
+      payload: change.payload?.subarray(done, done + length) ?? null,
+    })
     done += length
   }
   return pieces

@@ -4,7 +4,17 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FRAME_HEADER_BYTES, FrameFlag, FrameType, frameBytes, headerLogId, headerPreviousCrc, headerProblem, RANGE_BYTES_MAX, type Frame } from '@sitelink/protocol'
+import {
+  FRAME_HEADER_BYTES,
+  FrameFlag,
+  FrameType,
+  frameBytes,
+  headerLogId,
+  headerPreviousCrc,
+  headerProblem,
+  RANGE_BYTES_MAX,
+  type Frame,
+} from '@sitelink/protocol'
 import type { RingLog, WriteBack } from '@sitelink/storage'
 import { Prng, seedFromEnv, SimClock } from '@sitelink/storage/testing'
 import { Holds } from '../../src/group/holds.js'
@@ -97,14 +107,28 @@ test('[DEV-19] a write is split at multiples of 1 MiB of its device, and at noth
     const bench = new Bench()
     bench.write(offset, length)
     const payload = Buffer.alloc(length)
-    assert.deepEqual(places(bench), entriesOf({ device: 1, offset, length, payload }).map((one) => [one.offset, one.length]), `${length} bytes at ${offset}`)
+    assert.deepEqual(
+      places(bench),
+      entriesOf({ device: 1, offset, length, payload }).map((one) => [one.offset, one.length]),
+      `${length} bytes at ${offset}`,
+    )
     assert.equal(bench.frames.length, pieces)
     for (const frame of bench.frames) {
-      assert.ok(Math.floor(frame.offset / MIB) === Math.floor((frame.offset + frame.length - 1) / MIB), 'no entry crosses a multiple of 1 MiB')
+      assert.ok(
+        Math.floor(frame.offset / MIB) === Math.floor((frame.offset + frame.length - 1) / MIB),
+        'no entry crosses a multiple of 1 MiB',
+      )
       assert.equal(frame.payload?.length, frame.length)
     }
-    assert.equal(bench.frames.reduce((sum, frame) => sum + frame.length, 0), length)
-    assert.deepEqual(bench.marked, bench.frames.map((frame) => [1, frame.offset, frame.length]), 'each entry is marked before the next')
+    assert.equal(
+      bench.frames.reduce((sum, frame) => sum + frame.length, 0),
+      length,
+    )
+    assert.deepEqual(
+      bench.marked,
+      bench.frames.map((frame) => [1, frame.offset, frame.length]),
+      'each entry is marked before the next',
+    )
   }
 })
 
@@ -114,7 +138,11 @@ test('trims and zeroes go by range, without payload', () => {
   bench.path.submit(1, new Asked('write-zeroes', 5, 3 * MIB, null, false, true) as never)
   bench.path.submit(1, new Asked('write-zeroes', 5, 3 * MIB, null, false, false) as never)
   const { trim, zeroes } = FrameType
-  assert.deepEqual(bench.frames.map((frame) => frame.type), [trim, trim, zeroes, trim], 'zeroes that may leave a hole are a trim')
+  assert.deepEqual(
+    bench.frames.map((frame) => frame.type),
+    [trim, trim, zeroes, trim],
+    'zeroes that may leave a hole are a trim',
+  )
   for (const frame of bench.frames) assert.equal(frame.payload, null)
 })
 
@@ -140,7 +168,11 @@ test('[FLU-05] the first entry after a flush says so, and no other', () => {
   bench.path.flush(new Asked('flush', 0, 0))
   bench.write(0, 512)
   bench.write(0, 512)
-  assert.deepEqual(bench.frames.map((frame) => (frame.flags & FrameFlag.flushBefore) !== 0), [false, true, false], 'nothing came before the first')
+  assert.deepEqual(
+    bench.frames.map((frame) => (frame.flags & FrameFlag.flushBefore) !== 0),
+    [false, true, false],
+    'nothing came before the first',
+  )
 })
 
 test('[FLU-01] [FLU-04] a flush and a FUA write wait for durability, a plain write does not', () => {
@@ -152,7 +184,8 @@ test('[FLU-01] [FLU-04] a flush and a FUA write wait for durability, a plain wri
   assert.ok(bench.syncs > 0)
   bench.release()
   assert.deepEqual([plain.errno, fua.errno, flush.errno], [0, null, null])
-  for (const frame of bench.frames.slice(1)) assert.ok((frame.flags & FrameFlag.fua) !== 0, 'every piece of a FUA write is one')
+  for (const frame of bench.frames.slice(1))
+    assert.ok((frame.flags & FrameFlag.fua) !== 0, 'every piece of a FUA write is one')
   bench.durableLsn = bench.frames.length - 1
   bench.release()
   assert.deepEqual([fua.errno, flush.errno], [null, null], 'a part of it is not enough')
@@ -175,7 +208,10 @@ test('[BP-02] [WR-20] what waits for room goes in in its order, and nothing over
     bench.freeBytes += 1500
     bench.path.pump()
   }
-  assert.deepEqual(places(bench), sizes.map((length, index) => [index * 8192, length]))
+  assert.deepEqual(
+    places(bench),
+    sizes.map((length, index) => [index * 8192, length]),
+  )
   bench.release()
   assert.ok(requests.every((request) => request.errno === 0))
   assert.ok(bench.shortages > 0)
@@ -196,7 +232,13 @@ test('[BP-06] a request larger than the ring goes in piece by piece, is answered
   bench.release()
   assert.equal(after.errno, 0)
   const payload = Buffer.alloc(8 * MIB)
-  assert.deepEqual(places(bench), [...entriesOf({ device: 1, offset: 100, length: 8 * MIB, payload }).map((one): [number, number] => [one.offset, one.length]), [0, 512]])
+  assert.deepEqual(places(bench), [
+    ...entriesOf({ device: 1, offset: 100, length: 8 * MIB, payload }).map((one): [number, number] => [
+      one.offset,
+      one.length,
+    ]),
+    [0, 512],
+  ])
 })
 
 test('an owner who pumps while a waiting request is being admitted does not get it admitted twice', () => {
@@ -208,7 +250,10 @@ test('an owner who pumps while a waiting request is being admitted does not get 
   bench.state = 'run'
   bench.path.pump()
   bench.release()
-  assert.deepEqual(places(bench), [0, 1, 2, 3, 4].map((index) => [index * 4096, 512]))
+  assert.deepEqual(
+    places(bench),
+    [0, 1, 2, 3, 4].map((index) => [index * 4096, 512]),
+  )
   assert.ok(requests.every((request) => request.errno === 0))
   assert.equal(bench.path.waitingCount, 0)
 })
@@ -241,7 +286,7 @@ test('while refused, what waits and what comes fails at once, and nothing is app
   assert.equal(bench.frames.length, 1)
 })
 
-test('a device that goes fails its own waiting requests and nobody else\'s, also in the middle of one', () => {
+test("a device that goes fails its own waiting requests and nobody else's, also in the middle of one", () => {
   const bench = new Bench()
   bench.freeBytes = 1.5 * MIB
   const own = bench.write(0, 4 * MIB, false, 1)
@@ -282,7 +327,9 @@ test('whatever room comes when, the entries are those of the requests in their o
       const length = prng.pick([512, prng.between(1, 5000), prng.between(1, 3 * MIB), prng.between(1, 100 * KIB)])
       const offset = prng.below(6 * MIB)
       const payload = Buffer.alloc(length)
-      expected.push(...entriesOf({ device: 1, offset, length, payload }).map((one): [number, number] => [one.offset, one.length]))
+      expected.push(
+        ...entriesOf({ device: 1, offset, length, payload }).map((one): [number, number] => [one.offset, one.length]),
+      )
       const request = new Asked('write', offset, length, payload)
       if (prng.chance(0.3)) request.onAnswer = () => (requests.length < 60 ? make() : undefined)
       requests.push(request)
@@ -304,6 +351,9 @@ test('whatever room comes when, the entries are those of the requests in their o
       bench.release()
     }
     assert.deepEqual(places(bench), expected, `SEED=${seed} run ${run}`)
-    assert.ok(requests.every((request) => request.errno === 0), `SEED=${seed} run ${run}: all are answered`)
+    assert.ok(
+      requests.every((request) => request.errno === 0),
+      `SEED=${seed} run ${run}: all are answered`,
+    )
   }
 })

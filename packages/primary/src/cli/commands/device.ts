@@ -64,7 +64,8 @@ export function deviceCommand(program: SitelinkCommand): void {
           })
         } catch (error) {
           // Made a moment ago for nothing; a daemon that could not be asked may have taken it all the same.
-          if (create !== undefined && SitelinkError.is(error) && error.kind === 'usage') await disks.removeFile(wish.path)
+          if (create !== undefined && SitelinkError.is(error) && error.kind === 'usage')
+            await disks.removeFile(wish.path)
           throw error
         }
         context.output.result(
