@@ -92,7 +92,7 @@ const fileNames = {
   check: (tree) =>
     tree.paths.filter((path) => {
       const name = path.split('/').at(-1)
-      if (/^(README|CONTRIBUTING|ARCHITECTURE)\.md$/.test(name) || !/^(packages|test|scripts|bench|docs)\/(?!vectors)/.test(path)) return false
+      if (/^(README|CONTRIBUTING|ARCHITECTURE|GLOSSARY)\.md$/.test(name) || !/^(packages|test|scripts|bench|docs)\/(?!vectors)/.test(path)) return false
       return !/^\.?[a-z0-9]+([-.][a-z0-9]+)*$/.test(name)
     }),
 }

@@ -20,7 +20,7 @@ test('[BP-04] primary and agent stay under 300 MiB with a backlog of 2 GiB', asy
     logSize: '3g',
     initWords: ['--sparse'],
     devices: [{ name: 'data', sizeBytes: deviceBytes }],
-    slinks: [{ words: ['--policy', 'async'] }],
+    slinks: [{ words: ['--policy', 'async'], agentWords: ['--journal-size', '512m', '--sparse'] }],
   })
   t.after(() => cluster.close())
   await cluster.inStep()

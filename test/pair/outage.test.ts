@@ -95,6 +95,7 @@ test('[RSY-12] a site that is away and behind does not keep another from being s
   for (let round = 0; round < 5; round++) await fill(world, 0, steps(16))
   await world.until('the second is behind', () => world.primary.word(2) === 'behind')
   await world.settle(1)
+  assert.equal(world.primary.slink(1).overflow.count, 0, 'a site that keeps up is not dropped')
   await world.startAgent(world.agents[1])
   await world.settle(2)
 })

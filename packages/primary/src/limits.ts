@@ -45,6 +45,9 @@ export const BACKOFF_MS_MAX = 5000
 /** Fill of the ring at which sites that pin it are looked at, before writers have to wait. */
 export const MARKING_FILL = 0.75
 
+/** A writer waits so long for a site that is connected before the site is treated by its overflow policy. */
+export const STREAMING_GRACE_MS = 1000
+
 /** Bytes of entries that one turn of a slink takes from the log: large enough to amortise, small enough to be fair. */
 export const FEED_BYTES_MAX = 1024 * 1024
 

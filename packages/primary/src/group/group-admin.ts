@@ -24,6 +24,7 @@ import type { GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import type { Slink } from '../slink/slink.js'
 import type { Group } from './group.js'
+import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
 import { openMapping } from './open-mapping.js'
 import { openLocal, openSlink } from './open-group.js'
@@ -51,7 +52,7 @@ export class GroupAdmin {
         await device.close()
         throw error
       })
-      group.attach(new LocalDevice(config), device)
+      attachDevice(group, new LocalDevice(config), device)
       group.writePath.pump()
       this.#event('device-added', `device ${wish.number} "${wish.name}" was added: ${wish.path}`, {
         device: wish.number,
@@ -77,7 +78,7 @@ export class GroupAdmin {
       if (local?.device !== undefined && local.device !== null) await group.writeBack.detach(config.id, 'apply-first')
       await this.#persist(() => next).catch((error: unknown) => {
         // It stays: its writes are applied and durable, so it simply goes on.
-        if (local?.device !== undefined && local.device !== null) group.attach(local, local.device)
+        if (local?.device !== undefined && local.device !== null) attachDevice(group, local, local.device)
         throw error
       })
       for (const { number: slinkNumber } of mapped) await this.#dropMapping(slinkNumber, config.id)
@@ -140,7 +141,8 @@ export class GroupAdmin {
           why: local?.problem ?? 'it is not open',
         })
       }
-      if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null) await refusePathInUse(group.parts.disks, group.config, wish.dirtyLog.path)
+      if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null)
+        await refusePathInUse(group.parts.disks, group.config, wish.dirtyLog.path)
       await this.#persist(() => next)
       const slink = this.#slink(wish.slink)
       const config = slinkOf(next, wish.slink)

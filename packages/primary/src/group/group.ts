@@ -14,7 +14,6 @@ import {
   type Transport,
 } from '@sitelink/protocol'
 import type {
-  BlockDevice,
   DiskProvider,
   LogEntry,
   RecoveryReport,
@@ -26,7 +25,7 @@ import type {
 import type { ConfigStore, GroupConfig } from '../config.js'
 import type { PeerStore } from '../slink/peers.js'
 import type { Slink } from '../slink/slink.js'
-import { DeviceExport } from './device-export.js'
+import type { DeviceExport } from './device-export.js'
 import { deviceFailed, deviceRecovered, readFailed } from './device-troubles.js'
 import type { EventSink } from './events.js'
 import { Holds } from './holds.js'
@@ -390,14 +389,5 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   readFailed(deviceId: number, offset: number, length: number, error: Error): void {
     readFailed(this, deviceId, offset, length, error)
-  }
-
-  /** Makes a device known to write-back and to NBD. */
-  attach(local: LocalDevice, device: BlockDevice): void {
-    local.device = device
-    local.problem = null
-    this.devices.set(local.id, local)
-    this.exports.set(local.id, new DeviceExport(local, this))
-    this.#writeBack.attach(local.id, device)
   }
 }

@@ -21,6 +21,7 @@ import type { DeviceConfig, SlinkConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { Slink } from '../slink/slink.js'
 import { Group, type GroupParts } from './group.js'
+import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
 import { slinkSurroundings } from './slink-surroundings.js'
 import { openMapping } from './open-mapping.js'
@@ -133,7 +134,7 @@ async function openDevices(group: Group): Promise<void> {
     const local = new LocalDevice(config)
     group.devices.set(config.id, local)
     try {
-      group.attach(local, await openLocal(group, config))
+      attachDevice(group, local, await openLocal(group, config))
     } catch (error) {
       local.problem = (error as Error).message
       group.parts.event({

@@ -3,7 +3,7 @@
  *
  * Owns the report of a standstill, once and then now and then. It never drops a site by itself: the verdict is pure.
  */
-import { MARKING_FILL } from '../limits.js'
+import { MARKING_FILL, STREAMING_GRACE_MS } from '../limits.js'
 import type { Slink } from '../slink/slink.js'
 import type { Group } from './group.js'
 import { judgeShortage } from './shortage.js'
@@ -21,7 +21,7 @@ export class ShortageWatch {
 
   /** To be called when a writer waits for room, and a few times a second. */
   look(): void {
-    const { log, writePath, writeBack, slinks, state } = this.#group
+    const { log, parts, writePath, writeBack, slinks, state } = this.#group
     if (state !== 'running') return
     const status = log.status()
     const starving = writePath.waitingCount > 0
@@ -35,8 +35,14 @@ export class ShortageWatch {
       markingFill: MARKING_FILL,
       pins: [...slinks.values()].flatMap(pinOf),
     })
-    for (const number of decision.drop) void slinks.get(number)?.overflow.drop('the log is short of space')
-    for (const number of decision.fail) slinks.get(number)?.overflow.filled()
+    // A site that keeps acknowledging makes room in a moment, which writers may well wait for.
+    const patient = writePath.headWaitMs(parts.clock.nowMs()) < STREAMING_GRACE_MS
+    for (const number of [...decision.drop, ...decision.fail]) {
+      const slink = slinks.get(number)
+      if (slink === undefined || (patient && slink.stream !== null)) continue
+      if (slink.config.overflow === 'fail') slink.overflow.filled()
+      else void slink.overflow.drop('the log is short of space')
+    }
     this.#report(decision.stall, decision.local)
   }
 

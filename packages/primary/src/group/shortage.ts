@@ -45,13 +45,24 @@ const NOTHING: ShortageDecision = { drop: [], fail: [], stall: [], local: false 
 /** A site is guilty if it pins more than this share of what is used, besides holding the tail. */
 const GUILTY_SHARE = 0.5
 
+/** Sites this close to the lowest pin hold the tail together; dropping one alone would free nothing. */
+const LOWEST_SHARE = 0.25
+
 export function judgeShortage(facts: ShortageFacts): ShortageDecision {
   const marking = facts.usedBytes > facts.ringBytes * facts.markingFill
   if (!facts.starving && !marking) return NOTHING
-  const used = facts.end - Math.min(facts.localPin, ...facts.pins.map((pin) => pin.pin))
-  const guilty = facts.pins.filter((site) => site.pin < facts.localPin && facts.end - site.pin > used * GUILTY_SHARE)
+  const lowest = Math.min(facts.localPin, ...facts.pins.map((pin) => pin.pin))
+  const used = facts.end - lowest
+  const guilty = facts.pins.filter(
+    (site) =>
+      site.pin < facts.localPin &&
+      facts.end - site.pin > used * GUILTY_SHARE &&
+      site.pin - lowest <= used * LOWEST_SHARE,
+  )
   const local = facts.starving && guilty.length === 0
-  const acted = facts.starving ? guilty : guilty.filter((site) => !site.streaming)
+  // Those without a session go first: what they free may be enough for the others.
+  const dead = guilty.filter((site) => !site.streaming)
+  const acted = dead.length > 0 || !facts.starving ? dead : guilty
   const of = (policy: OverflowPolicy): number[] =>
     acted.filter((site) => site.overflow === policy).map((site) => site.number)
   // Before anybody waits only marking begins: nobody is stalled or failed by it.

@@ -67,6 +67,7 @@ export class WritePath {
   #waitingHead = 0
   /** Bytes of the first waiting request that have already been appended. */
   #firstDone = 0
+  #headSinceMs = 0
   #slab = Buffer.alloc(0)
   #slabAt = 0
   #lsn: Lsn
@@ -99,6 +100,11 @@ export class WritePath {
 
   get waitingCount(): number {
     return this.#waiting.length - this.#waitingHead
+  }
+
+  /** How long the first that waits has been the first, in milliseconds; 0 if nobody waits. */
+  headWaitMs(nowMs: number): number {
+    return this.waitingCount === 0 ? 0 : nowMs - this.#headSinceMs
   }
 
   /** Takes over a change. It is answered when log and sites have it, or with EIO. */
@@ -167,11 +173,13 @@ export class WritePath {
   }
 
   #wait(deviceId: number, request: WriteRequest): void {
+    if (this.waitingCount === 0) this.#headSinceMs = this.#clock.nowMs()
     this.#waiting.push({ deviceId, request })
   }
 
   #shift(): void {
     this.#firstDone = 0
+    this.#headSinceMs = this.#clock.nowMs()
     this.#waitingHead += 1
     if (this.#waitingHead === this.#waiting.length) {
       this.#waiting.length = 0

@@ -4,7 +4,7 @@
  * Owns the order of a drop: appends are marked from the turn in which it begins, then everything that the log holds for
  * the site is marked, the marks are stored, and only then the log may let go. A store that fails keeps the entries.
  */
-import type { Clock, LogPoint } from '@sitelink/protocol'
+import type { Clock, Lsn } from '@sitelink/protocol'
 import type { LogHole } from '@sitelink/storage'
 import type { SlinkConfig } from '../config.js'
 import type { EventFacts, EventLevel } from '../group/events.js'
@@ -18,8 +18,8 @@ export interface OverflowOwner {
   readonly protection: Protection
   readonly removed: boolean
   setStanding(standing: Standing): void
-  /** The last entry given out. */
-  appended(): LogPoint
+  /** The last LSN given out. */
+  appendedLsn(): Lsn
   /** Marks what the log holds from the place on and stores it. */
   storeMarks(place: Place): Promise<void>
   /** Stores the marks once more, up to the last entry. */
@@ -56,7 +56,7 @@ export class Overflow {
     const { place } = owner.standing
     const { number, mode, overflow } = owner.config
     this.count += 1
-    const facts = { durableLsn: place.acked.lsn, lastLsn: owner.appended().lsn }
+    const facts = { durableLsn: place.acked.lsn, lastLsn: owner.appendedLsn() }
     owner.event('slink-overflow', 'warning', `slink ${number} falls back to its dirty logs: ${reason}`, facts)
     owner.setStanding({ kind: 'dropping', place })
     owner.hangUp(reason)

@@ -38,7 +38,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   /** Stream frames after which the agent knows of everything that it misses. */
   #announceFrames = Infinity
   readonly #cleanFlush: CleanFlush
-  #removed = false
+  removed = false
   /** True once a resync has begun and not finished. */
   #resyncing = false
   resyncs = 0
@@ -53,7 +53,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     this.#link = new Link(this, context)
     this.#cleanFlush = new CleanFlush(
       context.clock,
-      () => (this.#removed ? Promise.resolve() : this.flushMarks()),
+      () => (this.removed ? Promise.resolve() : this.flushMarks()),
       (error) => this.dirtyLogFailed(error),
     )
   }
@@ -267,7 +267,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     stream.close()
     this.mappings.endSession()
     if (this.#standing.kind === 'log') this.#standing.place.restart()
-    if (!this.#removed)
+    if (!this.removed)
       this.event('slink-disconnected', 'warning', `slink ${this.number} lost its session: ${reason}`, {})
     this.#context.marksMoved()
   }
@@ -317,17 +317,9 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     return this.#overflow
   }
 
-  get removed(): boolean {
-    return this.#removed
-  }
-
   setStanding(standing: Standing): void {
     this.#standing = standing
     this.#context.standingChanged()
-  }
-
-  appended(): LogPoint {
-    return this.#context.appended()
   }
 
   async storeMarks(place: Place): Promise<void> {
@@ -399,7 +391,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
 
   /** Waits until nobody holds it up: the last session is closed, its dirty logs are stored and released. */
   async close(reason: string, removed: boolean): Promise<void> {
-    this.#removed = removed
+    this.removed = removed
     await this.#link.close(reason)
     if (!removed) await this.flushMarks().catch(() => {})
     for (const mapping of this.mappings) await mapping.dirty.close()
