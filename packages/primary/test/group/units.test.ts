@@ -94,14 +94,15 @@ test('a shortage is laid to the sites that hold the tail, each by its policy, an
     ],
     [
       'each by its policy',
-      facts([pin(1, 0, 'drop'), pin(2, 0, 'fail'), pin(3, 0, 'stall')]),
+      facts([pin(1, 0, 'drop', true), pin(2, 0, 'fail', true), pin(3, 0, 'stall', true)]),
       { drop: [1], fail: [2], stall: [3], local: false },
     ],
     [
-      'a site with a session is spared while another without one holds the tail',
-      facts([pin(1, 0, 'drop', true), pin(2, 0, 'drop')]),
-      { drop: [2], fail: [], stall: [], local: false },
+      'those without a session go first',
+      facts([pin(1, 0, 'drop'), pin(2, 0, 'fail', true), pin(3, 0, 'drop', true)]),
+      { ...none, drop: [1] },
     ],
+    ['only the lowest go', facts([pin(1, 0, 'drop', true), pin(2, 400, 'drop', true)]), { ...none, drop: [1] }],
     ['who is nearly caught up is not guilty', facts([pin(1, 0, 'drop'), pin(2, 890, 'drop')]), { ...none, drop: [1] }],
     ['the local devices hold the tail', facts([pin(1, 500, 'drop')], { localPin: 0 }), { ...none, local: true }],
     [

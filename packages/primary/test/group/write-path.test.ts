@@ -39,23 +39,20 @@ class Bench implements WritePathOwner {
   readonly marked: [number, number, number][] = []
 
   constructor() {
-    const bench = this
     const log = {
       identity: LOG_ID,
       incarnation: { number: 3 },
       lastLsn: 0,
       lastHeaderCrc: 0xabcd,
-      get durableLsn() {
-        return bench.durableLsn
-      },
-      hasRoom: (_count: number, payloadBytes: number) => bench.freeBytes >= payloadBytes + FRAME_HEADER_BYTES,
+      hasRoom: (_count: number, payloadBytes: number) => this.freeBytes >= payloadBytes + FRAME_HEADER_BYTES,
       append: (frame: Frame) => {
-        bench.freeBytes -= frameBytes(frame)
-        bench.frames.push(frame)
+        this.freeBytes -= frameBytes(frame)
+        this.frames.push(frame)
       },
-      requestSync: () => void (bench.syncs += 1),
+      requestSync: () => void (this.syncs += 1),
     } as unknown as RingLog
-    const writeBack = { hasRoom: () => bench.memoryRoom } as unknown as WriteBack
+    Object.defineProperty(log, 'durableLsn', { get: () => this.durableLsn })
+    const writeBack = { hasRoom: () => this.memoryRoom } as unknown as WriteBack
     const clock = new SimClock()
     this.path = new WritePath({ log, writeBack, holds: this.holds, ledger: new LagLedger(0, 0), clock, owner: this })
   }
