@@ -5,12 +5,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { importsOf } from './lib/imports.mjs'
-import { rules } from './lib/tidy-rules.mjs'
+import { rules, unusedDependencies } from './lib/tidy-rules.mjs'
 
 const manifest = (name, dependencies = {}) => JSON.stringify({ name: `@sitelink/${name}`, dependencies })
 
 function check(name, files, privateWords = []) {
-  const rule = rules.find((each) => each.name === name)
+  const rule = [...rules, unusedDependencies].find((each) => each.name === name)
   const all = { 'package.json': '{"devDependencies":{"fast-check":"4.0.0"}}', 'docs/spec-rows.json': '[{"id":"WR-01"}]', ...files }
   return rule.check({ paths: Object.keys(all).sort(), private: privateWords, text: (path) => all[path] })
 }

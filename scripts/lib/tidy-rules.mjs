@@ -122,7 +122,7 @@ const undeclaredDependencies = {
   },
 }
 
-const unusedDependencies = {
+export const unusedDependencies = {
   name: 'unused-dependencies',
   sentence: 'A package declares no package that it never imports.',
   check: (tree) =>
@@ -278,7 +278,6 @@ export const rules = [
   fileNames,
   exactVersions,
   undeclaredDependencies,
-  unusedDependencies,
   importDirection,
   oneDoor,
   specIds,
