@@ -73,8 +73,9 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
     for (const range of state?.lost ?? []) writeBack.noteLost(range.deviceId, range.offset, range.length)
     await openDevices(group)
     await redo(group, log, position)
-    writeBack.allow(log.durableEnd)
     await openSlinks(group, state)
+    // Only now: what is applied is released as far as the slinks let it, and they have to be there to pin it.
+    writeBack.allow(log.durableEnd)
     await log.writeSuperblock()
     reportRecovery(group)
     return group
