@@ -57,3 +57,21 @@ test('a link that is cut at any moment of a map leaves a device that is copied a
     await world.run(world.primary.admin.unmap(0, 1))
   }
 })
+
+test('[REC-03] a restarted primary keeps what a site needs, also while its dirty logs are slow to open', async () => {
+  const world = await pair('slow dirty logs')
+  await world.settle(1, 20_000)
+  world.agent.crash()
+  const tickets = Array.from({ length: 24 }, (_, at) => world.primary.write({ offset: at * 65_536, bytes: world.prng.bytes(65_536) }))
+  for (const ticket of tickets) assert.equal(await world.answered(ticket), 0)
+  world.primary.crash('all')
+  const path = world.primary.disks.paths().find((one) => one.startsWith('/state/dirty-1-')) as string
+  const slow = world.primary.disks.inject(path, { on: 'read', delayMs: 3000, count: Infinity })
+  await world.run(world.primary.start())
+  slow.remove()
+  const { pin } = world.primary.slink()
+  assert.ok(pin !== null && world.primary.group.log.tail <= pin, 'nothing that the site needs is released')
+  await world.startAgent()
+  await world.settle(1, 20_000)
+  assert.equal(world.primary.slink().resyncs, 0, 'it is replayed from the log, nothing is copied')
+})

@@ -237,8 +237,6 @@ export class Storm {
     if (this.#prng.chance(0.5)) await this.write(5)
     await world.advance(this.#prng.pick([0, 10, 500]))
     await world.map(device, 1, { initial: 'sync', dirtyLog: this.#prng.chance(0.5) ? { type: 'core' } : { type: 'disk', path: null } })
-    // Between a map frame and the announcement behind it an agent does not know what the new mapping lacks: no fault there.
-    await this.heal()
   }
 
   // --- the end --------------------------------------------------------------------------------------------------

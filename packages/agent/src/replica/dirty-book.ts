@@ -14,8 +14,8 @@ import type { ReplicaMapping } from './replica-state.js'
 export interface DirtyLogs {
   /** Opens the log of a mapping. What cannot be trusted is dirty, durably on return; `problem` says why, or null. */
   open(mapping: ReplicaMapping): Promise<{ readonly log: DirtyLog; readonly problem: string | null }>
-  /** Makes a log without dirty regions, durably; what an attempt before left is replaced. */
-  create(mapping: ReplicaMapping): Promise<DirtyLog>
+  /** Makes a log, durably; what an attempt before left is replaced. */
+  create(mapping: ReplicaMapping, initial: 'all-dirty' | 'all-clean'): Promise<DirtyLog>
 }
 
 export interface DirtyBookOptions {
@@ -59,10 +59,11 @@ export class DirtyBook {
   }
 
   /** Begins the log of a new mapping; durable on return. A mapping that is there keeps what it has. */
-  async add(mapping: ReplicaMapping): Promise<void> {
+  async add(mapping: ReplicaMapping, initial: 'all-dirty' | 'all-clean'): Promise<void> {
     if (this.#pages.has(mapping.mappingId)) return
-    const log = await this.#options.logs.create(mapping)
+    const log = await this.#options.logs.create(mapping, initial)
     this.#pages.set(mapping.mappingId, { mapping, log, brought: new Set() })
+    this.#options.changed()
   }
 
   /** Forgets a mapping and removes its log. */
@@ -90,13 +91,24 @@ export class DirtyBook {
     return sum
   }
 
-  /** Makes the regions dirty that are set in `bits` (least significant bit first, from `firstRegion` on); durable on return. */
-  async markBits(mappingId: string, firstRegion: number, regionCount: number, bits: Buffer): Promise<void> {
+  /**
+   * Makes the regions dirty that are set in `bits` (least significant bit first, from `firstRegion` on); durable on return.
+   * `replace`: those that are not set become clean. Only for a mapping whose regions were all dirty because nobody knew.
+   */
+  async markBits(
+    mappingId: string,
+    firstRegion: number,
+    regionCount: number,
+    bits: Buffer,
+    replace: boolean,
+  ): Promise<void> {
     const { log, brought } = this.#page(mappingId)
     for (let at = 0; at < regionCount; at++) {
-      if (((bits[at >> 3] ?? 0) & (1 << (at & 7))) === 0) continue
-      log.markRegions(firstRegion + at, 1)
-      brought.delete(firstRegion + at)
+      const region = firstRegion + at
+      if (((bits[at >> 3] ?? 0) & (1 << (at & 7))) !== 0) {
+        log.markRegions(region, 1)
+        brought.delete(region)
+      } else if (replace) log.clearRegion(region)
     }
     this.#options.changed()
     await log.flush(ORIGIN)

@@ -28,8 +28,8 @@ export function dirtyFiles(stateDir: string, disks: DiskProvider, replica: () =>
       await log.flush(ORIGIN)
       return { log, problem: reason }
     },
-    create: (mapping) =>
-      DirtyLog.create(place(mapping), identityOf(mapping, replica()), { initial: 'all-clean', discardContents: true }),
+    create: (mapping, initial) =>
+      DirtyLog.create(place(mapping), identityOf(mapping, replica()), { initial, discardContents: true }),
   }
 }
 

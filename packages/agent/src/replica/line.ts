@@ -70,6 +70,8 @@ export class Line {
   #unplacedUnmap: PendingUnmap | null = null
   #unplacedDirty: DirtyAgain | null = null
   #unplacedMap: string | null = null
+  /** Mappings of this session that are all dirty until they are announced, and the region from which on they are. */
+  readonly #unannounced = new Map<string, number>()
   /** Updates of the tables that applied frames asked for. */
   #updates: Promise<void> = Promise.resolve()
 
@@ -178,6 +180,7 @@ export class Line {
     this.#unplacedMap = null
     this.#unplacedUnmap = null
     this.#unplacedDirty = null
+    this.#unannounced.clear()
     this.#copies.dropUnplaced()
   }
 
@@ -245,7 +248,8 @@ export class Line {
   async #barrierMap(frame: Frame): Promise<void> {
     const payload = decodeMapPayload(frame.payload)
     if (!payload.ok) throw new Error(payload.why)
-    const { mappingId, remote, sizeBytes, name, number } = payload.value
+    const { clean, ...mapping } = payload.value
+    const { mappingId, remote, sizeBytes, name, number } = mapping
     const { deviceId } = frame
     const before = this.table.streamRow(deviceId)
     if (before?.mappingId === mappingId) return
@@ -263,11 +267,12 @@ export class Line {
     }
     const row: ReplicaMapping = {
       deviceId,
-      ...payload.value,
+      ...mapping,
       path: this.#parts.devices.path(remote) ?? device.description,
       sinceLsn: frame.lsn,
     }
-    await this.dirty.add(row)
+    await this.dirty.add(row, clean ? 'all-clean' : 'all-dirty')
+    if (!clean) this.#unannounced.set(mappingId, 0)
     await this.table.add(row)
     this.table.mapAppended(mappingId)
     this.#unplacedMap = mappingId
@@ -297,7 +302,9 @@ export class Line {
     }
     this.#unplacedDirty = again
     this.#copies.dirtied(again)
-    await this.dirty.markBits(mappingId, firstRegion, regionCount, bits)
+    const replace = this.#unannounced.get(mappingId) === firstRegion
+    if (replace) this.#unannounced.set(mappingId, firstRegion + regionCount)
+    await this.dirty.markBits(mappingId, firstRegion, regionCount, bits, replace)
   }
 
   #onMapPassed(frame: Frame): void {

@@ -190,11 +190,11 @@ export class FakePrimary {
 
   // ----- frames of the stream that are no entries -----
 
-  mapFrame(device: FakeDevice): Frame {
+  mapFrame(device: FakeDevice, clean = true): Frame {
     const { mappingId, number, name, remote, sizeBytes, regionBytes } = device
     return this.#streamFrame(
       { type: FrameType.map, deviceId: device.deviceId },
-      encodeMapPayload({ mappingId, number, name, remote, sizeBytes, regionBytes }),
+      encodeMapPayload({ mappingId, number, name, remote, sizeBytes, regionBytes, clean }),
     )
   }
 

@@ -32,6 +32,7 @@ import { Holds } from './holds.js'
 import { LagLedger } from './lag-ledger.js'
 import type { LocalDevice } from './local-device.js'
 import { LsnWaiters } from './lsn-waiters.js'
+import { pointAt } from './log-points.js'
 import { encodeOwnerState } from './owner-state.js'
 import { ShortageWatch } from './shortage-watch.js'
 import { SuperblockWish } from './superblock-wish.js'
@@ -91,7 +92,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#log = log
     this.#recovery = recovery
     this.#writeBack = writeBack
-    this.#written = { point: { incarnation: log.incarnation.number, lsn: log.lastLsn }, position: log.writtenEnd }
+    this.#written = { point: pointAt(log.lastLsn, log.incarnations), position: log.writtenEnd }
     this.#ledger = new LagLedger(log.lastLsn, clock.nowMs())
     this.#writePath = new WritePath({ log, writeBack, holds: this.holds, ledger: this.#ledger, clock, owner: this })
     this.#tail = new Tail({
@@ -261,7 +262,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   }
 
   appendedPoint(): LogPoint {
-    return { incarnation: this.#log.incarnation.number, lsn: this.#writePath.lastLsn }
+    return pointAt(this.#writePath.lastLsn, this.#log.incarnations)
   }
 
   written(entries: readonly LogEntry[]): void {
@@ -276,7 +277,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   durable(position: LogPosition): void {
     this.#writeBack.allow(position)
     this.release()
-    const point = { incarnation: this.#log.incarnation.number, lsn: this.#log.durableLsn }
+    const point = pointAt(this.#log.durableLsn, this.#log.incarnations)
     for (const slink of this.slinks.values()) slink.onDurable(point)
     this.#durableWaiters.reached(point.lsn)
   }

@@ -24,10 +24,10 @@ import { Group, type GroupParts } from './group.js'
 import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
 import { slinkSurroundings } from './slink-surroundings.js'
+import { clampPoint } from './log-points.js'
 import { openMapping } from './open-mapping.js'
 import {
   clampOwnerState,
-  clampPoint,
   decodeOwnerState,
   encodeOwnerState,
   type OwnerState,

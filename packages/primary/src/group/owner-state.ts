@@ -12,6 +12,7 @@
  */
 import { assert, readU64, writeU64, type LogPosition, type LogPoint, type Lsn } from '@sitelink/protocol'
 import type { Incarnation } from '@sitelink/storage'
+import { clampPoint } from './log-points.js'
 
 const VERSION = 1
 const HEAD_BYTES = 48
@@ -131,20 +132,6 @@ export function decodeOwnerState(bytes: Buffer): OwnerState | null {
     lost.push({ deviceId: bytes.readUInt32LE(at), offset: readU64(bytes, at + 8), length: readU64(bytes, at + 16) })
   }
   return { groupUuid, epoch: readU64(bytes, 8), appliedLsn: readU64(bytes, 32), slinks, lost }
-}
-
-/**
- * The point as this log's history has it: never above the end of its incarnation, which a power cut may have moved
- * down. Null if the table does not hold the incarnation any more.
- */
-export function clampPoint(point: LogPoint, incarnations: readonly Incarnation[]): LogPoint | null {
-  if (point.lsn === 0) return point
-  const index = incarnations.findIndex((one) => one.number === point.incarnation)
-  if (index < 0) return null
-  const next = incarnations[index + 1]
-  return next === undefined || point.lsn < next.firstLsn
-    ? point
-    : { incarnation: point.incarnation, lsn: next.firstLsn - 1 }
 }
 
 /** The state as it is true in a new life of the log: every stored position is clamped to the end of its own. */

@@ -4,6 +4,7 @@
 import type { SlinkContext } from '../slink/slink-context.js'
 import { markDropped } from './drop-marks.js'
 import type { Group } from './group.js'
+import { pointAt } from './log-points.js'
 
 export function slinkSurroundings(group: Group): SlinkContext {
   const { clock, random, event, peers, transport } = group.parts
@@ -19,7 +20,7 @@ export function slinkSurroundings(group: Group): SlinkContext {
     read: (deviceId, offset, length) => group.writeBack.read(deviceId, offset, length),
     appended: () => group.appendedPoint(),
     written: () => group.writtenMark,
-    durable: () => ({ incarnation: group.log.incarnation.number, lsn: group.log.durableLsn }),
+    durable: () => pointAt(group.log.durableLsn, group.log.incarnations),
     oldestHeld: (slink) => group.holds.oldestHeldBy(slink),
     failHeld: (slink) => group.failHeldBy(slink),
     markRange: (slink, position) => markDropped(group, slink.mappings, position),

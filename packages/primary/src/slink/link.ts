@@ -189,7 +189,8 @@ export class Link {
       session: random.bytes(8).toString('hex'),
       logId: formatId64(log.identity),
       incarnations: log.incarnations.map(({ number, id, firstLsn }) => ({ number, id: formatId64(id), firstLsn })),
-      head: wirePoint(appended()),
+      // It is said in the present life, even where that has not written anything yet.
+      head: [log.incarnation.number, appended().lsn],
       durable: wirePoint(durable()),
       heartbeatMs: HEARTBEAT_MS,
       detectMs: DETECT_MS_DEFAULT,

@@ -80,7 +80,7 @@ function takeMap(slink: Slink, map: DirtyMap): void {
 async function resumeFacts(slink: Slink, welcome: Welcome, context: SlinkContext): Promise<ResumeFacts> {
   const { log } = context
   const incarnations = log.incarnations.map(({ number, id, firstLsn }) => ({ number, id: formatId64(id), firstLsn }))
-  const head = context.written().point
+  const head = { incarnation: log.incarnation.number, lsn: context.written().point.lsn }
   const logId = formatId64(log.identity)
   const peer = context.peer(slink.number)
   const common = commonPoint({ logId, incarnations, head }, welcome.replica)

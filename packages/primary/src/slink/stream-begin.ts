@@ -101,6 +101,7 @@ function preamble(slink: Slink, welcome: Welcome, context: SlinkContext, common:
       remote,
       sizeBytes: mapping.sizeBytes,
       regionBytes,
+      clean: mapping.dirtyCount === 0,
     }
     frames.push(encodeFrame({ ...at, type: FrameType.map, deviceId: mapping.deviceId }, encodeMapPayload(payload)))
   }

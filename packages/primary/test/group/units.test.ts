@@ -6,9 +6,9 @@ import { test } from 'node:test'
 import type { Incarnation } from '@sitelink/storage'
 import { Prng, seedFromEnv } from '@sitelink/storage/testing'
 import { LagLedger } from '../../src/group/lag-ledger.js'
+import { clampPoint, pointAt } from '../../src/group/log-points.js'
 import {
   clampOwnerState,
-  clampPoint,
   decodeOwnerState,
   encodeOwnerState,
   LOST_RANGES_MAX,
@@ -189,6 +189,15 @@ const life = (number: number, firstLsn: number): Incarnation => ({
   firstLsn,
   firstPosition: firstLsn * 10,
   previousEnd: firstLsn * 10,
+})
+
+test('a point is named by the life that wrote its entry, also behind lives that wrote nothing', () => {
+  const table = [life(3, 1), life(4, 7), life(5, 7), life(6, 9)]
+  assert.deepEqual(
+    [0, 1, 6, 7, 8, 9].map((lsn) => pointAt(lsn, table).incarnation),
+    [0, 3, 3, 5, 5, 6],
+  )
+  assert.deepEqual(clampPoint({ incarnation: 4, lsn: 30 }, table), { incarnation: 3, lsn: 6 })
 })
 
 test('stored positions are clamped to the end of their own life, and a forgotten one is behind', () => {

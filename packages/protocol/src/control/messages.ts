@@ -219,13 +219,12 @@ export type ControlMessage =
   | Bye
 
 /** Payloads of the stream's rare frames (`map`, `resync-begin`), msgpack maps as well. */
-export interface MapPayload {
-  readonly mappingId: string
-  readonly number: number
-  readonly name: string
-  readonly remote: string
-  readonly sizeBytes: number
-  readonly regionBytes: number
+export interface MapPayload extends Omit<WireMapping, 'deviceId'> {
+  /**
+   * The device there equals the primary's. False: every region counts as dirty, until the announcement that follows in
+   * the same session takes the place of that; an agent that dies between the two never believes that it is consistent.
+   */
+  readonly clean: boolean
 }
 
 export interface ResyncBeginPayload {
@@ -233,6 +232,9 @@ export interface ResyncBeginPayload {
   readonly regionBytes: number
   readonly firstRegion: number
   readonly regionCount: number
-  /** As in {@link DirtyMap}. Regions that are set become dirty at the agent; none becomes clean. */
+  /**
+   * As in {@link DirtyMap}. Regions that are set become dirty at the agent. None becomes clean, but for the first
+   * announcement behind a `map` that was not clean: it says all that is dirty.
+   */
   readonly bits: Buffer
 }

@@ -59,7 +59,7 @@ const mark: Field = { is: 'tuple', of: [incarnation, count, count] }
 const regions = { firstRegion: count, regionCount: uint(1, 8 * DIRTY_BITS_BYTES_MAX) } as const
 const bits: Field = { is: 'bytes', min: 1, max: DIRTY_BITS_BYTES_MAX }
 
-const mapFields: FieldsOf<MapPayload> = {
+const mapFields: Omit<FieldsOf<WireMapping>, 'deviceId'> = {
   mappingId: identity,
   number: deviceNumber,
   name,
@@ -154,7 +154,7 @@ export const messageShapes: {
 
 /** The shapes of the payloads of `map` and `resync-begin` frames. */
 export const payloadShapes = {
-  map: mapFields,
+  map: { ...mapFields, clean: flag } satisfies FieldsOf<MapPayload>,
   resyncBegin: { mappingId: identity, regionBytes, ...regions, bits } satisfies FieldsOf<ResyncBeginPayload>,
 } as const
 

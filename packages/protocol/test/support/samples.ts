@@ -116,6 +116,7 @@ export const sampleMapPayload = {
   remote: 'data-copy',
   sizeBytes: 1_099_511_627_776,
   regionBytes: 1_048_576,
+  clean: false,
 }
 
 export const sampleResyncBegin = {
