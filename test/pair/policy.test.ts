@@ -1,6 +1,7 @@
 /** Who waits for whom, and for how long: sync and async slinks, their policies, their limits. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { PRIMARY } from './primary-host.js'
 import { MIB, World, type SiteWish } from './world.js'
 
 async function pair(seed: string, site: SiteWish): Promise<World> {
@@ -42,7 +43,29 @@ test('a protected stall site holds writers after a restart of the primary, until
   await world.settle()
 })
 
-test('[FB-01] [FB-04] [FB-06] the write after ios + 1 outstanding waits for the site, those before do not', async () => {
+test('[FB-05] [FB-06] back within its limit, a site is still waited for by those who waited, and by no others', async () => {
+  const world = await pair('fall behind in trickles', { mode: 'async', fallBehind: { ios: 2, bytes: 0, timeoutMs: 0 } })
+  const { network, agent } = world
+  network.setLink(PRIMARY, agent.name, { bandwidthBytes: 100_000 })
+  const tickets = Array.from({ length: 12 }, (_, at) => world.primary.write({ offset: at * 65_536, bytes: world.prng.bytes(65_536) }))
+  let waited = 0
+  const seen: number[] = []
+  world.primary.onAnswer = ({ lsn }) => {
+    const received = agent.status().replica?.receivedLsn ?? 0
+    if (seen.length >= 3) waited++
+    assert.ok(seen.length < 3 || received >= lsn, `LSN ${lsn} is answered with ${received} received`)
+    seen.push(lsn)
+  }
+  for (const ticket of tickets) assert.equal(await world.answered(ticket, 30_000), 0)
+  assert.equal(waited, 9)
+  await world.settle(1, 30_000)
+  assert.equal(world.primary.slink().protection.forced, null)
+  world.primary.onAnswer = null
+  world.silence()
+  assert.equal(await world.answered(write(world, MIB), 200), 0, 'later writes do not wait')
+})
+
+test('[FB-01] [FB-04] the write after ios + 1 outstanding waits for the site, those before do not', async () => {
   const world = await pair('fall behind', { mode: 'async', overflow: 'stall', fallBehind: { ios: 3, bytes: 0, timeoutMs: 0 } })
   world.silence()
   for (let at = 0; at < 4; at++) assert.equal(await world.answered(write(world, at * 4096), 200), 0, `write ${at + 1} is answered`)

@@ -178,7 +178,8 @@ export class Storm {
     const { history } = this.world.primary
     assert(history.has(replica.incarnation, replica.receivedLsn), `the agent's end ${replica.incarnation}:${replica.receivedLsn} was once written`)
     const wanted = history.contentAt(replica.receivedLsn, replica.incarnation)
-    for (const { deviceId, device } of mappings) {
+    for (const { deviceId, device, unmapping } of mappings) {
+      if (unmapping) continue
       const found = images.get(deviceId) as Buffer
       const truth = wanted.get(deviceId) as Buffer
       if (found.equals(truth)) continue

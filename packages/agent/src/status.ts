@@ -21,6 +21,8 @@ export interface MappingStatus {
   readonly regionsDirty: number | null
   /** Why its device cannot be used, or null. */
   readonly problem: string | null
+  /** Its unmap is received and not applied: what the stream brought behind that is not for this device any more. */
+  readonly unmapping: boolean
 }
 
 /** What the devices here are a copy of, and how far. LSNs are null while the journal is not open. */
@@ -179,6 +181,7 @@ function mappingStatus(replica: Replica, row: ReplicaMapping): MappingStatus {
     regionsTotal,
     regionsDirty,
     problem,
+    unmapping: replica.lineOrNull?.table.isUnmapping(row) ?? false,
   }
 }
 

@@ -13,7 +13,7 @@ import {
   type FrameFields,
   type Id64,
 } from '@sitelink/protocol'
-import { coveredBy, isVoidCopy, mayApply } from '../src/apply/apply-limit.js'
+import { isVoidCopy, mayApply } from '../src/apply/apply-limit.js'
 import { RegionCopies, type DirtyAgain } from '../src/apply/region-copies.js'
 import { markBehind, MarkQueue, MARKS_MAX, type Mark } from '../src/journal/marks.js'
 import { decodeOwnerState, encodeOwnerState, OWNER_STATE_FIRST } from '../src/journal/owner-state.js'
@@ -124,8 +124,15 @@ test('nothing is applied that primary or journal may still lose', () => {
       false,
     ],
   ]
-  for (const [what, fields, end, good] of rows) assert.equal(mayApply(frame(fields), end, limit), good, what)
-  assert.equal(coveredBy(frame({ lsn: 50, incarnation: 2 }), told), true)
+  for (const [what, fields, end, good] of rows) assert.equal(mayApply(frame(fields), end, limit, false), good, what)
+})
+
+test('a void copy waits for nothing but its place: no life may ever come as far as its stamp', () => {
+  const limit = { told: { incarnation: 2, lsn: 50 }, journalDurableEnd: 1000 }
+  const copy = frame({ type: FrameType.copy, lsn: 40, incarnation: 2, aux: 90 })
+  assert.equal(mayApply(copy, 1000, limit, true), true)
+  assert.equal(mayApply(copy, 1001, limit, true), false, 'the journal may still lose it')
+  assert.equal(mayApply(frame({ type: FrameType.copy, lsn: 51, incarnation: 2, aux: 90 }), 1000, limit, true), false)
 })
 
 test('a copy of a lost tail is void, an entry never is', () => {

@@ -216,13 +216,14 @@ export class Applier {
       }
       const { frame } = entry
       if (this.#flow !== 'flowing') return false
-      if (!mayApply(frame, entry.end, this.#host.limit())) {
+      const isVoid = isVoidCopy(frame, entry.position, this.#host.voids())
+      if (!mayApply(frame, entry.end, this.#host.limit(), isVoid)) {
         this.#host.limitWanted(frame)
         return false
       }
       if (!this.#writeBack.hasRoom(frame.payload === null ? 0 : frame.payload.length)) return false
       if (frame.type === FrameType.unmap) return this.#passUnmap(entry)
-      this.#pass(entry)
+      this.#pass(entry, isVoid)
     }
     return true
   }
@@ -231,16 +232,15 @@ export class Applier {
     const generation = this.#generation
     await this.#host.unmapped(entry.frame)
     if (this.#stopped || generation !== this.#generation) return !this.#stopped
-    this.#pass(entry)
+    this.#pass(entry, false)
     return true
   }
 
-  #pass(entry: LogEntry): void {
+  #pass(entry: LogEntry, isVoid: boolean): void {
     const { frame, position, end } = entry
     this.#next++
     if (frame.type === FrameType.map) this.#host.mapped(frame)
     this.#writeBack.allow(end)
-    const isVoid = isVoidCopy(frame, position, this.#host.voids())
     this.#writeBack.note(isVoid ? { frame: { ...frame, type: FrameType.marker, payload: null }, position, end } : entry)
     if (position >= this.#countFrom) this.#frames++
     this.#mark = markBehind(this.#mark, frame, end, this.#frames)

@@ -16,16 +16,17 @@ export interface ApplyLimit {
   readonly journalDurableEnd: LogPosition
 }
 
-/** True if a frame that ends at `end` in the journal may be applied. */
-export function mayApply(frame: Frame, end: LogPosition, { told, journalDurableEnd }: ApplyLimit): boolean {
-  return end <= journalDurableEnd && coveredBy(frame, told)
+/** True if a frame that ends at `end` in the journal may be passed. `isVoid`: nothing of it will reach a device. */
+export function mayApply(frame: Frame, end: LogPosition, limit: ApplyLimit, isVoid: boolean): boolean {
+  return end <= limit.journalDurableEnd && coveredBy(frame, limit.told, isVoid)
 }
 
 /** True if a primary that is durable to `told` can never take this frame back. */
-export function coveredBy(frame: Frame, told: LogPoint): boolean {
+function coveredBy(frame: Frame, told: LogPoint, isVoid: boolean): boolean {
   if (frame.lsn > told.lsn || comparePoints(frame, told) > 0) return false
-  // A copy may hold bytes of entries up to its stamp, which the stream has not passed yet.
-  return !isCopy(frame.type) || frame.aux <= told.lsn
+  // A copy may hold bytes of entries up to its stamp, which the stream has not passed yet. A void one waits for nothing:
+  // its stamp is of a tail that is lost, and no life may ever come that far again.
+  return isVoid || !isCopy(frame.type) || frame.aux <= told.lsn
 }
 
 /**

@@ -66,6 +66,11 @@ export class MappingTable {
     return this.#rows.find((row) => row.deviceId === deviceId) ?? null
   }
 
+  /** True if the stream has left the row behind: its unmap is received and waits to be applied. */
+  isUnmapping({ deviceId, mappingId }: ReplicaMapping): boolean {
+    return this.#stream.get(deviceId)?.mappingId !== mappingId
+  }
+
   attachedRow(deviceId: number): ReplicaMapping | null {
     return this.#attached.get(deviceId) ?? null
   }

@@ -55,7 +55,7 @@ export function voidCopies(journal: Journal, history: readonly WireIncarnation[]
   const endLsn = table.endOf(last.number)
   if (journal.stamp.lsn <= endLsn) return
   journal.addVoid({ below: journal.received.end, stampAbove: endLsn })
-  journal.clampStamp({ incarnation: last.number, lsn: endLsn })
+  journal.clampStamp(table.normal({ incarnation: last.number, lsn: endLsn }))
 }
 
 function wirePointOf({ incarnation, lsn }: LogPoint): WirePoint {

@@ -36,7 +36,7 @@ export class Protection {
   #guard: GuardState = 'catching-up'
   #forced: 'ios' | 'size' | 'timeout' | null = null
   #latched: boolean
-  /** LSN that it must have received to be protected; null while it does not guard. */
+  /** LSN that it must have durably to be protected; null while it does not guard. */
   #protectedFrom: Lsn | null = null
   #protected = false
   #holding: Holding = 'none'
@@ -77,6 +77,15 @@ export class Protection {
     return this.#holding
   }
 
+  /**
+   * Writers that wait for it already go on waiting: also for an async one that is within its limits again (spec 4.9), but
+   * not once its limits are taken away.
+   */
+  get keepsWriters(): boolean {
+    if (this.#holding !== 'none') return true
+    return this.#guard === 'live' && (this.#owner.config.mode === 'sync' ? this.#owner.mapped : this.limited)
+  }
+
   /** Something happened to the site. */
   happened(event: GuardEvent): void {
     const before = this.#guard
@@ -112,11 +121,12 @@ export class Protection {
 
   /**
    * Judges whether it has caught up. `settled`: nothing is dirty or in flight at either side, and the largest stamp is
-   * received.
+   * received. It is protected once it has durably what was given out before writers began to wait for it: among that may
+   * be what a flush promised.
    */
-  judge(settled: boolean, receivedLsn: Lsn): void {
+  judge(settled: boolean, durableLsn: Lsn): void {
     if (settled) this.#judgeCaughtUp()
-    if (this.#protectedFrom === null || this.#protected || receivedLsn < this.#protectedFrom) return
+    if (this.#protectedFrom === null || this.#protected || durableLsn < this.#protectedFrom) return
     this.#protected = true
     this.#latched = true
     this.#owner.latchChanged()
@@ -159,7 +169,7 @@ export class Protection {
   /** Called a few times a second. */
   tick(nowMs: number): void {
     this.judgeFallBehind()
-    if (this.#holding !== 'wait' || !this.#owner.isWaitedFor()) {
+    if (this.#holding === 'fail' || !this.keepsWriters || !this.#owner.isWaitedFor()) {
       this.#waitingSinceMs = null
       return
     }

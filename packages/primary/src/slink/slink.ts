@@ -97,7 +97,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
 
   get holds(): boolean {
     // One that fails writers lets none of those go that wait for it: they are failed.
-    return this.holding !== 'none'
+    return this.#protection.keepsWriters
   }
 
   get holding(): Holding {
@@ -286,7 +286,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   #judge(stream: StreamSession): void {
     const { settled } = stream
     if (settled && this.#resyncing) this.#resyncFinished()
-    this.#protection.judge(settled, stream.heldReceivedLsn)
+    this.#protection.judge(settled, stream.heldDurableLsn)
   }
 
   #resyncFinished(): void {

@@ -16,6 +16,9 @@ export interface PulseHandler {
   silent(forMs: number): void
 }
 
+/** Shortest time from one look to the next. */
+const STEP_MS_MIN = 1
+
 /** See the file's head. */
 export class Pulse {
   readonly #clock: Clock
@@ -92,7 +95,8 @@ export class Pulse {
     const step = this.#keepAlive.step(nowMs)
     if (step.kind !== 'silent') {
       if (step.kind === 'send') this.#send(nowMs)
-      return this.#arm(step.again)
+      // A fraction that the clock cannot tell from now would be armed for ever at the same moment.
+      return this.#arm(Math.max(STEP_MS_MIN, step.again))
     }
     // This process may have been held up itself, with the peer's bytes waiting: one turn of the event loop reads them.
     if (!sure) return this.#clock.soon(() => this.#clock.soon(() => this.#tick(true)))

@@ -78,7 +78,7 @@ export function formatStatus(status: AgentStatus, columns: number): string {
     pairs.push(['export', `${one.device} at LSN ${one.lsn}, ${one.clients} clients${one.hold ? ', held' : ''}`])
   const rows = devices.map((device) => ({
     ...device,
-    mapping: mappings.find((mapping) => mapping.device === device.name) ?? null,
+    mapping: mappings.findLast((mapping) => mapping.device === device.name) ?? null,
   }))
   return `${formatPairs(pairs)}\n${formatTable(
     rows,
