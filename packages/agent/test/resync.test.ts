@@ -213,3 +213,36 @@ test('another device under the same name is dirty from its first byte to its las
   assert.equal(world.agent.status().mappings[0]?.regionsDirty, 2, 'and stays so')
   await world.stop()
 })
+
+test('[RSY-18] a device whose map was not announced yet is all dirty, and its first announcement says what really is', async () => {
+  const world = await pairInStep()
+  const { primary } = world
+  const fresh = { ...primary.device(1), mappingId: 'bbbbbbbbbbbb0000' }
+  primary.push(primary.unmapFrame(1))
+  primary.devices = [fresh, ...primary.devices.filter((one) => one.deviceId !== 1)]
+  primary.push(primary.mapFrame(fresh, false))
+  const mapping = () => world.agent.status().mappings.find((one) => one.mappingId === fresh.mappingId)
+  await world.until(() => mapping() !== undefined && world.agent.status().mappings.every((one) => !one.unmapping))
+  assert.equal(mapping()?.regionsDirty, mapping()?.regionsTotal)
+  assert.equal(world.agent.status().replica?.consistent, false)
+  await world.powerCut()
+  primary.disconnect()
+  await world.start()
+  assert.equal(world.agent.status().replica?.consistent, false, 'it died before the announcement and says so')
+  assert.equal(mapping()?.regionsDirty, mapping()?.regionsTotal)
+  await world.stop()
+})
+
+test('[RSY-18] an announcement takes the place of all dirty only behind its own map', async () => {
+  const world = await pairInStep()
+  const { primary } = world
+  const fresh = { ...primary.device(1), mappingId: 'bbbbbbbbbbbb0000' }
+  primary.push(primary.unmapFrame(1))
+  primary.devices = [fresh, ...primary.devices.filter((one) => one.deviceId !== 1)]
+  primary.push(primary.mapFrame(fresh, false), primary.resyncBeginFrame(1, [1]))
+  const mapping = () => world.agent.status().mappings.find((one) => one.mappingId === fresh.mappingId)
+  await world.until(() => mapping()?.regionsDirty === 1)
+  primary.push(primary.resyncBeginFrame(1, [0]))
+  await world.until(() => mapping()?.regionsDirty === 2)
+  await world.stop()
+})
