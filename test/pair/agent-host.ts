@@ -110,8 +110,10 @@ export class AgentHost {
   }
 
   async stop(): Promise<void> {
-    await this.agent.close()
+    const { agent } = this
+    // From here on it answers nobody; what it owes is looked at when it is open again.
     this.#agent = null
+    await agent.close()
     this.#process = null
   }
 

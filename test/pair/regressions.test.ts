@@ -1,7 +1,7 @@
 /** Situations in which a pair once came to a halt, or once said what was not so. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { World, type SiteWish } from './world.js'
+import { MIB, World, type SiteWish } from './world.js'
 
 const SLOW = { diskLatency: { readMs: [0, 2], writeMs: [0, 4], syncMs: [0, 20] }, link: { latencyMs: 5 } } as const
 
@@ -74,4 +74,53 @@ test('[REC-03] a restarted primary keeps what a site needs, also while its dirty
   await world.startAgent()
   await world.settle(1, 20_000)
   assert.equal(world.primary.slink().resyncs, 0, 'it is replayed from the log, nothing is copied')
+})
+
+test('what is written while a device is mapped with nosync reaches the site', async () => {
+  const world = new World({ seed: 'nosync under writes', diskLatency: { readMs: [0, 1], writeMs: [1, 6], syncMs: [1, 10] } })
+  await world.start()
+  await world.addSite({ mode: 'async', devices: [1] })
+  await world.settle(1, 20_000)
+  for (const overflowed of [false, true]) {
+    if (overflowed) {
+      world.agent.crash()
+      await world.run(world.primary.admin.changeSlink(1, { overflow: 'drop' }))
+      void world.primary.slink().overflow.drop('ring')
+      await world.until('it is dropped', () => world.primary.slink().standing.kind === 'behind')
+    }
+    const mapped = world.beginMap(0, 1, { initial: 'nosync' })
+    let done = false
+    void mapped.then(() => (done = true))
+    for (let at = 0; !done; at++) {
+      world.primary.write({ offset: (at * 4096) % MIB, bytes: world.prng.bytes(4096) })
+      await world.advance(1)
+    }
+    await mapped
+    if (overflowed) await world.startAgent()
+    await world.settle(1, 20_000)
+    world.checkEqual(1)
+    await world.run(world.primary.admin.unmap(0, 1))
+  }
+})
+
+test('a primary that dies at any moment of a map copies the device all the same, also with a dirty log in memory', async () => {
+  const world = new World({ seed: 'core map', diskLatency: { readMs: [0, 1], writeMs: [1, 6], syncMs: [1, 10] } })
+  await world.start()
+  await world.addSite({ mode: 'async', devices: [1] })
+  await world.settle(1, 20_000)
+  let mapped = 0
+  for (let afterMs = 0; afterMs < 100; afterMs += 4) {
+    world.primary.write({ offset: 4096 * (afterMs % 128), bytes: world.prng.bytes(4096) })
+    await world.advance(50)
+    void world.beginMap(0, 1, { initial: 'sync', dirtyLog: { type: 'core' } }).catch(() => {})
+    await world.advance(afterMs)
+    await world.restartPrimary('power-cut')
+    await world.settle(1, 20_000)
+    if (world.primary.slink().mappings.get(1) === undefined) continue
+    mapped++
+    world.checkEqual(1)
+    await world.run(world.primary.admin.unmap(0, 1))
+    await world.settle(1, 20_000)
+  }
+  assert.ok(mapped > 5 && mapped < 25, `it died before and after the map: ${mapped} of 25 were mapped`)
 })

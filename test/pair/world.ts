@@ -95,10 +95,15 @@ export class World {
     for (const device of devices) await this.map(device, number, { initial, dirtyLog, regionBytes })
   }
 
-  async map(device: number, slink: number, wish: Partial<Omit<NewMapping, 'device' | 'slink'>> = {}): Promise<void> {
+  map(device: number, slink: number, wish: Partial<Omit<NewMapping, 'device' | 'slink'>> = {}): Promise<void> {
+    return this.run(this.beginMap(device, slink, wish))
+  }
+
+  /** As {@link map}, with the clock in the hands of the caller. */
+  beginMap(device: number, slink: number, wish: Partial<Omit<NewMapping, 'device' | 'slink'>> = {}): Promise<void> {
     const mappingId = (++this.#mappingCount).toString(16).padStart(16, '0')
     const defaults = { remote: `dev${device}`, dirtyLog: { type: 'disk', path: null }, regionBytes: MIB, initial: 'nosync' } as const
-    await this.run(this.primary.admin.map({ ...defaults, mappingId, ...wish, device, slink }))
+    return this.primary.admin.map({ ...defaults, mappingId, ...wish, device, slink })
   }
 
   /** The agent behind a slink. */

@@ -4,6 +4,7 @@
  * Owns the order "check, persist, act". A verb that fails to act puts the configuration back; a verb that is refused has
  * changed nothing. The rules of the configuration itself are the pure functions of `admin/changes.ts`.
  */
+import { must } from '@sitelink/protocol'
 import {
   addDevice,
   addMapping,
@@ -13,6 +14,7 @@ import {
   deleteMapping,
   deleteSlink,
   deviceOf,
+  mappingMade,
   slinkOf,
   type NewDevice,
   type NewMapping,
@@ -20,13 +22,13 @@ import {
   type SlinkChange,
 } from '../admin/changes.js'
 import { refusePathInUse } from '../admin/path-in-use.js'
-import type { GroupConfig } from '../config.js'
+import type { GroupConfig, MappingConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import type { Slink } from '../slink/slink.js'
 import type { Group } from './group.js'
 import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
-import { openMapping } from './open-mapping.js'
+import { createDirtyLog, markMade, newMapping } from './open-mapping.js'
 import { openLocal, openSlink } from './open-group.js'
 import { resyncStatus } from './status.js'
 
@@ -143,18 +145,34 @@ export class GroupAdmin {
       }
       if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null)
         await refusePathInUse(group.parts.disks, group.config, wish.dirtyLog.path)
-      await this.#persist(() => next)
       const slink = this.#slink(wish.slink)
-      const config = slinkOf(next, wish.slink)
-      try {
-        const mapping = config.mappings[config.mappings.length - 1] as (typeof config.mappings)[number]
-        slink.addMapping(await openMapping(group, config, mapping, local, null), slinkOf(group.config, wish.slink))
-      } catch (error) {
-        await this.#persist(() => before)
+      const wanted = slinkOf(next, wish.slink).mappings.at(-1) as MappingConfig
+      const lease = group.log.lease(group.writtenMark.position)
+      const dirty = await createDirtyLog(group, wish.slink, wanted, local).catch((error: unknown) => {
+        lease.release()
         throw error
-      }
+      })
+      // From this turn on it counts: what is written now is marked, or in the log behind the place of a slink that is
+      // held until the mapping is durable.
+      const mapping = newMapping(group, wanted, local, dirty)
+      const made = mappingMade(next, wish.slink, device.id, must(mapping.config.since, 'a new mapping is made'))
+      slink.addMapping(mapping, slinkOf(made, wish.slink))
       group.sitesChanged()
-      await group.log.writeSuperblock()
+      try {
+        // Whoever says `nosync` says so of the moment of the command: what was written since is copied.
+        await markMade(group, mapping, lease.position)
+        // A dirty log in memory counts as clean at a restart unless the superblock says otherwise: that comes first.
+        await group.log.writeSuperblock()
+        await this.#persist(() => made)
+      } catch (error) {
+        slink.removeMapping(device.id, slinkOf(before, wish.slink))
+        await dirty.destroy().catch(() => {})
+        group.sitesChanged()
+        throw error
+      } finally {
+        lease.release()
+        slink.link.letGo()
+      }
       this.#event('device-mapped', `device ${wish.device} is mapped to "${wish.remote}" of slink ${wish.slink}`, {
         device: wish.device,
         slink: wish.slink,

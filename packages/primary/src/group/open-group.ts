@@ -17,6 +17,7 @@ import {
   type LogHole,
   type RingLog,
 } from '@sitelink/storage'
+import { mappingMade } from '../admin/changes.js'
 import type { DeviceConfig, SlinkConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { Slink } from '../slink/slink.js'
@@ -77,6 +78,7 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
     // Only now: what is applied is released as far as the slinks let it, and they have to be there to pin it.
     writeBack.allow(log.durableEnd)
     await log.writeSuperblock()
+    await recordMade(group)
     reportRecovery(group)
     return group
   } catch (error) {
@@ -222,6 +224,19 @@ export async function openSlink(group: Group, config: SlinkConfig, record: Slink
   group.slinks.set(config.number, slink)
   if (slink.standing.kind === 'behind') await completeMarks(group, slink)
   return slink
+}
+
+/**
+ * Mappings that were made just now are made from here on. The superblock that calls them dirty comes first: a dirty log
+ * in memory would count as clean at a restart between the two.
+ */
+async function recordMade(group: Group): Promise<void> {
+  for (const { number, mappings } of group.config.slinks) {
+    for (const { deviceId } of mappings.filter((one) => one.since === null)) {
+      const made = group.slinks.get(number)?.mappings.get(deviceId)?.config.since ?? null
+      if (made !== null) await group.parts.config.update((current) => mappingMade(current, number, deviceId, made))
+    }
+  }
 }
 
 /** Marks again what the log holds above the base of each stored bitmap. */

@@ -4,11 +4,12 @@
  * Owns the rules of what a dirty log is worth at a start. A disk log is believed as far as it checks; a core log has
  * lost its memory, which only matters if something may have been dirty.
  */
-import type { LogPoint } from '@sitelink/protocol'
+import { wirePoint, type LogPosition } from '@sitelink/protocol'
 import { DirtyLog, type DirtyLogIdentity, type DirtyLogPlace } from '@sitelink/storage'
-import { mappingMade } from '../admin/changes.js'
 import type { MappingConfig, SlinkConfig } from '../config.js'
+import { MappingSet } from '../slink/mapping-set.js'
 import { Mapping } from '../slink/mapping.js'
+import { markDropped } from './drop-marks.js'
 import type { Group } from './group.js'
 import type { LocalDevice } from './local-device.js'
 import type { SlinkRecord } from './owner-state.js'
@@ -21,9 +22,11 @@ export async function openMapping(
   local: LocalDevice,
   record: SlinkRecord | null,
 ): Promise<Mapping> {
+  // Mapped while no daemon ran: made now, before anything runs. Whoever opens the group writes down that it is made.
+  if (config.since === null)
+    return newMapping(group, config, local, await createDirtyLog(group, slink.number, config, local))
   const identity = identityOf(group, config, local)
   const place = placeOf(group, slink.number, config)
-  if (config.since === null) return makeMapping(group, slink, config, local, identity, place)
   const clean = record !== null && !record.dirty && !record.behind
   if (place === null && clean) {
     return new Mapping(
@@ -44,21 +47,29 @@ export async function openMapping(
   return new Mapping(config, describe(local), log)
 }
 
-/** The first time: `sync` and `nosync` act here and nowhere else. */
-async function makeMapping(
+/** Makes the dirty log of a new mapping, durably: `sync` and `nosync` act here and nowhere else. */
+export function createDirtyLog(
   group: Group,
-  slink: SlinkConfig,
+  slink: number,
   config: MappingConfig,
   local: LocalDevice,
-  identity: DirtyLogIdentity,
-  place: DirtyLogPlace | null,
-): Promise<Mapping> {
-  const point: LogPoint = group.appendedPoint()
+): Promise<DirtyLog> {
   const initial = config.initial === 'sync' ? 'all-dirty' : 'all-clean'
-  const log = await DirtyLog.create(place, identity, { initial, basePoint: point })
-  const since: [number, number] = [point.incarnation, point.lsn]
-  await group.parts.config.update((current) => mappingMade(current, slink.number, config.deviceId, since))
-  return new Mapping({ ...config, since }, describe(local), log)
+  const basePoint = group.appendedPoint()
+  return DirtyLog.create(placeOf(group, slink, config), identityOf(group, config, local), { initial, basePoint })
+}
+
+/** A new mapping, which counts from the entry after the last one that was given out. */
+export function newMapping(group: Group, config: MappingConfig, local: LocalDevice, dirty: DirtyLog): Mapping {
+  return new Mapping({ ...config, since: wirePoint(group.appendedPoint()) }, describe(local), dirty)
+}
+
+/** Marks, durably, what was written from `position` on to the moment from which a new mapping counts. */
+export async function markMade(group: Group, mapping: Mapping, position: LogPosition): Promise<void> {
+  const only = new MappingSet()
+  only.add(mapping)
+  await markDropped(group, only, position)
+  await mapping.dirty.flush(mapping.since)
 }
 
 function describe(local: LocalDevice): { number: number; name: string; sizeBytes: number } {

@@ -65,6 +65,9 @@ export class Link {
   #earlyAck: Ack | null = null
   #address = ''
   #lastProblem: string | null = null
+  /** It is to dial, unless it is held. */
+  #wanted = false
+  #held = false
 
   constructor(slink: Slink, context: SlinkContext) {
     this.#slink = slink
@@ -86,15 +89,27 @@ export class Link {
 
   /** Begins to dial, unless something is under way. */
   start(): void {
-    if (this.#state.kind !== 'stopped') return
+    this.#wanted = true
+    if (this.#held || this.#state.kind !== 'stopped') return
     this.#attempt = 0
     this.#dial()
   }
 
   /** Ends what is under way and does not try again until `start`. */
   stop(reason: string): void {
-    this.#end(reason)
-    this.#state = { kind: 'stopped', reason }
+    this.#wanted = false
+    this.#halt(reason)
+  }
+
+  /** Ends what is under way and begins nothing, whoever asks for it, until {@link letGo}. */
+  hold(reason: string): void {
+    this.#held = true
+    if (this.#state.kind !== 'stopped') this.#halt(reason)
+  }
+
+  letGo(): void {
+    this.#held = false
+    if (this.#wanted) this.start()
   }
 
   /** Ends the session, if there is one, and dials anew. A stopped link stays stopped. */
@@ -106,6 +121,11 @@ export class Link {
 
   async close(reason: string): Promise<void> {
     this.stop(reason)
+  }
+
+  #halt(reason: string): void {
+    this.#end(reason)
+    this.#state = { kind: 'stopped', reason }
   }
 
   #end(reason: string): void {

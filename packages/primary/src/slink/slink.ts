@@ -361,8 +361,9 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     if (!this.#config.paused) this.#link.start()
   }
 
-  /** A device came: the agent is told in a new session, after which its entries go there. */
+  /** A device came: the agent is told in a new session, which begins once its link is let go. */
   addMapping(mapping: Mapping, config: SlinkConfig): void {
+    this.#link.hold('its regions have to be announced anew')
     const first = this.mappings.size === 0
     if (first && this.#standing.kind === 'log' && this.#stream === null) {
       const { point, position } = this.#context.written()
@@ -370,7 +371,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     }
     this.mappings.add(mapping)
     this.#config = config
-    this.dirtied()
+    this.#protection.happened('dirtied')
     this.#protection.recompute()
   }
 
