@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict'
 import type { MemoryNetwork } from '@sitelink/protocol'
 import { Agent, type AgentEvent, type AgentLimits, type AgentOptions, type AgentPlace, type AgentStatus } from '@sitelink/agent'
-import { openRingLog } from '@sitelink/storage'
+import { LogError, openRingLog } from '@sitelink/storage'
 import { FaultDiskProvider, Prng, SimClock, type DiskLatency, type PowerCutPolicy, type SimProcessClock } from '@sitelink/storage/testing'
 import { layOver } from './log-history.js'
 
@@ -143,16 +143,24 @@ export class AgentHost {
 
   /**
    * The devices with the whole journal laid over, as a promotion would make them, by device id. `names`: the agent's
-   * device of each id. The host is not touched: it works on copies. Only while no process runs.
+   * device of each id. The host is not touched: it works on copies. Only while no process runs. Null where it died while
+   * it made its journal anew.
    */
-  async replayed(names: ReadonlyMap<number, string>): Promise<Map<number, Buffer>> {
+  async replayed(names: ReadonlyMap<number, string>): Promise<Map<number, Buffer> | null> {
     const images = new Map([...names].map(([deviceId, name]) => [deviceId, this.content(name)]))
     const journal = readAll(this.disks, JOURNAL)
     const copy = new FaultDiskProvider({ prng: new Prng('copy') })
     await copy.replaceFile(JOURNAL, journal)
     const silent = { written() {}, durable() {}, spaceFreed() {}, failed() {}, ownerState: () => Buffer.alloc(0) }
     const clock = new SimClock()
-    const { log } = await openRingLog({ disk: await copy.open(JOURNAL), mode: 'open', rule: 'monotone', listener: silent, clock, random: new Prng(1) })
+    const opened = await openRingLog({ disk: await copy.open(JOURNAL), mode: 'open', rule: 'monotone', listener: silent, clock, random: new Prng(1) }).catch(
+      (error: unknown) => {
+        if (error instanceof LogError && error.code === 'LOG_MISSING') return null
+        throw error
+      },
+    )
+    if (opened === null) return null
+    const { log } = opened
     const cursor = log.cursor(log.tail)
     for (let read = await cursor.next(1 << 20); read !== null; read = await cursor.next(1 << 20)) {
       for (const item of read) {

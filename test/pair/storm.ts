@@ -172,9 +172,11 @@ export class Storm {
   }
 
   /** The devices with the journal laid over are exactly what the agent says they are. */
-  #judge(agent: AgentHost, images: ReadonlyMap<number, Buffer>): void {
+  #judge(agent: AgentHost, images: ReadonlyMap<number, Buffer> | null): void {
     const { replica, mappings } = agent.status()
     if (replica === null || !replica.consistent || replica.incarnation === null || replica.receivedLsn === null) return
+    assert(images !== null || mappings.length === 0, 'a journal that is gone is not the journal of a consistent replica')
+    if (images === null) return
     const { history } = this.world.primary
     assert(history.has(replica.incarnation, replica.receivedLsn), `the agent's end ${replica.incarnation}:${replica.receivedLsn} was once written`)
     const wanted = history.contentAt(replica.receivedLsn, replica.incarnation)
