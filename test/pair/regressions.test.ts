@@ -124,3 +124,18 @@ test('a primary that dies at any moment of a map copies the device all the same,
   }
   assert.ok(mapped > 5 && mapped < 25, `it died before and after the map: ${mapped} of 25 were mapped`)
 })
+
+test('a first session that breaks at once costs no full copy: the agent has never acknowledged anything', async () => {
+  for (let afterMs = 0; afterMs < 40; afterMs += 2) {
+    const world = new World({ seed: `first session ${afterMs}`, link: { latencyMs: 3 } })
+    await world.start()
+    for (let at = 0; at < 6; at++) await world.answered(world.primary.write({ device: 1, offset: at * 4096, bytes: world.prng.bytes(4096) }))
+    await world.addSite({ mode: 'async', devices: [0], initial: 'nosync' })
+    await world.advance(afterMs)
+    world.cut()
+    const restart = afterMs % 4 === 0
+    if (restart) await world.restartPrimary('crash')
+    await world.settle(1, 20_000)
+    assert.equal(world.primary.slink().copiedBytes, 0, `cut after ${afterMs} ms${restart ? ', restarted' : ''}`)
+  }
+})

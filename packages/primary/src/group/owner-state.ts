@@ -8,6 +8,7 @@
  *  32  slink 0's applied LSN u64
  *  40  lost range count u32     44  zero u32
  *  48  per slink, 24 bytes:  number u16, flags u8, zero u8, incarnation u32, durable lsn u64, log position u64
+ *      flags: 1 behind, 2 dirty, 4 was protected, 8 answered
  *      then per lost range, 24 bytes:  device id u32, zero u32, offset u64, length u64
  */
 import { assert, readU64, writeU64, type LogPosition, type LogPoint, type Lsn } from '@sitelink/protocol'
@@ -25,7 +26,8 @@ export const LOST_RANGES_MAX = 256
 const FLAG_BEHIND = 1
 const FLAG_DIRTY = 2
 const FLAG_PROTECTED = 4
-const KNOWN_FLAGS = FLAG_BEHIND | FLAG_DIRTY | FLAG_PROTECTED
+const FLAG_ANSWERED = 8
+const KNOWN_FLAGS = FLAG_BEHIND | FLAG_DIRTY | FLAG_PROTECTED | FLAG_ANSWERED
 
 export interface SlinkRecord {
   readonly number: number
@@ -35,8 +37,9 @@ export interface SlinkRecord {
   readonly dirty: boolean
   /** It was protected: a `stall` site holds writers from start-up on. */
   readonly wasProtected: boolean
-  /** Its last durable acknowledgement. */
+  /** Its last durable acknowledgement, or where it began if it never `answered`. */
   readonly point: LogPoint
+  readonly answered: boolean
   /** Where the entries above `point` begin; meaningless while `behind`. */
   readonly position: LogPosition
 }
@@ -70,7 +73,10 @@ export function encodeOwnerState(state: OwnerState): Buffer {
   let at = HEAD_BYTES
   for (const slink of state.slinks) {
     const flags =
-      (slink.behind ? FLAG_BEHIND : 0) | (slink.dirty ? FLAG_DIRTY : 0) | (slink.wasProtected ? FLAG_PROTECTED : 0)
+      (slink.behind ? FLAG_BEHIND : 0) |
+      (slink.dirty ? FLAG_DIRTY : 0) |
+      (slink.wasProtected ? FLAG_PROTECTED : 0) |
+      (slink.answered ? FLAG_ANSWERED : 0)
     bytes.writeUInt16LE(slink.number, at)
     bytes.writeUInt8(flags, at + 2)
     bytes.writeUInt32LE(slink.point.incarnation, at + 4)
@@ -117,6 +123,7 @@ export function decodeOwnerState(bytes: Buffer): OwnerState | null {
       behind: (flags & FLAG_BEHIND) !== 0,
       dirty: (flags & FLAG_DIRTY) !== 0,
       wasProtected: (flags & FLAG_PROTECTED) !== 0,
+      answered: (flags & FLAG_ANSWERED) !== 0,
       point: { incarnation: bytes.readUInt32LE(at + 4), lsn: readU64(bytes, at + 8) },
       position: readU64(bytes, at + 16),
     }

@@ -66,7 +66,7 @@ export class Overflow {
       await new Promise<void>((resolve) => this.#clock.after(DROP_RETRY_MS, resolve))
       if (owner.removed) return
     }
-    owner.setStanding({ kind: 'behind', since: place.acked })
+    owner.setStanding({ kind: 'behind', since: place.acked, answered: place.answered })
     // The tail waits for a flush of its own; this one only makes that short.
     await owner.flushMarks().catch(() => {})
     owner.dropped()

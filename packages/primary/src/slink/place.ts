@@ -16,11 +16,17 @@ export class Place {
   #positions: LogPosition[] = []
   #head = 0
 
-  /** `acked`: the last durable acknowledgement, where the place lies above it: the dirty logs have what is between. */
-  constructor(point: LogPoint, position: LogPosition, acked: LogPoint = point) {
+  #answered: boolean
+
+  /**
+   * `acked`: the last durable acknowledgement, where the place lies above it: the dirty logs have what is between.
+   * `answered`: that is what an agent said; else nobody ever acknowledged anything, and the place is where it begins.
+   */
+  constructor(point: LogPoint, position: LogPosition, answered: boolean, acked: LogPoint = point) {
     this.#point = point
     this.#acked = acked
     this.#position = position
+    this.#answered = answered
   }
 
   /** The last entry that the stream need not send: the agent has it durably, or the dirty logs have what it lacks. */
@@ -31,6 +37,11 @@ export class Place {
   /** The last entry that the agent acknowledged as durable. */
   get acked(): LogPoint {
     return this.#acked
+  }
+
+  /** True once an agent has acknowledged something: from then on the one behind the slink must have it. */
+  get answered(): boolean {
+    return this.#answered
   }
 
   /** Everything below is not needed by this slink any more. */
@@ -50,6 +61,7 @@ export class Place {
     if (point.lsn < this.#point.lsn) return false
     this.#point = point
     this.#acked = point
+    this.#answered = true
     const before = this.#position
     while (this.#head < this.#lsns.length && (this.#lsns[this.#head] as Lsn) <= point.lsn) {
       this.#position = this.#positions[this.#head] as LogPosition

@@ -18,6 +18,8 @@ import {
 import { DETECT_MS_DEFAULT, HEARTBEAT_MS } from '../limits.js'
 import type { SlinkContext } from './slink-context.js'
 import type { Slink } from './slink.js'
+import { hasAnswered } from './standing.js'
+import type { PeerRecord } from './peers.js'
 
 export interface PreparedResume {
   readonly resume: Resume
@@ -89,14 +91,22 @@ async function resumeFacts(slink: Slink, welcome: Welcome, context: SlinkContext
     incarnations,
     head,
     firstLsn: await firstLsn(slink, context, common),
-    recorded:
-      peer === null
-        ? null
-        : { agent: peer.agent, journal: peer.journal === '' ? welcome.journal : peer.journal, durable: slink.point },
+    recorded: recorded(slink, welcome, peer),
     start: slink.point,
     behind: slink.standing.kind === 'behind',
     commonCrc: await headerCrcAt(common, context),
   }
+}
+
+/**
+ * Whose acknowledgements count. None, where the very agent that was met before has never acknowledged anything: a first
+ * session that broke at once says nothing of what it has. Of another agent nothing is known, so it is not asked about that.
+ */
+function recorded(slink: Slink, welcome: Welcome, peer: PeerRecord | null): ResumeFacts['recorded'] {
+  if (peer === null) return null
+  const journal = peer.journal === '' ? welcome.journal : peer.journal
+  const known = peer.agent === welcome.agent && journal === welcome.journal
+  return known && !hasAnswered(slink.standing) ? null : { agent: peer.agent, journal, durable: slink.point }
 }
 
 /** First LSN that the log still has for this slink: whatever its place pins. */

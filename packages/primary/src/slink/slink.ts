@@ -23,7 +23,15 @@ import type { Place } from './place.js'
 import { Protection, type ProtectionOwner } from './protection.js'
 import type { SlinkContext } from './slink-context.js'
 import { beginStream } from './stream-begin.js'
-import { isBehindOnDisk, marksTo, pinOfStanding, pointOfStanding, standingOf, type Standing } from './standing.js'
+import {
+  hasAnswered,
+  isBehindOnDisk,
+  marksTo,
+  pinOfStanding,
+  pointOfStanding,
+  standingOf,
+  type Standing,
+} from './standing.js'
 import type { StreamSession } from './stream-session.js'
 
 export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
@@ -139,6 +147,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
       dirty: this.mappings.dirtyRegions > 0,
       wasProtected: this.#protection.latched,
       point: this.point,
+      answered: hasAnswered(this.#standing),
       position: this.pin ?? 0,
     }
   }

@@ -14,8 +14,8 @@ export type Standing =
   | { readonly kind: 'log'; readonly place: Place; readonly announced: boolean }
   /** It is being dropped: the place still pins, entries are marked already, those before are being marked. */
   | { readonly kind: 'dropping'; readonly place: Place }
-  /** Only its dirty logs know what it misses; `since` is its last durable acknowledgement. */
-  | { readonly kind: 'behind'; readonly since: LogPoint }
+  /** Only its dirty logs know what it misses; `since` is its last durable acknowledgement, if it ever `answered`. */
+  | { readonly kind: 'behind'; readonly since: LogPoint; readonly answered: boolean }
 
 /** Where a site stands when the log is opened. `record` null: it is new and begins at the head. */
 export function standingOf(
@@ -23,14 +23,20 @@ export function standingOf(
   head: { readonly point: LogPoint; readonly position: LogPosition },
   tail: LogPosition,
 ): Standing {
-  if (record === null) return { kind: 'log', place: new Place(head.point, head.position), announced: true }
-  if (record.behind || record.position < tail) return { kind: 'behind', since: record.point }
-  return { kind: 'log', place: new Place(record.point, record.position), announced: true }
+  if (record === null) return { kind: 'log', place: new Place(head.point, head.position, false), announced: true }
+  const { point, position, answered } = record
+  if (record.behind || position < tail) return { kind: 'behind', since: point, answered }
+  return { kind: 'log', place: new Place(point, position, answered), announced: true }
 }
 
 /** Its last durable acknowledgement. */
 export function pointOfStanding(standing: Standing): LogPoint {
   return standing.kind === 'behind' ? standing.since : standing.place.acked
+}
+
+/** True if an agent has acknowledged that point. */
+export function hasAnswered(standing: Standing): boolean {
+  return standing.kind === 'behind' ? standing.answered : standing.place.answered
 }
 
 /** Everything from here on is needed; null: nothing is. */

@@ -23,6 +23,7 @@ import type { Mapping } from './mapping.js'
 import { Place } from './place.js'
 import type { Slink } from './slink.js'
 import type { SlinkContext } from './slink-context.js'
+import { hasAnswered } from './standing.js'
 import { StreamSession, type StreamOwner } from './stream-session.js'
 
 /** Regions whose bits one announcement frame carries: 512 KiB of bits. */
@@ -47,7 +48,9 @@ export async function beginStream(
   const { session, welcome, common, restart } = facts
   if (slink.standing.kind === 'behind' || restart) {
     const { point, position } = context.written()
-    slink.becomePlaced(new Place(point, position, restart ? ORIGIN : slink.point))
+    slink.becomePlaced(
+      new Place(point, position, restart || hasAnswered(slink.standing), restart ? ORIGIN : slink.point),
+    )
     await slink.mappings.flush(point)
   }
   const { standing } = slink

@@ -120,8 +120,8 @@ const state: OwnerState = {
   epoch: 3,
   appliedLsn: 2 ** 40 + 7,
   slinks: [
-    { number: 1, behind: false, dirty: true, wasProtected: false, point: { incarnation: 2, lsn: 77 }, position: 8192 },
-    { number: 2047, behind: true, dirty: true, wasProtected: true, point: { incarnation: 0, lsn: 0 }, position: 0 },
+    { number: 1, behind: false, dirty: true, wasProtected: false, answered: true, point: { incarnation: 2, lsn: 77 }, position: 8192 },
+    { number: 2047, behind: true, dirty: true, wasProtected: true, answered: false, point: { incarnation: 0, lsn: 0 }, position: 0 },
   ],
   lost: [{ deviceId: 9, offset: 2 ** 33, length: 512 }],
 }
@@ -135,7 +135,7 @@ const GOLDEN =
   '01000000' +
   '00000000' +
   '0100' +
-  '02' +
+  '0a' +
   '00' +
   '02000000' +
   '4d00000000000000' +
@@ -151,7 +151,7 @@ const GOLDEN =
   '0000000002000000' +
   '0002000000000000'
 
-test('the owner state is laid out as its page says, comes back as it went, and is refused when cut short', () => {
+test('the owner state is laid out as its file says, comes back as it went, and is refused when cut short', () => {
   const bytes = encodeOwnerState(state)
   assert.equal(bytes.toString('hex'), GOLDEN)
   assert.deepEqual(decodeOwnerState(bytes), state)
@@ -227,6 +227,7 @@ test('stored positions are clamped to the end of their own life, and a forgotten
     behind: false,
     dirty: false,
     wasProtected: false,
+    answered: true,
     point: { incarnation, lsn },
     position,
   })

@@ -7,7 +7,7 @@ import { Place } from '../../src/slink/place.js'
 const at = (lsn: number) => ({ incarnation: 1, lsn })
 
 test('the pinned position moves by whole runs, and never beyond what is acknowledged', () => {
-  const place = new Place(at(10), 1000)
+  const place = new Place(at(10), 1000, true)
   place.passed(12, 1200)
   place.passed(15, 1500)
   assert.equal(place.acknowledged(at(13)), true)
@@ -18,13 +18,13 @@ test('the pinned position moves by whole runs, and never beyond what is acknowle
 })
 
 test('an acknowledgement below the place changes nothing', () => {
-  const place = new Place(at(10), 1000)
+  const place = new Place(at(10), 1000, true)
   assert.equal(place.acknowledged(at(9)), false)
   assert.equal(place.point.lsn, 10)
 })
 
 test('a new session forgets the runs of the old one', () => {
-  const place = new Place(at(10), 1000)
+  const place = new Place(at(10), 1000, true)
   place.passed(20, 2000)
   place.restart()
   assert.equal(place.acknowledged(at(20)), false)
@@ -33,7 +33,7 @@ test('a new session forgets the runs of the old one', () => {
 
 test('[OVF-04] whatever is passed and acknowledged, everything that is not acknowledged is pinned', () => {
   const prng = new Prng(seedFromEnv('place'))
-  const place = new Place(at(0), 0)
+  const place = new Place(at(0), 0, true)
   let passed = 0
   let acked = 0
   for (let step = 0; step < 20_000; step++) {
