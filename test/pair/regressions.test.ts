@@ -139,3 +139,29 @@ test('a first session that breaks at once costs no full copy: the agent has neve
     assert.equal(world.primary.slink().copiedBytes, 0, `cut after ${afterMs} ms${restart ? ', restarted' : ''}`)
   }
 })
+
+test('[OVF-05] a dirty log that cannot be stored concerns its slink alone: the group starts, and says so', async () => {
+  const world = new World({ seed: 'foreign dirty log' })
+  world.primary.disks.addDevice('/dev/marks', 4 * MIB)
+  await world.start()
+  await world.addSite({ mode: 'async', devices: [1] })
+  await world.map(0, 1, { initial: 'sync', dirtyLog: { type: 'disk', path: '/dev/marks' } })
+  await world.settle(1, 20_000)
+  world.agent.crash()
+  void world.primary.slink().overflow.drop('ring')
+  await world.until('it is dropped', () => world.primary.slink().standing.kind === 'behind')
+  for (const held of [true, false]) {
+    await world.run(world.primary.group.log.writeSuperblock())
+    world.primary.crash('all')
+    // Another process has the device.
+    const other = held ? await world.primary.disks.open('/dev/marks', { exclusive: true }) : null
+    await world.run(world.primary.start())
+    assert.equal(await world.answered(world.primary.write({ offset: 0, bytes: world.prng.bytes(4096) }), 1000), 0)
+    const mapping = world.primary.slink().mappings.get(1)
+    assert.equal(mapping?.dirtyCount, held ? 2 : 1, 'while nothing is known of it, all of it is dirty')
+    assert.deepEqual(world.primary.eventsOf('dirty-log-failed').length, 1, 'while it is held, and not once it is free')
+    await other?.close()
+  }
+  await world.startAgent()
+  await world.settle(1, 20_000)
+})

@@ -25,7 +25,11 @@ const INTERVAL_MS = 100
 const IDLE_LOOKS = 20
 
 /** Starts to watch; the result stops it. */
-export function guardMemory({ clock, stepBytes = STEP_BYTES, intervalMs = INTERVAL_MS }: MemoryGuardOptions): () => void {
+export function guardMemory({
+  clock,
+  stepBytes = STEP_BYTES,
+  intervalMs = INTERVAL_MS,
+}: MemoryGuardOptions): () => void {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   let floorBytes = outsideBytes()

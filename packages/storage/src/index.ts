@@ -15,7 +15,14 @@ export type { DirtyLogPlace } from './dirty/dirty-log-store.js'
 export * from './ring-log/contract.js'
 export { LOG_CODES, LogError, type LogErrorCode, type LogFacts } from './ring-log/log-error.js'
 export { LOG_BYTES_MIN, RECENT_BYTES_DEFAULT, REGION_UNIT_BYTES, SYNC_DELAY_MS_DEFAULT } from './ring-log/limits.js'
-export { checkLog, inspectLog, listLog, type LogCheck, type LogInspection, type LogProblem } from './ring-log/inspect.js'
+export {
+  checkLog,
+  inspectLog,
+  listLog,
+  type LogCheck,
+  type LogInspection,
+  type LogProblem,
+} from './ring-log/inspect.js'
 export { openRingLog, type OpenedLog, type OpenLogOptions } from './ring-log/open.js'
 export * from './write-back/contract.js'
 export { WRITE_BACK_LIMITS, type WriteBackLimits } from './write-back/limits.js'

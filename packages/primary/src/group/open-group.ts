@@ -256,7 +256,8 @@ async function completeMarks(group: Group, slink: Slink): Promise<void> {
           if (run.deviceId === mapping.deviceId) mapping.markUnits(run.firstUnit, run.unitCount)
     }
   }
-  await slink.flushMarks()
+  // A dirty log that cannot be stored concerns this slink alone: its entries stay in the log until it can.
+  await slink.flushMarks().catch((error: Error) => slink.dirtyLogFailed(error))
 }
 
 function reportRecovery(group: Group): void {

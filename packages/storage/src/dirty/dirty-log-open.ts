@@ -28,9 +28,11 @@ import { DirtyLogStore, type DirtyLogPlace } from './dirty-log-store.js'
  * - `missing`: nothing was ever recorded here (always so for a log that is kept in memory); all dirty;
  * - `unreadable`: something was, and it cannot be told what; all dirty;
  * - `outdated`: recorded for another log or other regions of this mapping; all dirty, overwritten by the next flush;
- * - `foreign`: recorded for another mapping; all dirty, and a flush is refused until `rebind`.
+ * - `foreign`: recorded for another mapping; all dirty, and a flush is refused until `rebind`;
+ * - `unavailable`: the place cannot be had (held by another process, not permitted, no file or block device); all dirty,
+ *   and a flush is refused until it is opened anew.
  */
-export type DirtyLogFound = 'ok' | 'damaged' | 'missing' | 'unreadable' | 'outdated' | 'foreign'
+export type DirtyLogFound = 'ok' | 'damaged' | 'missing' | 'unreadable' | 'outdated' | 'foreign' | 'unavailable'
 
 /** A stored state as it was found, ready to go on from. */
 export interface FoundState {
@@ -44,18 +46,18 @@ export interface FoundState {
   /** Pages whose stored form is not that of the bitmap. */
   readonly changedPages: Set<number>
   /** Not null: a flush is refused with it. */
-  readonly refusal: DirtyLogError | null
+  readonly refusal: Error | null
 }
 
-/** Failures to open that are nobody's damage: they are passed on instead of counting as unreadable. */
-const PASSED_ON: ReadonlySet<DiskCode> = new Set([
+/** Failures to open that are nobody's damage: nothing is known of what lies there, so it is never overwritten. */
+const UNAVAILABLE: ReadonlySet<DiskCode> = new Set([
   'DISK_IN_USE',
   'DISK_NOT_PERMITTED',
   'DISK_READ_ONLY',
   'DISK_NOT_A_DEVICE',
 ])
 
-/** Opens and reads what is at `place`. Rejects only with a {@link DiskError} of those codes. */
+/** Opens and reads what is at `place`. Never rejects. */
 export async function findState(place: DirtyLogPlace, identity: DirtyLogIdentity): Promise<FoundState> {
   let disk: Disk | null
   try {
@@ -64,7 +66,11 @@ export async function findState(place: DirtyLogPlace, identity: DirtyLogIdentity
         ? null
         : await place.provider.open(place.path, { exclusive: true })
   } catch (error) {
-    if (error instanceof DiskError && PASSED_ON.has(error.code)) throw error
+    if (error instanceof DiskError && UNAVAILABLE.has(error.code))
+      return {
+        ...allDirty(new DirtyLogStore(place, identity, null), identity, 'unavailable', error.message),
+        refusal: error,
+      }
     return allDirty(new DirtyLogStore(place, identity, null), identity, 'unreadable', messageOf(error))
   }
   const store = new DirtyLogStore(place, identity, disk)

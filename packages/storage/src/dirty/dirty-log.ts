@@ -53,7 +53,7 @@ export class DirtyLog {
   /** Counts changes from clean to dirty; with the count that is durable it tells whether a mark waits. */
   #marks = 0
   #durableMarks = 0
-  #refusal: DirtyLogError | null
+  #refusal: Error | null
   #failure: Error | null = null
   /** A flush that has not begun yet; whoever asks for one joins it. */
   #queued: Promise<void> | null = null
@@ -106,7 +106,7 @@ export class DirtyLog {
   /**
    * Opens the dirty log of a mapping that exists, at a start. Always answers a log to go on with; what cannot be trusted
    * is dirty in it, and `found` and `reason` say so. Never looks at `sync` or `nosync`: those act once, at `create`.
-   * Rejects only if the place cannot be had (held by another process, not permitted, not a file or block device).
+   * Never rejects: a place that cannot be had is found `unavailable`, and every flush says why.
    */
   static async open(place: DirtyLogPlace | null, identity: DirtyLogIdentity): Promise<DirtyLogOpening> {
     if (place === null) {
@@ -215,8 +215,12 @@ export class DirtyLog {
     await this.#store?.close()
   }
 
-  /** The mapping is gone: closes, voids what is stored, durably, and removes the file if it is one. */
+  /**
+   * The mapping is gone: closes, voids what is stored, durably, and removes the file if it is one. What was refused to be
+   * overwritten is somebody else's and stays.
+   */
   async destroy(): Promise<void> {
+    if (this.#refusal !== null) return this.close()
     this.#isClosed = true
     await this.#last.catch(() => undefined)
     await this.#store?.destroy()
