@@ -11,7 +11,20 @@ import { createReadStream, truncateSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { ensureInstalled } from './lib/install.mjs'
-import { bar, bold, bytesText, command, dim, fact, green, heading, keepLive, live, red, say } from './lib/demo-screen.mjs'
+import {
+  bar,
+  bold,
+  bytesText,
+  command,
+  dim,
+  fact,
+  green,
+  heading,
+  keepLive,
+  live,
+  red,
+  say,
+} from './lib/demo-screen.mjs'
 import { environment, root, run } from './lib/workspace.mjs'
 
 const MIB = 1024 * 1024
@@ -51,11 +64,18 @@ async function story() {
   const { Daemon, folder, until, verb, verbOnScreen } = await import('./lib/demo-cast.mjs')
   const { NbdClient } = await import(join(root, 'packages/nbd/dist/src/index.js'))
   const { ControlClient } = await import(join(root, 'packages/daemon/dist/src/index.js'))
-  const site = { state: join(folder, 'remote'), data: join(folder, 'remote-data.img'), scratch: join(folder, 'remote-scratch.img') }
+  const site = {
+    state: join(folder, 'remote'),
+    data: join(folder, 'remote-data.img'),
+    scratch: join(folder, 'remote-scratch.img'),
+  }
   const here = { state: join(folder, 'primary'), data: join(folder, 'data.img'), scratch: join(folder, 'scratch.img') }
   const listen = `tcp://127.0.0.1:${await freePort()}`
   for (const side of [site, here]) {
-    for (const [path, bytes] of [[side.data, DATA_BYTES], [side.scratch, SCRATCH_BYTES]]) {
+    for (const [path, bytes] of [
+      [side.data, DATA_BYTES],
+      [side.scratch, SCRATCH_BYTES],
+    ]) {
       writeFileSync(path, '')
       truncateSync(path, bytes)
     }
@@ -89,14 +109,20 @@ async function story() {
   await type('sitelink', 'device', 'add', '0', here.data, '--name', 'data', '--state', here.state)
   await type('sitelink', 'device', 'add', '1', here.scratch, '--name', 'scratch', '--state', here.state)
   await type('sitelink', 'slink', 'add', '1', '--to', listen, '--policy', 'async', '--state', here.state)
-  for (const [number, name] of [['0', 'data'], ['1', 'scratch']]) {
+  for (const [number, name] of [
+    ['0', 'data'],
+    ['1', 'scratch'],
+  ]) {
     const words = ['--slink', '1', '--remote', name, '--dirty-log', 'disk', '--region-size', '1m', '--sync']
     await type('sitelink', 'device', 'map', number, ...words, '--state', here.state)
   }
   await inStep(slink, until)
 
   const socket = { path: join(here.state, 'nbd.sock') }
-  const clients = { data: await NbdClient.connect(socket, { export: 'data' }), scratch: await NbdClient.connect(socket, { export: 'scratch' }) }
+  const clients = {
+    data: await NbdClient.connect(socket, { export: 'data' }),
+    scratch: await NbdClient.connect(socket, { export: 'scratch' }),
+  }
   const first = makeImage(folder, 'first', DATA_BYTES, 'written while everything runs')
   const second = makeImage(folder, 'second', DATA_BYTES, 'written while the site was away')
 
@@ -114,7 +140,9 @@ async function story() {
   agent = await startAgent()
   await inStep(slink, until)
   const copied = (await slink()).copiedBytesTotal - copiedBefore
-  keepLive(`${green('in step again')}: replayed from the log, ${bold(`${copied === 0 ? 'nothing' : bytesText(copied)} resynced`)}`)
+  keepLive(
+    `${green('in step again')}: replayed from the log, ${bold(`${copied === 0 ? 'nothing' : bytesText(copied)} resynced`)}`,
+  )
 
   heading('It dies again, and for longer: the log overflows to dirty logging')
   command(`kill -9 ${agent.pid}`)
@@ -123,7 +151,9 @@ async function story() {
   await write(clients.scratch, noise(96 * MIB, 2), 32 * MIB, slink)
   await until('the slink to be behind', async () => (await slink()).behind)
   const behind = await slink()
-  keepLive(`${bold('behind')}: the log is too small for this; ${behind.dirtyRegions} of ${behind.totalRegions} regions are marked dirty, and nobody had to wait`)
+  keepLive(
+    `${bold('behind')}: the log is too small for this; ${behind.dirtyRegions} of ${behind.totalRegions} regions are marked dirty, and nobody had to wait`,
+  )
 
   heading('It returns: only dirty regions are copied')
   agent = await startAgent()
@@ -168,7 +198,8 @@ async function write(client, content, offset, slink) {
   }
   let writing = true
   const screen = (async () => {
-    while (writing) live(`${bar(done / content.length)} ${bytesText(done).padStart(9)} written   ${lagLine(await slink())}`)
+    while (writing)
+      live(`${bar(done / content.length)} ${bytesText(done).padStart(9)} written   ${lagLine(await slink())}`)
   })()
   await Promise.all(Array.from({ length: 4 }, worker))
   writing = false
@@ -215,7 +246,11 @@ try {
   const startedMs = performance.now()
   const equal = await story()
   say()
-  say(equal ? green(bold(`Everything matched, after two kills and one overflow, in ${seconds(startedMs)}.`)) : red(bold('The two sides differ.')))
+  say(
+    equal
+      ? green(bold(`Everything matched, after two kills and one overflow, in ${seconds(startedMs)}.`))
+      : red(bold('The two sides differ.')),
+  )
   process.exitCode = equal ? 0 : 1
 } catch (error) {
   say()

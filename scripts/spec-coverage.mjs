@@ -13,7 +13,10 @@ import { readText, repositoryFiles, root } from './lib/workspace.mjs'
 const page = 'docs/spec-coverage.md'
 const rows = JSON.parse(readText('docs/spec-rows.json'))
 const tests = repositoryFiles().filter((path) => /^(packages\/[^/]+\/test|test)\/.*\.ts$/.test(path))
-const covered = coverage(rows, tests.map((path) => ({ path, text: readText(path) })))
+const covered = coverage(
+  rows,
+  tests.map((path) => ({ path, text: readText(path) })),
+)
 const wanted = coveragePage(covered)
 
 if (process.argv.includes('--check')) {

@@ -11,10 +11,13 @@ test('a row counts only if a test name starts with its id in brackets', () => {
     'it("[WR-02] [WR-03] two rows", f)',
     'describe(`[WR-04] a suite`, f)',
     "test('mentions [WR-05] late', f)",
-    "// [WR-06] only a comment",
+    '// [WR-06] only a comment',
     "const x = '[WR-07] no test'",
   ].join('\n')
-  assert.deepEqual(testsWithIds(text).flatMap((each) => each.ids), ['WR-01', 'WR-02', 'WR-03', 'WR-04'])
+  assert.deepEqual(
+    testsWithIds(text).flatMap((each) => each.ids),
+    ['WR-01', 'WR-02', 'WR-03', 'WR-04'],
+  )
 })
 
 test('the page names the tests of covered rows and calls the others open', () => {

@@ -22,7 +22,10 @@ async function runBody(name) {
   try {
     const path = join(folder, `${name}.test.mjs`)
     writeFileSync(path, bodies[name])
-    const counts = await runFiles([[path, path]], { secondsMax: name === 'hanging' ? 2 : 60, print: (line) => lines.push(line) })
+    const counts = await runFiles([[path, path]], {
+      secondsMax: name === 'hanging' ? 2 : 60,
+      print: (line) => lines.push(line),
+    })
     return { line: counts.line, text: lines.join('\n') }
   } finally {
     rmSync(folder, { recursive: true, force: true })

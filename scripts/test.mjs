@@ -29,7 +29,10 @@ const groups = new Set()
 /** Test files as [what is run, its source], both relative to the root. */
 export function findTests() {
   const found = []
-  for (const dist of ['test/dist', ...readdirSync(join(root, 'packages')).map((name) => `packages/${name}/dist/test`)]) {
+  for (const dist of [
+    'test/dist',
+    ...readdirSync(join(root, 'packages')).map((name) => `packages/${name}/dist/test`),
+  ]) {
     for (const path of filesBelow(dist)) {
       if (!path.endsWith('.test.js')) continue
       const source = path.replace(/(^|\/)dist\//, '$1').replace(/\.js$/, '.ts')
@@ -38,7 +41,7 @@ export function findTests() {
   }
   for (const path of filesBelow('scripts')) if (path.endsWith('.test.mjs')) found.push([path, path])
   if (!programs.every((path) => existsSync(join(root, path)))) {
-    for (let at = found.length; at-- > 0; ) if (startsPrograms(found[at][1])) found.splice(at, 1)
+    for (let at = found.length; at-- > 0;) if (startsPrograms(found[at][1])) found.splice(at, 1)
   }
   const late = ([, source]) => (startsPrograms(source) ? 1 : 0)
   return found.sort((a, b) => late(a) - late(b) || (a[1] < b[1] ? -1 : 1))
@@ -50,7 +53,9 @@ function startsPrograms(source) {
 
 /** Longest time for a file; SITELINK_TEST_SECONDS overrides it, for long runs. */
 function secondsFor(source) {
-  return Number(process.env.SITELINK_TEST_SECONDS ?? (startsPrograms(source) ? PROCESS_FILE_SECONDS_MAX : FILE_SECONDS_MAX))
+  return Number(
+    process.env.SITELINK_TEST_SECONDS ?? (startsPrograms(source) ? PROCESS_FILE_SECONDS_MAX : FILE_SECONDS_MAX),
+  )
 }
 
 function filesBelow(folder) {
@@ -73,7 +78,10 @@ export function runTests(filters, options = {}) {
  * Runs files, given as [what is run, its source]. `names` are patterns of test names, `print` takes each line of the
  * report. Answers the counts, and the line that states them.
  */
-export async function runFiles(files, { names = [], verbose = false, secondsMax = undefined, print = console.log } = {}) {
+export async function runFiles(
+  files,
+  { names = [], verbose = false, secondsMax = undefined, print = console.log } = {},
+) {
   const seed = defaultSeed()
   print(`seed ${seed}, ${files.length} test files`)
   const counts = { passed: 0, failed: 0, skipped: 0, line: '' }
@@ -166,7 +174,8 @@ function report({ source, events, problem, seconds, output }, counts, { verbose,
   if (tests.length === 0 && !broken) return
   print(`${broken ? 'FAIL' : 'ok  '} ${source}  ${tests.length} tests, ${seconds.toFixed(1)} s`)
   for (const event of events) if (event.kind === 'note') print(`       ${event.message}`)
-  for (const event of skipped) print(`${mayNotSkip ? '     x' : '      '} skipped: ${event.name}${event.skip === true ? '' : ` (${event.skip})`}`)
+  for (const event of skipped)
+    print(`${mayNotSkip ? '     x' : '      '} skipped: ${event.name}${event.skip === true ? '' : ` (${event.skip})`}`)
   for (const event of failures) {
     print(`     x ${event.name}`)
     if (!/^\d+ subtests? failed$/.test(event.error ?? '')) print(indent(event.error ?? ''))
@@ -177,7 +186,10 @@ function report({ source, events, problem, seconds, output }, counts, { verbose,
 }
 
 function indent(text) {
-  return text.split('\n').map((line) => `       ${line}`).join('\n')
+  return text
+    .split('\n')
+    .map((line) => `       ${line}`)
+    .join('\n')
 }
 
 function endAll() {

@@ -13,7 +13,11 @@ import { readText, repositoryFiles, root } from './lib/workspace.mjs'
 const commonFolders = ['/', '/tmp/', '/var/', '/srv/', '/opt/', '/home/', '/root/', '/usr/', '/mnt/', '/data/']
 
 function privateWords() {
-  const registry = spawnSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8', cwd: root, shell: process.platform === 'win32' })
+  const registry = spawnSync('npm', ['config', 'get', 'registry'], {
+    encoding: 'utf8',
+    cwd: root,
+    shell: process.platform === 'win32',
+  })
   const host = /^\w+:\/\/(?:[^/@\s]*@)?([^/\s]+)/.exec(registry.stdout ?? '')?.[1]
   const folder = `${dirname(root)}/`.replace(/\/+$/, '/')
   return [host, commonFolders.includes(folder) ? undefined : folder].filter((word) => word !== undefined)

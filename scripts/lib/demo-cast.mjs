@@ -33,7 +33,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 /** Runs a verb to its end; anything but status 0 throws with what it said. Answers its standard output. */
 export function verb(program, ...words) {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [programs[program], ...words], { stdio: ['ignore', 'pipe', 'pipe'], env: environment })
+    const child = spawn(process.execPath, [programs[program], ...words], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: environment,
+    })
     children.add(child)
     const out = []
     const err = []
@@ -50,7 +53,10 @@ export function verb(program, ...words) {
 /** Runs a verb whose output belongs on the screen as it is. */
 export function verbOnScreen(program, ...words) {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [programs[program], ...words], { stdio: ['ignore', 'inherit', 'inherit'], env: environment })
+    const child = spawn(process.execPath, [programs[program], ...words], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: environment,
+    })
     children.add(child)
     child.on('close', (status, signal) => {
       children.delete(child)
@@ -68,7 +74,10 @@ export class Daemon {
   #exit = null
 
   constructor(program, ...words) {
-    this.#child = spawn(process.execPath, [programs[program], ...words], { stdio: ['ignore', 'pipe', 'pipe'], env: environment })
+    this.#child = spawn(process.execPath, [programs[program], ...words], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: environment,
+    })
     children.add(this.#child)
     const keep = (chunk) => (this.#output = (this.#output + chunk).slice(-8192))
     this.#child.stdout.on('data', keep)
@@ -120,6 +129,13 @@ export async function until(what, probe) {
 export async function leave() {
   const left = [...children]
   for (const child of left) child.kill('SIGKILL')
-  await Promise.all(left.map((child) => new Promise((resolve) => (child.exitCode === null && child.signalCode === null ? child.once('close', resolve) : resolve()))))
+  await Promise.all(
+    left.map(
+      (child) =>
+        new Promise((resolve) =>
+          child.exitCode === null && child.signalCode === null ? child.once('close', resolve) : resolve(),
+        ),
+    ),
+  )
   rmSync(folder, { recursive: true, force: true })
 }

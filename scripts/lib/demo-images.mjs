@@ -40,7 +40,11 @@ export function makeImage(folder, name, bytes, note) {
     writeFileSync(path, '')
     truncateSync(path, bytes)
     const made = spawnSync(mkfs, ['-q', '-F', '-d', tree, path], { env: environment, encoding: 'utf8' })
-    if (made.status === 0) return { content: readFileSync(path), what: `an ext4 filesystem with the ${files.length + 1} files of this repository` }
+    if (made.status === 0)
+      return {
+        content: readFileSync(path),
+        what: `an ext4 filesystem with the ${files.length + 1} files of this repository`,
+      }
   }
   return { content: noise(bytes, note.length + 1), what: 'a deterministic corpus (mkfs.ext4 is not here)' }
 }

@@ -28,7 +28,8 @@ const areas = {
 /** Names of the tests of a source that start with ids, as `{ ids, name }`; `name` is without them. */
 export function testsWithIds(text) {
   const found = []
-  const pattern = /\b(?:test|it|describe|suite)\(\s*(?:'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`)/g
+  const pattern =
+    /\b(?:test|it|describe|suite)\(\s*(?:'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`)/g
   for (const match of text.matchAll(pattern)) {
     const full = (match[1] ?? match[2] ?? match[3]).replace(/\\(.)/g, '$1').replace(/\s+/g, ' ')
     const head = /^(?:\[[A-Z]+-\d+\]\s*)+/.exec(full)?.[0]

@@ -18,7 +18,10 @@ export default async function* testEvents(source) {
       })}\n`
     } else if (type === 'test:diagnostic' && data.nesting > 0) {
       yield `${JSON.stringify({ kind: 'note', message: data.message })}\n`
-    } else if (type === 'test:diagnostic' && !/^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /.test(data.message)) {
+    } else if (
+      type === 'test:diagnostic' &&
+      !/^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /.test(data.message)
+    ) {
       yield `${JSON.stringify({ kind: 'note', message: data.message })}\n`
     }
   }

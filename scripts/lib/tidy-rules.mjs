@@ -21,10 +21,12 @@ const isTidyItself = (path) => /^scripts\/(lib\/tidy-rules|tidy\.test)\.mjs$/.te
 function matches(tree, paths, pattern, { prepare = (text) => text } = {}) {
   const found = []
   for (const path of paths) {
-    prepare(tree.text(path)).split('\n').forEach((line, index) => {
-      const match = pattern.exec(line)
-      if (match) found.push(`${path}:${index + 1}: ${match[0].trim()}`)
-    })
+    prepare(tree.text(path))
+      .split('\n')
+      .forEach((line, index) => {
+        const match = pattern.exec(line)
+        if (match) found.push(`${path}:${index + 1}: ${match[0].trim()}`)
+      })
   }
   return found
 }
@@ -68,7 +70,8 @@ const planLanguage = {
 
 const skippedTests = {
   name: 'skipped-tests',
-  sentence: 'No test is switched off or singled out. One that cannot run says why with t.skip(), which fails where nothing may be missing.',
+  sentence:
+    'No test is switched off or singled out. One that cannot run says why with t.skip(), which fails where nothing may be missing.',
   check: (tree) =>
     matches(
       tree,
@@ -79,11 +82,14 @@ const skippedTests = {
 
 const leaks = {
   name: 'leaks',
-  sentence: 'Nothing that is committed names a folder of the machine that it was written on, or the host of a package registry.',
+  sentence:
+    'Nothing that is committed names a folder of the machine that it was written on, or the host of a package registry.',
   check: (tree) =>
     tree.paths
       .filter((path) => path !== 'pnpm-lock.yaml')
-      .flatMap((path) => tree.private.filter((word) => tree.text(path).includes(word)).map((word) => `${path}: ${word}`)),
+      .flatMap((path) =>
+        tree.private.filter((word) => tree.text(path).includes(word)).map((word) => `${path}: ${word}`),
+      ),
 }
 
 const fileNames = {
@@ -92,7 +98,11 @@ const fileNames = {
   check: (tree) =>
     tree.paths.filter((path) => {
       const name = path.split('/').at(-1)
-      if (/^(README|CONTRIBUTING|ARCHITECTURE|GLOSSARY)\.md$/.test(name) || !/^(packages|test|scripts|bench|docs)\/(?!vectors)/.test(path)) return false
+      if (
+        /^(README|CONTRIBUTING|ARCHITECTURE|GLOSSARY)\.md$/.test(name) ||
+        !/^(packages|test|scripts|bench|docs)\/(?!vectors)/.test(path)
+      )
+        return false
       return !/^\.?[a-z0-9]+([-.][a-z0-9]+)*$/.test(name)
     }),
 }
@@ -116,13 +126,16 @@ const undeclaredDependencies = {
     const shared = Object.keys(JSON.parse(tree.text('package.json')).devDependencies ?? {})
     return members(tree).flatMap(({ manifest, path, declared, uses }) =>
       uses
-        .filter(({ file, name }) => name !== manifest.name && !declared.includes(name) && !(isTest(file) && shared.includes(name)))
+        .filter(
+          ({ file, name }) =>
+            name !== manifest.name && !declared.includes(name) && !(isTest(file) && shared.includes(name)),
+        )
         .map(({ file, name }) => `${file}: imports ${name}, which ${path} does not declare`),
     )
   },
 }
 
-export const unusedDependencies = {
+const unusedDependencies = {
   name: 'unused-dependencies',
   sentence: 'A package declares no package that it never imports.',
   check: (tree) =>
@@ -142,9 +155,17 @@ function members(tree) {
         .flatMap((file) =>
           importsOf(tree.text(file))
             .filter(({ specifier }) => !/^(\.|node:)/.test(specifier) && !builtinModules.includes(specifier))
-            .map(({ specifier }) => ({ file, name: specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/') })),
+            .map(({ specifier }) => ({
+              file,
+              name: specifier
+                .split('/')
+                .slice(0, specifier.startsWith('@') ? 2 : 1)
+                .join('/'),
+            })),
         )
-      const declared = ['dependencies', 'devDependencies', 'optionalDependencies'].flatMap((kind) => Object.keys(manifest[kind] ?? {}))
+      const declared = ['dependencies', 'devDependencies', 'optionalDependencies'].flatMap((kind) =>
+        Object.keys(manifest[kind] ?? {}),
+      )
       return { path, manifest, declared, uses }
     })
 }
@@ -228,13 +249,18 @@ const doors = [
   {
     what: 'randomness (Math.random, randomBytes, randomUUID)',
     pattern: /\bMath\.random\b|\brandom(Bytes|UUID|Int|FillSync)\b/,
-    allowed: [/^packages\/daemon\/src\//, /^packages\/(primary|agent)\/src\/cli[/-]/, /^packages\/[^/]+\/src\/testing\//],
+    allowed: [
+      /^packages\/daemon\/src\//,
+      /^packages\/(primary|agent)\/src\/cli[/-]/,
+      /^packages\/[^/]+\/src\/testing\//,
+    ],
   },
 ]
 
 const oneDoor = {
   name: 'one-door',
-  sentence: 'Files, sockets, processes, time and randomness are passed in; only the files that are their doors touch them.',
+  sentence:
+    'Files, sockets, processes, time and randomness are passed in; only the files that are their doors touch them.',
   check: (tree) =>
     doors.flatMap(({ what, pattern, allowed }) =>
       matches(
@@ -251,14 +277,12 @@ const specIds = {
   sentence: 'A test name that starts with [XX-nn] names a row of docs/spec-rows.json.',
   check: (tree) => {
     const known = new Set(JSON.parse(tree.text('docs/spec-rows.json')).map((row) => row.id))
-    return tree.paths
-      .filter(isTest)
-      .flatMap((path) =>
-        [...tree.text(path).matchAll(/['"`]((?:\[[A-Z]+-\d+\]\s*)+)/g)]
-          .flatMap((match) => [...match[1].matchAll(/\[([A-Z]+-\d+)\]/g)].map((each) => each[1]))
-          .filter((id) => !known.has(id))
-          .map((id) => `${path}: ${id}`),
-      )
+    return tree.paths.filter(isTest).flatMap((path) =>
+      [...tree.text(path).matchAll(/['"`]((?:\[[A-Z]+-\d+\]\s*)+)/g)]
+        .flatMap((match) => [...match[1].matchAll(/\[([A-Z]+-\d+)\]/g)].map((each) => each[1]))
+        .filter((id) => !known.has(id))
+        .map((id) => `${path}: ${id}`),
+    )
   },
 }
 
@@ -278,6 +302,7 @@ export const rules = [
   fileNames,
   exactVersions,
   undeclaredDependencies,
+  unusedDependencies,
   importDirection,
   oneDoor,
   specIds,

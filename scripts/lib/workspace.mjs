@@ -56,7 +56,11 @@ export function pnpmCommand() {
  */
 export function run(command, args, { quiet = false, env = environment, cwd = root } = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd, env, stdio: ['ignore', quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'] })
+    const child = spawn(command, args, {
+      cwd,
+      env,
+      stdio: ['ignore', quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],
+    })
     const pieces = []
     child.stdout?.on('data', (chunk) => pieces.push(chunk))
     child.stderr?.on('data', (chunk) => pieces.push(chunk))

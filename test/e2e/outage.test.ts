@@ -67,7 +67,7 @@ describe('an outage of the agent', () => {
     const prng = seededPrng(t, 'long-outage')
     await cluster.agent().kill()
     const touched = new Set<number>()
-    for (let bytes = 0; bytes < 40 * MIB; ) {
+    for (let bytes = 0; bytes < 40 * MIB;) {
       const region = 2 * prng.below(REGIONS / 4)
       touched.add(region)
       bytes += await writeSomewhere(client, prng, region)
@@ -116,7 +116,7 @@ describe('an outage of the agent', () => {
   test('[RSY-15] a resync that is interrupted by a kill of either side goes on and ends', async (t) => {
     const prng = seededPrng(t, 'interrupted')
     await cluster.agent().kill()
-    for (let bytes = 0; bytes < 40 * MIB; ) bytes += await writeSomewhere(client, prng, prng.below(REGIONS))
+    for (let bytes = 0; bytes < 40 * MIB;) bytes += await writeSomewhere(client, prng, prng.below(REGIONS))
     await waitFor('the slink to be behind', async () => (await slink()).behind)
     cluster.agent().proxy.limit('out', 16 * MIB)
     await cluster.agent().start()

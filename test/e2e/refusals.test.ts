@@ -90,8 +90,12 @@ test('[FMT-07] [CFG-18] a file with something else in it is not taken for a log'
 
 test('[FMT-12] [CFG-17] a log that exists is not created again, and a state directory not made twice', async (t) => {
   const { folder, state, log } = await madeGroup(t)
-  await refused(folder, /state|already/, () => primary('init', '--state', state, '--log', join(folder, 'log2'), '--log-size', '4m'))
-  await refused(folder, /already|log/, () => primary('init', '--state', join(folder, 'state2'), '--log', log, '--log-size', '4m'))
+  await refused(folder, /state|already/, () =>
+    primary('init', '--state', state, '--log', join(folder, 'log2'), '--log-size', '4m'),
+  )
+  await refused(folder, /already|log/, () =>
+    primary('init', '--state', join(folder, 'state2'), '--log', log, '--log-size', '4m'),
+  )
 })
 
 test('[FMT-10] a damaged log is refused and left as it is', async (t) => {
@@ -151,7 +155,9 @@ test('[CFG-18] a full disk is said to be full, and nothing is left half made', a
   await mustRun('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', small])
   try {
     const state = join(folder, 'state')
-    await refused(precious, /space|full/i, () => primary('init', '--state', state, '--log', join(small, 'log'), '--log-size', '8m'))
+    await refused(precious, /space|full/i, () =>
+      primary('init', '--state', state, '--log', join(small, 'log'), '--log-size', '8m'),
+    )
     const site = join(folder, 'site')
     const journal = ['--journal', join(small, 'journal'), '--journal-size', '8m']
     await refused(precious, /space|full/i, () => agent('init', '--state', site, ...journal))
@@ -180,7 +186,15 @@ test('a journal that is missing, foreign or damaged stops the agent and is left 
   damaged.fill(0xff, 0, 256 * 1024)
   writeFileSync(journal, damaged)
   await refused(folder, /journal/, run)
-  await mustRun(agentProgram, ['init', '--state', join(folder, 'state2'), '--journal', join(folder, 'j2'), '--journal-size', '4m'])
+  await mustRun(agentProgram, [
+    'init',
+    '--state',
+    join(folder, 'state2'),
+    '--journal',
+    join(folder, 'j2'),
+    '--journal-size',
+    '4m',
+  ])
   cpSync(join(folder, 'j2'), journal)
   await refused(folder, /journal/, run)
 })

@@ -51,7 +51,12 @@ interface Kind {
 
 const kinds: readonly Kind[] = [
   { name: 'ext4', sizeBytes: 96 * MIB, make: ['mkfs.ext4', '-q', '-F'], check: (path) => ['e2fsck', '-fn', path] },
-  { name: 'xfs', sizeBytes: 320 * MIB, make: ['mkfs.xfs', '-q', '-f'], check: (path) => ['xfs_repair', '-n', '-f', path] },
+  {
+    name: 'xfs',
+    sizeBytes: 320 * MIB,
+    make: ['mkfs.xfs', '-q', '-f'],
+    check: (path) => ['xfs_repair', '-n', '-f', path],
+  },
 ]
 
 for (const kind of kinds) {

@@ -55,7 +55,10 @@ describe('real NBD clients', () => {
     await client.disconnect()
     const { stdout } = await mustRun(tools.nbdinfo, ['--map', '--json', cluster.nbdUri('other')])
     const extents = JSON.parse(stdout) as { offset: number; length: number; type: number }[]
-    assert.equal(extents.reduce((sum, each) => sum + each.length, 0), 16 * MIB)
+    assert.equal(
+      extents.reduce((sum, each) => sum + each.length, 0),
+      16 * MIB,
+    )
     const covers = extents.filter((each) => each.offset < 5 * MIB && each.offset + each.length > 4 * MIB)
     assert.ok(covers.length > 0 && covers.every((each) => each.type === 0), 'what was written is no hole')
   })

@@ -6,9 +6,23 @@
  */
 import assert from 'node:assert/strict'
 import type { MemoryNetwork } from '@sitelink/protocol'
-import { Agent, type AgentEvent, type AgentLimits, type AgentOptions, type AgentPlace, type AgentStatus } from '@sitelink/agent'
+import {
+  Agent,
+  type AgentEvent,
+  type AgentLimits,
+  type AgentOptions,
+  type AgentPlace,
+  type AgentStatus,
+} from '@sitelink/agent'
 import { LogError, openRingLog } from '@sitelink/storage'
-import { FaultDiskProvider, Prng, SimClock, type DiskLatency, type PowerCutPolicy, type SimProcessClock } from '@sitelink/storage/testing'
+import {
+  FaultDiskProvider,
+  Prng,
+  SimClock,
+  type DiskLatency,
+  type PowerCutPolicy,
+  type SimProcessClock,
+} from '@sitelink/storage/testing'
 import { layOver } from './log-history.js'
 
 export interface AgentHostOptions {
@@ -51,7 +65,10 @@ export class AgentHost {
     this.address = `memory:${options.name}`
     this.#prng = options.prng.fork(options.name)
     const { clock, diskLatency } = options
-    this.disks = new FaultDiskProvider({ prng: this.#prng.fork('disks'), ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }) })
+    this.disks = new FaultDiskProvider({
+      prng: this.#prng.fork('disks'),
+      ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }),
+    })
   }
 
   get running(): boolean {
@@ -153,12 +170,17 @@ export class AgentHost {
     await copy.replaceFile(JOURNAL, journal)
     const silent = { written() {}, durable() {}, spaceFreed() {}, failed() {}, ownerState: () => Buffer.alloc(0) }
     const clock = new SimClock()
-    const opened = await openRingLog({ disk: await copy.open(JOURNAL), mode: 'open', rule: 'monotone', listener: silent, clock, random: new Prng(1) }).catch(
-      (error: unknown) => {
-        if (error instanceof LogError && error.code === 'LOG_MISSING') return null
-        throw error
-      },
-    )
+    const opened = await openRingLog({
+      disk: await copy.open(JOURNAL),
+      mode: 'open',
+      rule: 'monotone',
+      listener: silent,
+      clock,
+      random: new Prng(1),
+    }).catch((error: unknown) => {
+      if (error instanceof LogError && error.code === 'LOG_MISSING') return null
+      throw error
+    })
     if (opened === null) return null
     const { log } = opened
     const cursor = log.cursor(log.tail)

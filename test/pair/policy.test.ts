@@ -47,7 +47,9 @@ test('[FB-05] [FB-06] back within its limit, a site is still waited for by those
   const world = await pair('fall behind in trickles', { mode: 'async', fallBehind: { ios: 2, bytes: 0, timeoutMs: 0 } })
   const { network, agent } = world
   network.setLink(PRIMARY, agent.name, { bandwidthBytes: 100_000 })
-  const tickets = Array.from({ length: 12 }, (_, at) => world.primary.write({ offset: at * 65_536, bytes: world.prng.bytes(65_536) }))
+  const tickets = Array.from({ length: 12 }, (_, at) =>
+    world.primary.write({ offset: at * 65_536, bytes: world.prng.bytes(65_536) }),
+  )
   let waited = 0
   const seen: number[] = []
   world.primary.onAnswer = ({ lsn }) => {
@@ -66,9 +68,14 @@ test('[FB-05] [FB-06] back within its limit, a site is still waited for by those
 })
 
 test('[FB-01] [FB-04] the write after ios + 1 outstanding waits for the site, those before do not', async () => {
-  const world = await pair('fall behind', { mode: 'async', overflow: 'stall', fallBehind: { ios: 3, bytes: 0, timeoutMs: 0 } })
+  const world = await pair('fall behind', {
+    mode: 'async',
+    overflow: 'stall',
+    fallBehind: { ios: 3, bytes: 0, timeoutMs: 0 },
+  })
   world.silence()
-  for (let at = 0; at < 4; at++) assert.equal(await world.answered(write(world, at * 4096), 200), 0, `write ${at + 1} is answered`)
+  for (let at = 0; at < 4; at++)
+    assert.equal(await world.answered(write(world, at * 4096), 200), 0, `write ${at + 1} is answered`)
   assert.equal(world.primary.slink().protection.forced, 'ios')
   const ticket = write(world, MIB)
   await world.advance(1000)
@@ -77,7 +84,11 @@ test('[FB-01] [FB-04] the write after ios + 1 outstanding waits for the site, th
   assert.equal(await world.answered(ticket), 0)
   await world.settle()
   assert.equal(world.primary.slink().protection.forced, null, '[FB-13] it has left')
-  assert.deepEqual([world.primary.eventsOf('fall-behind').length, world.primary.eventsOf('fall-behind-end').length], [1, 1], '[FB-10]')
+  assert.deepEqual(
+    [world.primary.eventsOf('fall-behind').length, world.primary.eventsOf('fall-behind-end').length],
+    [1, 1],
+    '[FB-10]',
+  )
   assert.deepEqual(world.primary.slink().outstanding(), { ios: 0, bytes: 0, ageMs: null }, '[FB-08]')
 })
 
@@ -154,7 +165,11 @@ test('what cannot be had is a sentence in the status, and is tried again: a remo
   await world.run(world.primary.admin.addSlink({ number: 1, mode: 'async', addresses: [world.agent.address] }))
   await world.map(0, 1, { remote: 'nowhere' })
   await world.until('it is refused', () => world.primary.slink().link.state.kind === 'waiting')
-  await world.until('the reason names the device', () => /nowhere/.test(JSON.stringify(world.primary.slink().link.state)), 5000)
+  await world.until(
+    'the reason names the device',
+    () => /nowhere/.test(JSON.stringify(world.primary.slink().link.state)),
+    5000,
+  )
   await world.run(world.primary.admin.unmap(0, 1))
   await world.map(0, 1)
   await world.settle()

@@ -22,7 +22,14 @@ import {
   type SlinkStateWord,
 } from '@sitelink/primary'
 import { openRingLog, type DiskProvider } from '@sitelink/storage'
-import type { DiskLatency, FaultDiskProvider, PowerCutPolicy, Prng, SimClock, SimProcessClock } from '@sitelink/storage/testing'
+import type {
+  DiskLatency,
+  FaultDiskProvider,
+  PowerCutPolicy,
+  Prng,
+  SimClock,
+  SimProcessClock,
+} from '@sitelink/storage/testing'
 import { FaultDiskProvider as Disks } from '@sitelink/storage/testing'
 import { LogHistory } from './log-history.js'
 
@@ -88,7 +95,10 @@ export class PrimaryHost {
     this.#options = options
     this.#prng = options.prng.fork('primary')
     const { diskLatency, clock } = options
-    this.disks = new Disks({ prng: this.#prng.fork('disks'), ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }) })
+    this.disks = new Disks({
+      prng: this.#prng.fork('disks'),
+      ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }),
+    })
   }
 
   get running(): boolean {
@@ -139,7 +149,15 @@ export class PrimaryHost {
       listener: silent,
     })
     await log.close()
-    const config: GroupConfig = { uuid: UUID, epoch: 1, log: { path: LOG_FILE, startBytes: 0 }, nextDeviceId: 1, devices: [], slinks: [], nbd: { listen: null } }
+    const config: GroupConfig = {
+      uuid: UUID,
+      epoch: 1,
+      log: { path: LOG_FILE, startBytes: 0 },
+      nextDeviceId: 1,
+      devices: [],
+      slinks: [],
+      nbd: { listen: null },
+    }
     await this.disks.replaceFile(CONFIG_FILE, Buffer.from(JSON.stringify(config)))
     await this.disks.replaceFile(PEERS_FILE, Buffer.from('{}'))
   }
@@ -206,7 +224,10 @@ export class PrimaryHost {
   #watch(group: Group): void {
     const { log, holds } = group
     this.history.opened(log.incarnation.number, log.lastLsn)
-    assert(log.lastLsn >= this.promised.written, `LSN ${this.promised.written} was acknowledged, the log ends at ${log.lastLsn}`)
+    assert(
+      log.lastLsn >= this.promised.written,
+      `LSN ${this.promised.written} was acknowledged, the log ends at ${log.lastLsn}`,
+    )
     // What an earlier life had in its log and this one recovered is as good as written by it.
     const append = log.append.bind(log)
     log.append = (frame: Frame) => {
@@ -231,11 +252,25 @@ export class PrimaryHost {
   write({ device = 0, offset, bytes, operation, fua = false }: WriteWish): Ticket {
     const payload = typeof bytes === 'number' ? null : bytes
     const length = typeof bytes === 'number' ? bytes : bytes.length
-    return this.#submit(device, 'write', new Request({ operation: operation ?? (payload === null ? 'write-zeroes' : 'write'), offset, length, payload, fua }))
+    return this.#submit(
+      device,
+      'write',
+      new Request({
+        operation: operation ?? (payload === null ? 'write-zeroes' : 'write'),
+        offset,
+        length,
+        payload,
+        fua,
+      }),
+    )
   }
 
   flush(device = 0): Ticket {
-    return this.#submit(device, 'flush', new Request({ operation: 'flush', offset: 0, length: 0, payload: null, fua: false }))
+    return this.#submit(
+      device,
+      'flush',
+      new Request({ operation: 'flush', offset: 0, length: 0, payload: null, fua: false }),
+    )
   }
 
   /** Reads through the overlay. */
@@ -283,7 +318,13 @@ class Request {
   readonly ticket: Ticket
   answered: (errno: number) => void = () => {}
 
-  constructor(wish: { operation: Request['operation']; offset: number; length: number; payload: Buffer | null; fua: boolean }) {
+  constructor(wish: {
+    operation: Request['operation']
+    offset: number
+    length: number
+    payload: Buffer | null
+    fua: boolean
+  }) {
     this.operation = wish.operation
     this.offset = wish.offset
     this.length = wish.length

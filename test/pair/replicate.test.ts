@@ -32,7 +32,8 @@ test('[WR-03] a protected sync slink has what is answered, at the moment of the 
 test('[RSY-01] a mapping made with sync is copied as a whole', async () => {
   const world = new World({ seed: 'copy', deviceBytes: [2 * MIB + 8192, 3 * MIB] })
   await world.start()
-  for (let at = 0; at < 20; at++) await world.answered(world.primary.write({ device: at % 2, offset: at * 65536, bytes: world.prng.bytes(8192) }))
+  for (let at = 0; at < 20; at++)
+    await world.answered(world.primary.write({ device: at % 2, offset: at * 65536, bytes: world.prng.bytes(8192) }))
   await world.addSite({ mode: 'async', initial: 'sync' })
   await world.settle()
 })

@@ -22,9 +22,13 @@ export async function runStorms(t: TestContext, file: string, profile: StormProf
     } catch (error) {
       const trace = storm.trace.slice(-25).join('\n')
       const how = `repeat it with: PAIR_SEED=${label} pnpm test ${file}`
-      throw new Error(`storm ${label} failed: ${(error as Error).message}\n${how}\n${trace}\n${storm.world.describe()}`, { cause: error })
+      throw new Error(
+        `storm ${label} failed: ${(error as Error).message}\n${how}\n${trace}\n${storm.world.describe()}`,
+        { cause: error },
+      )
     }
-    for (const { kind } of [...storm.world.primary.events, ...storm.world.agent.events]) kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
+    for (const { kind } of [...storm.world.primary.events, ...storm.world.agent.events])
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
   }
   const seen = [...kinds].sort((a, b) => b[1] - a[1]).map(([kind, times]) => `${kind} ${times}`)
   t.diagnostic(`${count} storms: ${seen.join(', ')}`)

@@ -42,7 +42,12 @@ export class Storm {
       deviceBytes: [MIB, 2 * MIB + 4096],
       logBytes: draw.pick([2, 2, 3, 8]) * MIB,
       journalBytes: draw.pick([4, 4, 6]) * MIB,
-      link: { latencyMs: draw.pick([0, 1, 10, 40]), jitterMs: draw.pick([0, 0, 5]), segmentBytesMin: draw.pick([1, 1000, 65_536]), segmentBytesMax: 65_536 },
+      link: {
+        latencyMs: draw.pick([0, 1, 10, 40]),
+        jitterMs: draw.pick([0, 0, 5]),
+        segmentBytesMin: draw.pick([1, 1000, 65_536]),
+        segmentBytesMax: 65_536,
+      },
       ...(this.#slow ? { diskLatency: { readMs: [0, 2], writeMs: [0, 4], syncMs: [0, 20] } } : {}),
     })
     this.#prng = draw.fork('storm')
@@ -63,7 +68,10 @@ export class Storm {
       ack: prng.pick(['received', 'durable']),
       overflow: prng.pick(['drop', 'drop', 'stall', 'fail']),
       holdMs: prng.pick([null, 200, 2000]),
-      fallBehind: this.#profile.mode === 'async' && prng.chance(0.4) ? { ios: prng.pick([0, 5, 50]), bytes: prng.pick([0, 100_000]), timeoutMs: prng.pick([0, 300]) } : { ios: 0, bytes: 0, timeoutMs: 0 },
+      fallBehind:
+        this.#profile.mode === 'async' && prng.chance(0.4)
+          ? { ios: prng.pick([0, 5, 50]), bytes: prng.pick([0, 100_000]), timeoutMs: prng.pick([0, 300]) }
+          : { ios: 0, bytes: 0, timeoutMs: 0 },
       dirtyLog: prng.chance(0.7) ? { type: 'disk', path: null } : { type: 'core' },
       initial: 'sync',
     })
@@ -85,7 +93,17 @@ export class Storm {
       [3, 'wait long', () => world.advance(prng.between(2000, 6000))],
       [5, 'cut the link', () => world.cut()],
       [3, 'silence', () => world.silence()],
-      [2, 'silence one way', () => world.silenceOneWay(...prng.pick([[PRIMARY, agent.name], [agent.name, PRIMARY]] as [string, string][]))],
+      [
+        2,
+        'silence one way',
+        () =>
+          world.silenceOneWay(
+            ...prng.pick([
+              [PRIMARY, agent.name],
+              [agent.name, PRIMARY],
+            ] as [string, string][]),
+          ),
+      ],
       [7, 'speak', () => world.silence(agent, false)],
       [3, 'narrow link', () => this.#narrow()],
       [7, 'agent crashes', () => this.agentDies('crash')],
@@ -103,7 +121,9 @@ export class Storm {
     ]
     let at = prng.below(choices.reduce((sum, [weight]) => sum + weight, 0))
     const [, name, run] = choices.find(([weight]) => (at -= weight) < 0) as [number, string, Step]
-    this.#trace.push(`${world.clock.nowMs()} ms: ${name}${primary.running ? `, LSN ${primary.history.lastLsn}, ${primary.group.slinks.has(1) ? primary.word() : ''}` : ''}`)
+    this.#trace.push(
+      `${world.clock.nowMs()} ms: ${name}${primary.running ? `, LSN ${primary.history.lastLsn}, ${primary.group.slinks.has(1) ? primary.word() : ''}` : ''}`,
+    )
     await run()
     if (primary.running && agent.running) world.checkOwed(agent)
     if (primary.running && primary.group.failure !== null) assert.fail(`the group failed: ${primary.group.failure}`)
@@ -122,7 +142,9 @@ export class Storm {
       const size = world.deviceBytes[device] as number
       const length = 512 * (prng.chance(0.1) ? prng.between(1, 700) : prng.between(1, 24))
       // Overlaps are what matters: most writes go to a few places.
-      const offset = prng.chance(0.6) ? 4096 * prng.below(16) + MIB * prng.below(Math.floor(size / MIB)) : 512 * prng.below((size - length) / 512 + 1)
+      const offset = prng.chance(0.6)
+        ? 4096 * prng.below(16) + MIB * prng.below(Math.floor(size / MIB))
+        : 512 * prng.below((size - length) / 512 + 1)
       const fits = Math.min(length, size - offset)
       const fua = prng.chance(0.08)
       const kind = prng.below(20)
@@ -175,10 +197,16 @@ export class Storm {
   #judge(agent: AgentHost, images: ReadonlyMap<number, Buffer> | null): void {
     const { replica, mappings } = agent.status()
     if (replica === null || !replica.consistent || replica.incarnation === null || replica.receivedLsn === null) return
-    assert(images !== null || mappings.length === 0, 'a journal that is gone is not the journal of a consistent replica')
+    assert(
+      images !== null || mappings.length === 0,
+      'a journal that is gone is not the journal of a consistent replica',
+    )
     if (images === null) return
     const { history } = this.world.primary
-    assert(history.has(replica.incarnation, replica.receivedLsn), `the agent's end ${replica.incarnation}:${replica.receivedLsn} was once written`)
+    assert(
+      history.has(replica.incarnation, replica.receivedLsn),
+      `the agent's end ${replica.incarnation}:${replica.receivedLsn} was once written`,
+    )
     const wanted = history.contentAt(replica.receivedLsn, replica.incarnation)
     for (const { deviceId, device, unmapping } of mappings) {
       if (unmapping) continue
@@ -186,7 +214,9 @@ export class Storm {
       const truth = wanted.get(deviceId) as Buffer
       if (found.equals(truth)) continue
       const at = truth.findIndex((byte, index) => byte !== found[index])
-      assert.fail(`${device} with its journal is not the history at ${replica.incarnation}:${replica.receivedLsn} from byte ${at} on, and the agent says it is consistent`)
+      assert.fail(
+        `${device} with its journal is not the history at ${replica.incarnation}:${replica.receivedLsn} from byte ${at} on, and the agent says it is consistent`,
+      )
     }
   }
 
@@ -219,7 +249,14 @@ export class Storm {
 
   async #change(): Promise<void> {
     const prng = this.#prng
-    const changes: SlinkChange[] = [{ overflow: 'drop' }, { overflow: 'stall' }, { overflow: 'fail' }, { holdMs: 500 }, { ack: 'durable' }, { ack: 'received' }]
+    const changes: SlinkChange[] = [
+      { overflow: 'drop' },
+      { overflow: 'stall' },
+      { overflow: 'fail' },
+      { holdMs: 500 },
+      { ack: 'durable' },
+      { ack: 'received' },
+    ]
     await this.#set(prng.pick(changes))
   }
 
@@ -239,7 +276,10 @@ export class Storm {
     await world.run(primary.admin.unmap(device, 1))
     if (this.#prng.chance(0.5)) await this.write(5)
     await world.advance(this.#prng.pick([0, 10, 500]))
-    await world.map(device, 1, { initial: 'sync', dirtyLog: this.#prng.chance(0.5) ? { type: 'core' } : { type: 'disk', path: null } })
+    await world.map(device, 1, {
+      initial: 'sync',
+      dirtyLog: this.#prng.chance(0.5) ? { type: 'core' } : { type: 'disk', path: null },
+    })
   }
 
   // --- the end --------------------------------------------------------------------------------------------------

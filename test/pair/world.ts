@@ -89,7 +89,14 @@ export class World {
 
   /** Adds a slink and maps devices to it. */
   async addSite(wish: SiteWish = {}): Promise<void> {
-    const { agent = this.agent, initial = 'nosync', dirtyLog = { type: 'disk', path: null }, regionBytes = MIB, devices = [...this.deviceBytes.keys()], ...slink } = wish
+    const {
+      agent = this.agent,
+      initial = 'nosync',
+      dirtyLog = { type: 'disk', path: null },
+      regionBytes = MIB,
+      devices = [...this.deviceBytes.keys()],
+      ...slink
+    } = wish
     const number = slink.number ?? this.agents.indexOf(agent) + 1
     await this.run(this.primary.admin.addSlink({ mode: 'async', addresses: [agent.address], ...slink, number }))
     for (const device of devices) await this.map(device, number, { initial, dirtyLog, regionBytes })
@@ -102,7 +109,12 @@ export class World {
   /** As {@link map}, with the clock in the hands of the caller. */
   beginMap(device: number, slink: number, wish: Partial<Omit<NewMapping, 'device' | 'slink'>> = {}): Promise<void> {
     const mappingId = (++this.#mappingCount).toString(16).padStart(16, '0')
-    const defaults = { remote: `dev${device}`, dirtyLog: { type: 'disk', path: null }, regionBytes: MIB, initial: 'nosync' } as const
+    const defaults = {
+      remote: `dev${device}`,
+      dirtyLog: { type: 'disk', path: null },
+      regionBytes: MIB,
+      initial: 'nosync',
+    } as const
     return this.primary.admin.map({ ...defaults, mappingId, ...wish, device, slink })
   }
 
@@ -213,7 +225,10 @@ export class World {
     if (owed.received === 0) return
     assert(replica !== null, `${agent.name} has a replica: it owes LSN ${owed.received}`)
     const { receivedLsn, durableLsn } = replica
-    assert((receivedLsn ?? 0) >= owed.received, `${agent.name} owes LSN ${owed.received} as received, it has ${receivedLsn}`)
+    assert(
+      (receivedLsn ?? 0) >= owed.received,
+      `${agent.name} owes LSN ${owed.received} as received, it has ${receivedLsn}`,
+    )
     assert((durableLsn ?? 0) >= owed.durable, `${agent.name} owes LSN ${owed.durable} as durable, it has ${durableLsn}`)
   }
 
@@ -222,10 +237,17 @@ export class World {
     const { replica, mappings } = agent.status()
     if (replica === null || !replica.consistent || replica.appliedLsn === null) return
     const { history } = this.primary
-    assert(replica.appliedLsn <= history.lastLsn, `${agent.name} applied LSN ${replica.appliedLsn}, the primary has ${history.lastLsn}`)
+    assert(
+      replica.appliedLsn <= history.lastLsn,
+      `${agent.name} applied LSN ${replica.appliedLsn}, the primary has ${history.lastLsn}`,
+    )
     const images = history.contentAt(replica.appliedLsn)
     for (const { deviceId, device } of mappings) {
-      assertSame(agent.content(device), images.get(deviceId) as Buffer, `${device} of ${agent.name} (slink ${slink}) at LSN ${replica.appliedLsn}`)
+      assertSame(
+        agent.content(device),
+        images.get(deviceId) as Buffer,
+        `${device} of ${agent.name} (slink ${slink}) at LSN ${replica.appliedLsn}`,
+      )
     }
   }
 
@@ -245,7 +267,11 @@ export class World {
     const agent = this.agentOf(slink)
     const images = primary.history.contentAt(primary.history.lastLsn)
     for (const mapping of primary.slink(slink).mappings) {
-      assertSame(agent.content(mapping.config.remote), images.get(mapping.deviceId) as Buffer, `${mapping.config.remote} of ${agent.name}`)
+      assertSame(
+        agent.content(mapping.config.remote),
+        images.get(mapping.deviceId) as Buffer,
+        `${mapping.config.remote} of ${agent.name}`,
+      )
     }
   }
 
@@ -273,7 +299,9 @@ export class World {
     const lines = [`at ${this.clock.nowMs()} ms`]
     if (this.primary.running) {
       const { group } = this.primary
-      lines.push(`group ${group.state}, LSN ${group.writePath.lastLsn}, durable ${group.log.durableLsn}, waiting ${group.writePath.waitingCount}, held ${group.holds.size}`)
+      lines.push(
+        `group ${group.state}, LSN ${group.writePath.lastLsn}, durable ${group.log.durableLsn}, waiting ${group.writePath.waitingCount}, held ${group.holds.size}`,
+      )
       for (const slink of group.slinks.values()) {
         const { stream, protection, mappings } = slink
         const linkState = slink.link.state
@@ -285,7 +313,8 @@ export class World {
         )
       }
     } else lines.push('the primary is down')
-    for (const agent of this.agents) lines.push(`${agent.name} ${agent.running ? JSON.stringify(agent.status().replica) : 'is down'}`)
+    for (const agent of this.agents)
+      lines.push(`${agent.name} ${agent.running ? JSON.stringify(agent.status().replica) : 'is down'}`)
     return lines.join('\n')
   }
 }

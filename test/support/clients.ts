@@ -61,7 +61,8 @@ export function requireMounts(t: TestContext): boolean {
 }
 
 function absent(t: TestContext, why: string): null {
-  if (process.env['SITELINK_REQUIRE_CLIENTS'] === '1') throw new Error(`${why}, and SITELINK_REQUIRE_CLIENTS asks for it`)
+  if (process.env['SITELINK_REQUIRE_CLIENTS'] === '1')
+    throw new Error(`${why}, and SITELINK_REQUIRE_CLIENTS asks for it`)
   t.skip(why)
   return null
 }

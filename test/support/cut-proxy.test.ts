@@ -64,7 +64,9 @@ test('a cut ends connections and refuses new ones until it is mended', async (t)
   await waitFor('the echo', () => first.received() === 1)
   proxy.cut()
   await first.closed
-  await (await dial()).closed
+  await (
+    await dial()
+  ).closed
   proxy.mend()
   const second = await dial()
   second.socket.write('y')

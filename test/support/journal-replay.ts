@@ -44,7 +44,8 @@ export async function replayJournal(journal: string, devices: readonly string[])
     const cursor = log.cursor(log.tail)
     for (let read = await cursor.next(READ_BYTES); read !== null; read = await cursor.next(READ_BYTES)) {
       for (const entry of read) {
-        if (!('frame' in entry)) throw new Error(`the journal has a hole from LSN ${entry.firstLsn} to ${entry.lastLsn}`)
+        if (!('frame' in entry))
+          throw new Error(`the journal has a hole from LSN ${entry.firstLsn} to ${entry.lastLsn}`)
         layOver(images, entry.frame)
       }
     }

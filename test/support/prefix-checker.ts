@@ -52,15 +52,13 @@ class Check {
     this.#history = history
     this.#shown = shown
     this.#until = requiredUntil
-    this.#acknowledged = [...history.writes]
-      .filter((write) => write.acknowledged)
-      .sort((a, b) => a.endedAt - b.endedAt)
+    this.#acknowledged = [...history.writes].filter((write) => write.acknowledged).sort((a, b) => a.endedAt - b.endedAt)
   }
 
   run(): PrefixAnswer {
     this.#shown.forEach((blocks, device) => blocks.forEach((_, block) => this.#lookAt(device, block)))
     if (this.#faults.length === 0) {
-      for (let steady = false; !steady && this.#faults.length === 0; ) steady = this.#settle()
+      for (let steady = false; !steady && this.#faults.length === 0;) steady = this.#settle()
     }
     if (this.#faults.length === 0) this.#findCircle()
     return { faults: this.#faults.slice(0, FAULTS_MAX), until: this.#until }
@@ -82,7 +80,8 @@ class Check {
     const write = this.#writeAt(device, block)
     if (write === null) {
       const base = this.#history.base[device]?.[block]
-      if (JSON.stringify(base) !== JSON.stringify(shown)) this.#fault(`${where} shows ${name(shown)}, older than the base`)
+      if (JSON.stringify(base) !== JSON.stringify(shown))
+        this.#fault(`${where} shows ${name(shown)}, older than the base`)
     } else if (write.device !== device || block < write.block || block >= write.block + write.count) {
       this.#fault(`${where} shows ${text(write)}, which never wrote there`)
     } else {

@@ -150,7 +150,10 @@ export class KillStorm {
   /** The devices of the dead agent with its journal replayed by the test. */
   #replayed(): Promise<Buffer[]> {
     const agent = this.#cluster.agent()
-    return replayJournal(agent.journal, agent.devices.map(({ path }) => path))
+    return replayJournal(
+      agent.journal,
+      agent.devices.map(({ path }) => path),
+    )
   }
 
   #judge(whose: string, images: readonly Buffer[], requiredUntil = -1): void {
@@ -168,7 +171,10 @@ export class KillStorm {
     this.#judge('the primary at rest', here, this.#history.now())
     here.forEach((image, device) => {
       const other = there[device] ?? Buffer.alloc(0)
-      assert.ok(image.equals(other), `round ${this.counts.rounds}: device ${device} differs at ${firstDifference(image, other)}`)
+      assert.ok(
+        image.equals(other),
+        `round ${this.counts.rounds}: device ${device} differs at ${firstDifference(image, other)}`,
+      )
     })
     this.#history.rebase(here.map(readStamps))
   }
@@ -176,7 +182,8 @@ export class KillStorm {
 
 function firstDifference(one: Buffer, other: Buffer): string {
   for (let at = 0; at < one.length; at += BLOCK_BYTES) {
-    if (!one.subarray(at, at + BLOCK_BYTES).equals(other.subarray(at, at + BLOCK_BYTES))) return `block ${at / BLOCK_BYTES}`
+    if (!one.subarray(at, at + BLOCK_BYTES).equals(other.subarray(at, at + BLOCK_BYTES)))
+      return `block ${at / BLOCK_BYTES}`
   }
   return `byte ${Math.min(one.length, other.length)} (its size)`
 }

@@ -87,7 +87,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     copiedBytesTotal: slink.copiedBytes,
     overflows: slink.overflow.count,
     forcedCount: slink.protection.forcedCount,
-    resyncs: slink.resyncs,
+    resyncs: slink.resyncs.count,
     devices: [...mappings].map((mapping) => ({
       device: mapping.deviceNumber,
       name: mapping.deviceName,

@@ -21,6 +21,7 @@ import { MappingSet } from './mapping-set.js'
 import { Overflow, type OverflowOwner } from './overflow.js'
 import type { Place } from './place.js'
 import { Protection, type ProtectionOwner } from './protection.js'
+import { ResyncEpisodes } from './resync-episodes.js'
 import type { SlinkContext } from './slink-context.js'
 import { beginStream } from './stream-begin.js'
 import {
@@ -47,9 +48,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   #announceFrames = Infinity
   readonly #cleanFlush: CleanFlush
   removed = false
-  /** True once a resync has begun and not finished. */
-  #resyncing = false
-  resyncs = 0
+  readonly resyncs: ResyncEpisodes
   #copiedBytesBefore = 0
 
   constructor(config: SlinkConfig, record: SlinkRecord | null, context: SlinkContext) {
@@ -58,6 +57,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     this.#standing = standingOf(record, context.written(), context.log.tail)
     this.#protection = new Protection(this, record?.wasProtected ?? false)
     this.#overflow = new Overflow(this, context.clock)
+    this.resyncs = new ResyncEpisodes(config.number, (...event) => this.event(...event))
     this.#link = new Link(this, context)
     this.#cleanFlush = new CleanFlush(
       context.clock,
@@ -252,13 +252,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
       throw new Error('the session ended before it began')
     }
     this.#stream = stream
-    if (this.mappings.dirtyRegions > 0) {
-      if (!this.#resyncing) this.resyncs += 1
-      this.#resyncing = true
-      this.event('resync-start', 'info', `slink ${this.number} is being resynced`, {
-        dirtyRegions: this.mappings.dirtyRegions,
-      })
-    }
+    this.resyncs.begins(this.mappings.dirtyRegions)
     if (this.mappings.dirtyRegions > 0) this.#protection.happened('dirtied')
     this.#protection.happened('session')
     this.event('slink-connected', 'info', `slink ${this.number} is connected`, { address: this.#link.address })
@@ -294,14 +288,8 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   /** Looks whether the site has all it should; what it needs for that also comes from the log and from time. */
   #judge(stream: StreamSession): void {
     const { settled } = stream
-    if (settled && this.#resyncing) this.#resyncFinished()
+    if (settled && this.resyncs.finishes()) this.#cleanFlush.now()
     this.#protection.judge(settled, stream.heldDurableLsn)
-  }
-
-  #resyncFinished(): void {
-    this.#resyncing = false
-    this.event('resync-finished', 'info', `slink ${this.number} is in sync`, {})
-    this.#cleanFlush.now()
   }
 
   /** The agent has the announcement of the resync durably: a superblock may name a position again. */

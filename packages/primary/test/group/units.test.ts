@@ -120,8 +120,24 @@ const state: OwnerState = {
   epoch: 3,
   appliedLsn: 2 ** 40 + 7,
   slinks: [
-    { number: 1, behind: false, dirty: true, wasProtected: false, answered: true, point: { incarnation: 2, lsn: 77 }, position: 8192 },
-    { number: 2047, behind: true, dirty: true, wasProtected: true, answered: false, point: { incarnation: 0, lsn: 0 }, position: 0 },
+    {
+      number: 1,
+      behind: false,
+      dirty: true,
+      wasProtected: false,
+      answered: true,
+      point: { incarnation: 2, lsn: 77 },
+      position: 8192,
+    },
+    {
+      number: 2047,
+      behind: true,
+      dirty: true,
+      wasProtected: true,
+      answered: false,
+      point: { incarnation: 0, lsn: 0 },
+      position: 0,
+    },
   ],
   lost: [{ deviceId: 9, offset: 2 ** 33, length: 512 }],
 }

@@ -89,7 +89,10 @@ test('[RSY-06] under random writes and reads, a region that became clean has at 
   for (let round = 0; round < 200; round++) {
     const prng = new Prng(`${seed}/${round}`)
     const regions = 6
-    const { bits, tracker } = trackerOf(regions, [0, 1, 2, 3, 4, 5].filter(() => prng.chance(0.6)))
+    const { bits, tracker } = trackerOf(
+      regions,
+      [0, 1, 2, 3, 4, 5].filter(() => prng.chance(0.6)),
+    )
     /** Newest entry of each region: in the overlay, in the stream's past, at the agent. */
     const written = new Array<number>(regions).fill(0)
     const there = new Array<number>(regions).fill(0)
@@ -129,8 +132,15 @@ test('[RSY-06] under random writes and reads, a region that became clean has at 
       }
       for (let region = 0; region < regions; region++) {
         if (bits.isDirty(region)) continue
-        const passed = log.slice(0, cursor).filter((one) => one.region === region).at(-1)?.lsn ?? 0
-        assert((there[region] as number) >= passed, `round ${round} step ${step}: region ${region} is clean, the agent has ${there[region]} of ${passed}`)
+        const passed =
+          log
+            .slice(0, cursor)
+            .filter((one) => one.region === region)
+            .at(-1)?.lsn ?? 0
+        assert(
+          (there[region] as number) >= passed,
+          `round ${round} step ${step}: region ${region} is clean, the agent has ${there[region]} of ${passed}`,
+        )
       }
     }
   }

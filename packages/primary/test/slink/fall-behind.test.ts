@@ -26,7 +26,10 @@ test('[FB-03] timeout N is exceeded by an older entry, not by one of just that a
 })
 
 test('[FB-07] a limit of 0 is never exceeded', () => {
-  assert.equal(exceeds(NO_LIMIT, { ios: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER, ageMs: Number.MAX_SAFE_INTEGER }), null)
+  assert.equal(
+    exceeds(NO_LIMIT, { ios: Number.MAX_SAFE_INTEGER, bytes: Number.MAX_SAFE_INTEGER, ageMs: Number.MAX_SAFE_INTEGER }),
+    null,
+  )
   assert.equal(isLimited(NO_LIMIT), false)
   for (const one of [{ ios: 1 }, { bytes: 1 }, { timeoutMs: 1 }]) assert.equal(isLimited({ ...NO_LIMIT, ...one }), true)
 })

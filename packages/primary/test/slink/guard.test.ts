@@ -2,7 +2,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { defaultOverflow, guardTable, holdingOf, type GuardEvent, type GuardFacts, type GuardState } from '../../src/slink/guard.js'
+import {
+  defaultOverflow,
+  guardTable,
+  holdingOf,
+  type GuardEvent,
+  type GuardFacts,
+  type GuardState,
+} from '../../src/slink/guard.js'
 
 const STATES: readonly GuardState[] = ['catching-up', 'live', 'lost']
 const EVENTS: readonly GuardEvent[] = ['caught-up', 'dirtied', 'hold-over', 'session', 'paused']
@@ -19,7 +26,7 @@ test('every state has exactly one next state for every event', () => {
 test('every state is reached from every other', () => {
   for (const from of STATES) {
     const reached = new Set<GuardState>([from])
-    for (let before = 0; before < reached.size; ) {
+    for (let before = 0; before < reached.size;) {
       before = reached.size
       for (const state of [...reached]) for (const event of EVENTS) reached.add(guardTable[state][event])
     }
@@ -30,7 +37,8 @@ test('every state is reached from every other', () => {
 test('only what is caught up is live, and nothing that is dirty is', () => {
   for (const state of STATES) {
     for (const event of EVENTS) {
-      if (guardTable[state][event] === 'live') assert(event === 'caught-up' || state === 'live', `${state} is not live by ${event}`)
+      if (guardTable[state][event] === 'live')
+        assert(event === 'caught-up' || state === 'live', `${state} is not live by ${event}`)
     }
     assert.notEqual(guardTable[state].dirtied, 'live')
     assert.equal(guardTable[state]['hold-over'], 'lost')
@@ -43,7 +51,10 @@ function* allFacts(): Generator<GuardFacts> {
   for (const state of STATES)
     for (const mode of ['sync', 'async'] as const)
       for (const overflow of ['drop', 'stall', 'fail'] as const)
-        for (const forced of BOTH) for (const latched of BOTH) for (const mapped of BOTH) for (const overflowed of BOTH) yield { state, mode, overflow, forced, latched, mapped, overflowed }
+        for (const forced of BOTH)
+          for (const latched of BOTH)
+            for (const mapped of BOTH)
+              for (const overflowed of BOTH) yield { state, mode, overflow, forced, latched, mapped, overflowed }
 }
 
 test('[OVF-14] a site without devices holds nobody, and a dropped one lets its writers go', () => {
@@ -58,7 +69,8 @@ test('[WR-16] writers of a lost sync site wait, fail or go on by its policy, if 
   assert.equal(holdingOf({ ...lost, overflow: 'stall', latched: true }), 'wait')
   assert.equal(holdingOf({ ...lost, overflow: 'fail', latched: true }), 'fail')
   assert.equal(holdingOf({ ...lost, overflow: 'drop', latched: true }), 'none')
-  for (const overflow of ['stall', 'fail', 'drop'] as const) assert.equal(holdingOf({ ...lost, overflow, latched: false }), 'none')
+  for (const overflow of ['stall', 'fail', 'drop'] as const)
+    assert.equal(holdingOf({ ...lost, overflow, latched: false }), 'none')
 })
 
 test('a live sync site always holds, a live async site exactly while it exceeds its limits', () => {
@@ -92,6 +104,8 @@ test('an async site is dropped and a sync one stalls, unless the operator says o
 
 test('the page of slink states shows the table as it is', () => {
   const page = readFileSync(new URL('../../../../../docs/internals/slink-states.md', import.meta.url), 'utf8')
-  const rows = STATES.map((state) => `| \`${state}\` | ${EVENTS.map((event) => `\`${guardTable[state][event]}\``).join(' | ')} |`)
+  const rows = STATES.map(
+    (state) => `| \`${state}\` | ${EVENTS.map((event) => `\`${guardTable[state][event]}\``).join(' | ')} |`,
+  )
   for (const row of rows) assert(page.includes(row), `docs/internals/slink-states.md has the row: ${row}`)
 })
