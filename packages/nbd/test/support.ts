@@ -245,13 +245,15 @@ export function u32(value: number): Buffer {
 
 /** A small seeded generator; prints its seed, and takes it from SEED. */
 export class Prng {
-  readonly seed: number
+  readonly seed: string
   #state: number
 
   constructor(name: string) {
-    this.seed = Number(process.env['SEED'] ?? process.hrtime.bigint() % 1_000_000_007n)
-    this.#state = this.seed >>> 0
-    console.log(`# ${name}: SEED=${this.seed}`)
+    const given = process.env['SEED'] ?? String(process.hrtime.bigint() % 1_000_000_007n)
+    this.seed = given
+    // FNV-1a, so that a seed may be any text.
+    this.#state = [...Buffer.from(given)].reduce((hash, byte) => Math.imul(hash ^ byte, 0x01000193) >>> 0, 0x811c9dc5)
+    console.log(`# ${name}: SEED=${given}`)
   }
 
   /** 0 .. 1, exclusive. */

@@ -30,6 +30,9 @@ export interface LogMarks {
   readonly durableLsn: Lsn
 }
 
+/** In the place of what was answered: the queue must not keep a request, and with it its payload, any longer. */
+const ANSWERED: Held = { complete: () => {} }
+
 /** A FIFO of requests by LSN without shifting arrays. */
 class LsnQueue {
   #lsns: Lsn[] = []
@@ -54,6 +57,7 @@ class LsnQueue {
   release(threshold: Lsn): void {
     while (this.#head < this.#lsns.length && (this.#lsns[this.#head] as Lsn) <= threshold) {
       const item = this.#items[this.#head] as Held
+      this.#items[this.#head] = ANSWERED
       this.#head += 1
       item.complete(0)
     }
