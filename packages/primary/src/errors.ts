@@ -62,6 +62,7 @@ export const primaryErrors = defineErrors('primary', {
     hint: null,
   },
   DEVICE_COUNT: { kind: 'usage', retry: false, exit: EXIT.data, text: 'a group has at most {max} devices', hint: null },
+  SLINK_COUNT: { kind: 'usage', retry: false, exit: EXIT.data, text: 'a group has at most {max} slinks', hint: null },
   SLINK_EXISTS: {
     kind: 'usage',
     retry: false,

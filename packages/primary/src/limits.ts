@@ -6,8 +6,11 @@ import { assert, ENTRY_BOUNDARY_BYTES, ENTRY_PAYLOAD_BYTES_MAX } from '@sitelink
 /** Slinks are numbered 0 .. 2047; 0 is the local site. */
 export const SLINK_NUMBER_MAX = 2047
 
-/** Devices are numbered from 0; a group with more than this many is refused. */
-export const DEVICE_COUNT_MAX = 4096
+/** Remote slinks of a group. Each has a record in the log's superblock, whose room is bounded. */
+export const SLINK_COUNT_MAX = 1024
+
+/** Devices of a group: as many as a slink can name to its agent. Each may have a lost range in the log's superblock. */
+export const DEVICE_COUNT_MAX = 1024
 
 /** Device numbers as the operator gives them. */
 export const DEVICE_NUMBER_MAX = 0x7fff_ffff

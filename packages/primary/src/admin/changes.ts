@@ -8,7 +8,7 @@ import type { FallBehind } from '../slink/fall-behind.js'
 import { defaultOverflow, type AckLevel, type OverflowPolicy, type SlinkMode } from '../slink/guard.js'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
-import { DEVICE_COUNT_MAX, NAME_BYTES_MAX, REGION_BYTES_MAX, REGION_BYTES_MIN } from '../limits.js'
+import { DEVICE_COUNT_MAX, NAME_BYTES_MAX, REGION_BYTES_MAX, REGION_BYTES_MIN, SLINK_COUNT_MAX } from '../limits.js'
 
 export interface NewDevice {
   readonly number: number
@@ -117,6 +117,7 @@ export function addSlink(config: GroupConfig, wish: NewSlink): GroupConfig {
   if (wish.number === 0) throw primaryErrors.create('SLINK_LOCAL')
   if (config.slinks.some((one) => one.number === wish.number))
     throw primaryErrors.create('SLINK_EXISTS', { slink: wish.number })
+  if (config.slinks.length >= SLINK_COUNT_MAX) throw primaryErrors.create('SLINK_COUNT', { max: SLINK_COUNT_MAX })
   const slink: SlinkConfig = {
     number: wish.number,
     addresses: wish.addresses,

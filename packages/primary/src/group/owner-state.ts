@@ -12,13 +12,19 @@
  *      then per lost range, 24 bytes:  device id u32, zero u32, offset u64, length u64
  */
 import { assert, readU64, writeU64, type LogPosition, type LogPoint, type Lsn } from '@sitelink/protocol'
-import type { Incarnation } from '@sitelink/storage'
+import { OWNER_BYTES_MAX, type Incarnation } from '@sitelink/storage'
+import { DEVICE_COUNT_MAX, SLINK_COUNT_MAX } from '../limits.js'
 import { clampPoint } from './log-points.js'
 
 const VERSION = 1
 const HEAD_BYTES = 48
 const SLINK_BYTES = 24
 const RANGE_BYTES = 24
+
+assert(
+  HEAD_BYTES + SLINK_BYTES * SLINK_COUNT_MAX + RANGE_BYTES * DEVICE_COUNT_MAX <= OWNER_BYTES_MAX,
+  'a superblock has room for every slink, and for a range of every device',
+)
 
 /** More lost ranges than this are stored as one that spans them, per device: more is lost then, never less. */
 export const LOST_RANGES_MAX = 256

@@ -21,7 +21,7 @@ import {
 import { deviceWish, mapWish, slinkChange, slinkWish } from '../../src/admin/wishes.js'
 import { checkConfig } from '../../src/config-check.js'
 import type { GroupConfig } from '../../src/config.js'
-import { DEVICE_COUNT_MAX } from '../../src/limits.js'
+import { DEVICE_COUNT_MAX, SLINK_COUNT_MAX } from '../../src/limits.js'
 
 const MIB = 1024 * 1024
 const empty: GroupConfig = {
@@ -63,7 +63,12 @@ test('[DEV-05] [DEV-07] [DEV-08] [DEV-12] every change that does not fit is refu
       sizeBytes: MIB,
     })),
   }
+  const crowd = Array.from({ length: SLINK_COUNT_MAX }, (_, at) => at + 1).reduce(
+    (so, number) => addSlink(so, { number, addresses: ['tcp://h:1'], mode: 'async' }),
+    empty,
+  )
   const refusals: readonly [string, () => unknown][] = [
+    ['SLINK_COUNT', () => addSlink(crowd, { number: 2000, addresses: ['tcp://h:1'], mode: 'async' })],
     ['DEVICE_EXISTS', () => addDevice(config, { number: 0, path: '/x', name: 'x', sizeBytes: MIB })],
     ['DEVICE_NAME_TAKEN', () => addDevice(config, { number: 9, path: '/x', name: 'data', sizeBytes: MIB })],
     ['DEVICE_NAME_BAD', () => addDevice(config, { number: 9, path: '/x', name: 'a b', sizeBytes: MIB })],
