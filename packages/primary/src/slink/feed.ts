@@ -124,7 +124,10 @@ export class Feed {
     copier.pump()
     while (!this.#closed && session.writable && session.creditBytes >= STEP_BYTES) {
       const copies = this.#sendCopies()
+      const stopped = this.#stopped
       const entries = this.#sendEntries()
+      // No read started in what the stopped entry touches: one may now, and nothing else need ever happen to start it.
+      if (stopped && entries) copier.pump()
       if (!copies && !entries) return
     }
   }
