@@ -37,13 +37,8 @@ export async function createJournal(
   listener: RingLogListener,
 ): Promise<OpenedLog> {
   const { disks, path, sizeBytes, sparse, progress } = options
-  const there = await disks.exists(path)
-  const disk =
-    there === null
-      ? await disks.create(path, sizeBytes, { exclusive: true })
-      : await disks.open(path, { exclusive: true })
+  const { disk, there, size } = await place(disks, path, sizeBytes)
   try {
-    const size = there === 'block-device' ? Math.min(sizeBytes, disk.sizeBytes) : disk.sizeBytes
     return await openRingLog({
       ...ring(options, disk, listener),
       mode: 'create',
@@ -59,6 +54,20 @@ export async function createJournal(
       throw agentErrors.create('AGENT_JOURNAL_TAKEN', { path, why: error.message }, { cause: error })
     throw error
   }
+}
+
+/** Where a journal is to be made: the file, made if it is missing, or the block device; and how much of it is used. */
+async function place(
+  disks: DiskProvider,
+  path: string,
+  sizeBytes: number,
+): Promise<{ readonly disk: Disk; readonly there: 'file' | 'block-device' | null; readonly size: number }> {
+  const there = await disks.exists(path)
+  const disk =
+    there === null
+      ? await disks.create(path, sizeBytes, { exclusive: true })
+      : await disks.open(path, { exclusive: true })
+  return { disk, there, size: there === 'block-device' ? Math.min(sizeBytes, disk.sizeBytes) : disk.sizeBytes }
 }
 
 /** Opens the journal `ringId`. Throws `AGENT_JOURNAL_MISSING`, `AGENT_JOURNAL_FOREIGN` or `AGENT_JOURNAL_DAMAGED`. */
@@ -106,13 +115,8 @@ export async function recreateJournal(
   listener: RingLogListener,
 ): Promise<OpenedLog> {
   const { disks, path, sizeBytes } = options
-  const there = await disks.exists(path)
-  const disk =
-    there === null
-      ? await disks.create(path, sizeBytes, { exclusive: true })
-      : await disks.open(path, { exclusive: true })
+  const { disk, there, size } = await place(disks, path, sizeBytes)
   try {
-    const size = there === 'block-device' ? Math.min(sizeBytes, disk.sizeBytes) : disk.sizeBytes
     return await openRingLog({
       ...ring(options, disk, listener),
       mode: 'create',

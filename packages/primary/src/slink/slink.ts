@@ -350,6 +350,8 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     } else if (!config.paused && before.paused) this.#link.start()
     else if (config.addresses.join() !== before.addresses.join()) this.reconnect('the addresses changed')
     this.#protection.configured(before)
+    // A site that has everything already says nothing more that it could be judged by.
+    if (this.#stream !== null) this.#judge(this.#stream)
   }
 
   /** Ends the session; the next one brings the agent up to date with changed mappings or new marks. */

@@ -8,19 +8,17 @@ import {
   action,
   ConfigFile,
   ControlServer,
-  createLog,
   EventLog,
   examples,
   guardMemory,
+  inDaemonPlace,
   Lifecycle,
   RealClock,
   runDaemon,
-  type Log,
+  type DaemonPlace,
   type LogLevel,
   type Output,
   type SitelinkCommand,
-  type StateDirectory,
-  type StateLock,
 } from '@sitelink/daemon'
 import { parseAddress } from '@sitelink/protocol'
 import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
@@ -36,8 +34,6 @@ interface Options {
   readonly forgetJournal?: boolean
 }
 
-/** A daemon looks for other commands to end for so long. */
-const LOCK_WAIT_MS = 5000
 /** Recovery reads the whole journal at worst. */
 const START_MS_MAX = 3_600_000
 const STOP_MS_MAX = 60_000
@@ -50,30 +46,13 @@ export function runCommand(program: SitelinkCommand): void {
     .option('--forget-journal', 'give up a journal that is lost, foreign or damaged: everything is copied again')
     .addHelpText('after', examples([`${PROGRAM} run --state /var/lib/sitelink-agent --listen tcp://0.0.0.0:7373`]))
     .action(
-      action<Options>(async (context) => {
-        const { options, io, output } = context
-        const state = await context.state()
-        const level = options.logLevel ?? (io.env['SITELINK_LOG'] as LogLevel | undefined) ?? 'info'
-        const log = createLog({ name: PROGRAM, level })
-        const lock = await state.lock('daemon', LOCK_WAIT_MS)
-        try {
-          await coded(() => serve({ state, lock, log, options, output }))
-        } finally {
-          await lock.release()
-        }
-      }),
+      action<Options>((context) =>
+        inDaemonPlace(context, (place) => coded(() => serve(place, context.options, context.output))),
+      ),
     )
 }
 
-interface Serving {
-  readonly state: StateDirectory
-  readonly lock: StateLock
-  readonly log: Log
-  readonly options: Options
-  readonly output: Output
-}
-
-async function serve({ state, lock, log, options, output }: Serving): Promise<void> {
+async function serve({ state, lock, log }: DaemonPlace, options: Options, output: Output): Promise<void> {
   const config = await ConfigFile.open(state, lock, configFormat)
   const listen = options.listen ?? config.current.listen
   if (listen === null) throw agentErrors.create('AGENT_LISTEN_UNNAMED', { state: state.path })

@@ -9,16 +9,15 @@ import {
   action,
   ConfigFile,
   ControlServer,
-  createLog,
   EventLog,
   examples,
   guardMemory,
+  inDaemonPlace,
   Lifecycle,
   RealClock,
   RealRandom,
   runDaemon,
-  StateDirectory,
-  type Log,
+  type DaemonPlace,
   type LogLevel,
   type SitelinkCommand,
 } from '@sitelink/daemon'
@@ -41,7 +40,6 @@ interface Options {
 
 /** How long a clean stop waits for the local devices. */
 const APPLY_MS_MAX = 30_000
-const LOCK_WAIT_MS = 5000
 
 export function runCommand(program: SitelinkCommand): void {
   program
@@ -57,20 +55,10 @@ export function runCommand(program: SitelinkCommand): void {
       ]),
     )
     .action(
-      action<Options>(async (context) => {
-        const { options, io } = context
-        const listen = options.nbdListen === undefined ? null : tcpAddress(options.nbdListen, options.nbdPlain === true)
-        const log = createLog({
-          name: PROGRAM,
-          level: options.logLevel ?? (io.env['SITELINK_LOG'] as LogLevel | undefined) ?? 'info',
-        })
-        const state = await context.state()
-        const lock = await state.lock('daemon', LOCK_WAIT_MS)
-        try {
-          await mapped(() => serve(state, lock, log, listen))
-        } finally {
-          await lock.release()
-        }
+      action<Options>((context) => {
+        const { nbdListen, nbdPlain } = context.options
+        const listen = nbdListen === undefined ? null : tcpAddress(nbdListen, nbdPlain === true)
+        return inDaemonPlace(context, (place) => mapped(() => serve(place, listen)))
       }),
     )
 }
@@ -87,12 +75,7 @@ function tcpAddress(word: string, plain: boolean): { host: string; port: number 
   return { host: word.slice(0, at), port }
 }
 
-async function serve(
-  state: StateDirectory,
-  lock: Parameters<typeof ConfigFile.open>[1],
-  log: Log,
-  listen: { host: string; port: number } | null,
-): Promise<void> {
+async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; port: number } | null): Promise<void> {
   const clock = new RealClock()
   const events = new EventLog(clock, log)
   const lifecycle = new Lifecycle(clock, log)
