@@ -51,14 +51,16 @@ export class ShortageWatch {
     const nowMs = parts.clock.nowMs()
     if ((stalled.length === 0 && !local) || nowMs - this.#reportedMs < STALL_REPORT_MS) return
     const { failedDeviceIds, heldDeviceIds } = writeBack.status()
-    if (local && failedDeviceIds.length === 0 && heldDeviceIds.length === 0) return
+    const waitedMs = writePath.headWaitMs(nowMs)
+    // A device that is merely busy makes room in a moment.
+    if (local && waitedMs < STREAMING_GRACE_MS && failedDeviceIds.length === 0 && heldDeviceIds.length === 0) return
     this.#reportedMs = nowMs
     const who = local ? 'the local devices' : `slink ${stalled.join(', ')} (policy stall)`
     parts.event({
       kind: 'log-full',
       level: 'warning',
-      message: `the log is full and writers wait for ${who}`,
-      facts: { local, waiting: writePath.waitingCount },
+      message: `the log is full and writers wait for ${who}, the first of them for ${Math.round(waitedMs)} ms`,
+      facts: { local, waiting: writePath.waitingCount, waitedMs },
     })
   }
 }
