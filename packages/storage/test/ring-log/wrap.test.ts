@@ -191,3 +191,40 @@ test('whatever hasRoom admits fits, and the log is never wedged', async () => {
     }
   }
 })
+
+test('[FMT-05] whatever is written begins and ends on 4 KiB, on a device of 4 KiB sectors, over many turns, lives and deaths', async () => {
+  const seed = seedFromEnv('aligned')
+  const prng = new Prng(seed)
+  const bench = new Bench(seed)
+  let disk = new FaultDisk({
+    sizeBytes: 6 * MIB,
+    prng: prng.fork('disk'),
+    clock: bench.clock,
+    sectorBytes: 4096,
+  })
+  let changes = 0
+  for (let life = 0; life < 6; life++) {
+    disk.startTrace()
+    const process = bench.clock.process()
+    const opened = await bench.open(disk, { startOffset: 4096, sizeBytes: 4 * MIB, sparse: life > 0 }, process)
+    const { log } = opened
+    for (let each = 0; each < 60; each++) {
+      const length = prng.pick([0, 1, 511, 4096, 4097, 100_001, MIB])
+      if (log.hasRoom(1, length)) append(log, length)
+      if (prng.chance(0.5)) log.requestSync()
+      if (prng.chance(0.3)) await bench.clock.advance(5)
+      if (prng.chance(0.2)) await releaseAll(bench, opened)
+    }
+    await bench.clock.advance(200)
+    for (const event of disk.trace) {
+      if (event.kind !== 'change') continue
+      changes++
+      const { offset, length } = event.change
+      assert.ok(offset % 4096 === 0 && length % 4096 === 0, `${length} bytes at ${offset} in life ${life}`)
+      assert.ok(offset >= 4096 && offset + length <= 4096 + 4 * MIB, `${length} bytes at ${offset}`)
+    }
+    process.kill()
+    disk = prng.chance(0.5) ? disk.powerCut({ kind: 'random' }) : disk.crashProcess('random')
+  }
+  assert.ok(changes > 300, `${changes} writes`)
+})
