@@ -213,3 +213,16 @@ test('a resync that is cut off at any moment, by any power cut, ends with both s
     await world.checkLocal()
   }
 })
+
+test('[DEV-15] a device that is mapped while its agent is away is taken, and brought up to date once it is there', async () => {
+  const world = new World({ seed: 'mapped while away', ...LARGE })
+  await world.start()
+  world.agent.crash()
+  await writeAt(world, 0, round(4))
+  await world.addSite({ initial: 'sync' })
+  await writeAt(world, 1, round(4, 3 * MIB))
+  await world.advance(30_000)
+  assert.equal(world.primary.word(), 'disconnected')
+  await world.startAgent()
+  await world.settle()
+})

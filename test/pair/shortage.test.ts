@@ -181,3 +181,22 @@ test('[LIFE-02] a stop ends with a full log, a dead site and writers that wait, 
   await world.settle()
   await world.checkLocal()
 })
+
+test('[MSG-04] [WR-19] a slink that is deleted lets go of the log and of the writers that waited for it, and leaves no dirty log', async () => {
+  const world = await livePair('deleted', { mode: 'sync', overflow: 'stall' }, SMALL)
+  await world.until('it is protected', () => world.primary.slink().protection.protected)
+  world.agent.crash()
+  const tickets = burst(world, 60)
+  await world.advance(10_000)
+  assert.equal(unanswered(tickets), 60)
+  await assert.rejects(world.run(world.primary.admin.deleteSlink(1, false)), /still has devices 0, 1/)
+  assert.equal(unanswered(tickets), 60, 'refused: nothing has changed')
+  await world.run(world.primary.admin.deleteSlink(1, true))
+  for (const ticket of tickets) assert.equal(await world.answered(ticket, 5000), 0)
+  assert.equal(world.primary.eventsOf('slink-deleted').length, 1)
+  assert.deepEqual(
+    world.primary.disks.paths().filter((path) => path.startsWith('/state/dirty-')),
+    [],
+  )
+  await world.checkLocal()
+})

@@ -105,7 +105,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
 
   get holds(): boolean {
     // One that fails writers lets none of those go that wait for it: they are failed.
-    return this.#protection.keepsWriters
+    return !this.removed && this.#protection.keepsWriters
   }
 
   get holding(): Holding {
