@@ -228,6 +228,21 @@ describe('a running pair', () => {
     assert.equal(slinkOf(await cluster.status(), 1).connected, true)
   })
 
+  test('[DEV-09] a dirty log on what somebody else wrote is refused, the file stays, and the daemon goes on', async (t) => {
+    const folder = workFolder(t)
+    const [image, precious] = [join(folder, 'other.img'), join(folder, 'precious')]
+    writeFileSync(image, Buffer.alloc(MIB, 1))
+    writeFileSync(precious, Buffer.alloc(MIB, 2))
+    await cluster.must('device', 'add', '9', image, '--name', 'other')
+    const map = ['device', 'map', '9', '--slink', '1', '--remote', 'other', '--dirty-log', `disk:${precious}`]
+    const refused = await cluster.run(...map)
+    assert.equal(refused.status, 73, refused.stderr)
+    assert.match(refused.stderr, /precious holds something that is not a dirty log[^\n]*\n {2}try: .*disk:PATH/)
+    assert.deepEqual(readFileSync(precious), Buffer.alloc(MIB, 2))
+    assert.equal(slinkOf(await cluster.status(), 1).connected, true)
+    await cluster.must('device', 'del', '9')
+  })
+
   /** Another group whose slink 1 leads to the same agent; answers what its slink says is wrong. */
   async function intruder(t: TestContext, device: { sizeBytes: number; remote: string }): Promise<string> {
     const folder = workFolder(t)

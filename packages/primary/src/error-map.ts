@@ -1,10 +1,10 @@
 /**
- * Errors of the rooms below, as the operator meets them: disk, log and address errors get a code, a hint and an exit
+ * Errors of the rooms below, as the operator meets them: disk, log, dirty log and address errors get a code, a hint and an exit
  * status of this program. Everything else passes unchanged.
  */
 import { SitelinkError } from '@sitelink/daemon'
 import { ProtocolError } from '@sitelink/protocol'
-import { DISK_CODES, DiskError, LogError, type DiskCode } from '@sitelink/storage'
+import { DirtyLogError, DISK_CODES, DiskError, LogError, type DiskCode } from '@sitelink/storage'
 import { primaryErrors } from './errors.js'
 
 const DISK_ROWS = {
@@ -34,6 +34,8 @@ export function mapError(error: unknown): unknown {
   }
   if (error instanceof LogError)
     return primaryErrors.create('LOG_REFUSED', { why: error.message, reason: error.code }, { cause: error })
+  if (error instanceof DirtyLogError)
+    return primaryErrors.create('DIRTY_LOG_REFUSED', { why: error.message, reason: error.code }, { cause: error })
   if (error instanceof ProtocolError)
     return primaryErrors.create('ADDRESS', { why: error.message, reason: error.code }, { cause: error })
   return error

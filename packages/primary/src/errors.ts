@@ -155,6 +155,13 @@ export const primaryErrors = defineErrors('primary', {
   DISK_UNFIT: { kind: 'operating', retry: false, exit: EXIT.data, text: '{why}', hint: '{next}' },
   DISK_IO: { kind: 'operating', retry: false, exit: EXIT.ioError, text: '{why}', hint: '{next}' },
   LOG_REFUSED: { kind: 'operating', retry: false, exit: EXIT.data, text: '{why}', hint: null },
+  DIRTY_LOG_REFUSED: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.cantCreate,
+    text: '{why}',
+    hint: 'choose another path for the dirty log: --dirty-log disk:PATH',
+  },
   GROUP_FAILED: {
     kind: 'operating',
     retry: false,

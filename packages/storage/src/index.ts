@@ -9,6 +9,7 @@ export { DEVICE_BLOCK_BYTES, FileDevice, openBlockDevice } from './device/file-d
 export * from './dirty/dirty-bitmap.js'
 export * from './dirty/dirty-log.js'
 export * from './dirty/dirty-log-error.js'
+export { DirtyLogError, type DirtyLogCode } from './dirty/dirty-log-error.js'
 export { dirtyLogStoreBytes, IDENTITY_TEXT_BYTES_MAX, type DirtyLogIdentity } from './dirty/dirty-log-format.js'
 export type { DirtyLogFound } from './dirty/dirty-log-open.js'
 export type { DirtyLogPlace } from './dirty/dirty-log-store.js'
