@@ -139,8 +139,8 @@ export const agentErrors = defineErrors('agent', {
     kind: 'operating',
     retry: true,
     exit: EXIT.tempFail,
-    text: 'device {name} is exported already on {socket}',
-    hint: null,
+    text: 'device {name} is exported already',
+    hint: '<prog> status',
   },
   AGENT_EXPORT_STUCK: {
     kind: 'operating',

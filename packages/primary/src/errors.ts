@@ -92,6 +92,7 @@ export const primaryErrors = defineErrors('primary', {
     hint: '<prog> slink del {slink} --unmap',
   },
   SLINK_POLICY: { kind: 'usage', retry: false, exit: EXIT.usage, text: '{why}', hint: '<prog> slink set --help' },
+  MAP_WORDS: { kind: 'usage', retry: false, exit: EXIT.usage, text: '{why}', hint: '<prog> device map --help' },
   MAP_EXISTS: {
     kind: 'usage',
     retry: false,

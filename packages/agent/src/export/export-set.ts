@@ -107,7 +107,7 @@ export class ExportSet {
     const device = replica.devices.device(name)
     if (device === null)
       throw agentErrors.create('AGENT_DEVICE_UNUSABLE', { name, why: replica.devices.problem(name), state })
-    if (this.#held.has(name)) throw agentErrors.create('AGENT_EXPORT_BUSY', { name, socket: null })
+    if (this.#held.has(name)) throw agentErrors.create('AGENT_EXPORT_BUSY', { name })
     if (replica.broken !== null && !force)
       throw agentErrors.create('AGENT_EXPORT_INCONSISTENT', { why: replica.broken })
     const first = this.#held.size === 0

@@ -144,6 +144,11 @@ test('[DEV-07] [DEV-08] [DEV-12] [DEV-09] map, unmap and slink verbs refuse what
   )
   for (const size of ['3m'])
     await refused(folder, { status: 64, about: /region size/, next: /power of two/ }, map('0', '--region-size', size))
+  for (const words of [
+    ['--sync', '--nosync'],
+    ['--dirty-log', 'tape'],
+  ])
+    await refused(folder, { status: 64, about: /--(nosync|dirty-log)/, next: /device map --help/ }, map('0', ...words))
   for (const [path, use] of [
     [log, 'the log'],
     [data, 'device 0'],

@@ -157,10 +157,10 @@ function mapCommands(device: SitelinkCommand): void {
       action<MapOptions>(async (context, word) => {
         const { options } = context
         if (options.sync === true && options.nosync === true)
-          throw primaryErrors.create('SLINK_POLICY', { why: '--sync and --nosync exclude each other' })
+          throw primaryErrors.create('MAP_WORDS', { why: '--sync and --nosync exclude each other' })
         const [type, ...path] = options.dirtyLog.split(':')
         if (type !== 'core' && type !== 'disk')
-          throw primaryErrors.create('SLINK_POLICY', {
+          throw primaryErrors.create('MAP_WORDS', {
             why: `--dirty-log "${options.dirtyLog}" should be core, disk or disk:PATH`,
           })
         const body = {
