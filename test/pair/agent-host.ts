@@ -52,6 +52,8 @@ export class AgentHost {
   readonly events: AgentEvent[] = []
   readonly devices: { name: string; path: string }[] = []
   readonly owed: Owed = { received: 0, durable: 0 }
+  /** When its power failed last. */
+  lostPowerMs = Number.NEGATIVE_INFINITY
   readonly #options: AgentHostOptions
   readonly #prng: Prng
   disks: FaultDiskProvider
@@ -144,6 +146,7 @@ export class AgentHost {
     this.#die()
     this.disks = this.disks.powerCut(policy)
     this.owed.received = Math.min(this.owed.received, this.owed.durable)
+    this.lostPowerMs = this.#options.clock.nowMs()
   }
 
   #die(): void {

@@ -39,7 +39,8 @@ export class Storm {
     this.#slow = draw.chance(0.4)
     this.world = new World({
       seed,
-      deviceBytes: [MIB, 2 * MIB + 4096],
+      // With few regions everything is soon dirty, with many a region that was forgotten shows.
+      deviceBytes: draw.chance(0.3) ? [7 * MIB, 12 * MIB + 4096] : [MIB, 2 * MIB + 4096],
       logBytes: draw.pick([2, 2, 3, 8]) * MIB,
       journalBytes: draw.pick([4, 4, 6]) * MIB,
       link: {

@@ -93,6 +93,15 @@ export class Protection {
     if (this.#guard !== before || event === 'caught-up') this.recompute()
   }
 
+  /** The operator gives its protection up: a new device or a full resync has to be copied, and nobody waits for that. */
+  giveUp(): void {
+    const { latched } = this
+    this.#latched = false
+    this.happened('dirtied')
+    this.recompute()
+    if (latched) this.#owner.latchChanged()
+  }
+
   /** The configuration changed. */
   configured(before: SlinkConfig): void {
     const { config } = this.#owner

@@ -370,7 +370,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     }
     this.mappings.add(mapping)
     this.#config = config
-    this.#protection.happened('dirtied')
+    if (mapping.dirtyCount > 0) this.#protection.giveUp()
     this.#protection.recompute()
   }
 
@@ -385,7 +385,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
 
   /** Marks changed outside a session, or mappings came or went. */
   dirtied(): void {
-    this.#protection.happened('dirtied')
+    this.#protection.giveUp()
     this.reconnect('its regions have to be announced anew')
   }
 
