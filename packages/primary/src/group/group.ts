@@ -93,7 +93,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#recovery = recovery
     this.#writeBack = writeBack
     this.#written = { point: pointAt(log.lastLsn, log.incarnations), position: log.writtenEnd }
-    this.#ledger = new LagLedger(log.lastLsn, clock.nowMs())
+    this.#ledger = new LagLedger(log.lastLsn, log.writtenEnd, clock.nowMs())
     this.#writePath = new WritePath({ log, writeBack, holds: this.holds, ledger: this.#ledger, clock, owner: this })
     this.#tail = new Tail({
       log,

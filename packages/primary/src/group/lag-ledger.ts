@@ -5,7 +5,7 @@
  * {@link LEDGER_EXACT_ENTRIES} LSNs, to the next coarse mark for older ones, never less than the truth for bytes and
  * age. Memory is fixed; noting an entry allocates nothing.
  */
-import { assert, type Lsn } from '@sitelink/protocol'
+import { assert, type LogPosition, type Lsn } from '@sitelink/protocol'
 import { LEDGER_COARSE_ENTRIES, LEDGER_COARSE_MARKS_MAX, LEDGER_EXACT_ENTRIES } from '../limits.js'
 import type { Outstanding } from '../slink/fall-behind.js'
 
@@ -18,13 +18,18 @@ export class LagLedger {
   readonly #coarseTimeMs = new Float64Array(LEDGER_COARSE_MARKS_MAX)
   /** Everything at or below it was written before this process started. */
   readonly #baseLsn: Lsn
+  readonly #basePosition: LogPosition
   readonly #baseMs: number
   #lastLsn: Lsn
   #totalBytes = 0
 
-  /** `baseLsn`: last LSN found in the log at start; `nowMs`: monotonic time of the start, taken for all older entries. */
-  constructor(baseLsn: Lsn, nowMs: number) {
+  /**
+   * `baseLsn`: last LSN found in the log at start, which ends at `basePosition`; `nowMs`: monotonic time of the start, taken
+   * for all older entries.
+   */
+  constructor(baseLsn: Lsn, basePosition: LogPosition, nowMs: number) {
     this.#baseLsn = baseLsn
+    this.#basePosition = basePosition
     this.#lastLsn = baseLsn
     this.#baseMs = nowMs
   }
@@ -63,11 +68,15 @@ export class LagLedger {
     return this.#upTo(lsn, this.#timeMs, this.#coarseTimeMs, this.#baseMs)
   }
 
-  /** What lies above `lsn`: entries, payload bytes, and the age of the oldest in milliseconds. */
-  outstanding(lsn: Lsn, nowMs: number): Outstanding {
+  /**
+   * What lies above `lsn`: entries, payload bytes, and the age of the oldest in milliseconds. Of entries that were there
+   * at the start only their place in the ring is known: what lies there from `position` on counts, headers and all.
+   */
+  outstanding(lsn: Lsn, position: LogPosition | null, nowMs: number): Outstanding {
     const oldest = this.oldestAboveMs(lsn)
     const ageMs = oldest === null ? null : Math.max(0, nowMs - oldest)
-    return { ios: Math.max(0, this.#lastLsn - lsn), bytes: this.bytesAbove(lsn), ageMs }
+    const found = lsn < this.#baseLsn && position !== null ? Math.max(0, this.#basePosition - position) : 0
+    return { ios: Math.max(0, this.#lastLsn - lsn), bytes: this.bytesAbove(lsn) + found, ageMs }
   }
 
   /** Value noted with the largest known LSN at or below `lsn`. */

@@ -155,7 +155,8 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   /** What it has not received, as fall-behind and lag count it. */
   outstanding(): Outstanding {
     if (this.mappings.size === 0) return { ios: 0, bytes: 0, ageMs: null }
-    return this.#context.ledger.outstanding(this.#stream?.receivedLsn ?? this.point.lsn, this.#context.clock.nowMs())
+    const { ledger, clock } = this.#context
+    return ledger.outstanding(this.#stream?.receivedLsn ?? this.point.lsn, this.pin, clock.nowMs())
   }
 
   /** Makes the marks so far durable; the stored bitmaps are complete up to the last entry then. */

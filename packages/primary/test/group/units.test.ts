@@ -22,7 +22,7 @@ test('[REC-06] the ledger is exact for the newest entries and never says less th
   const seed = seedFromEnv('ledger')
   const prng = new Prng(seed)
   const base = prng.between(0, 100_000)
-  const ledger = new LagLedger(base, 50)
+  const ledger = new LagLedger(base, 0, 50)
   const [bytes, times]: [number[], number[]] = [[0], [50]]
   let nowMs = 100
   const count = LEDGER_EXACT_ENTRIES + 5 * LEDGER_COARSE_ENTRIES

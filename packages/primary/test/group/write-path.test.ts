@@ -54,7 +54,7 @@ class Bench implements WritePathOwner {
     Object.defineProperty(log, 'durableLsn', { get: () => this.durableLsn })
     const writeBack = { hasRoom: () => this.memoryRoom } as unknown as WriteBack
     const clock = new SimClock()
-    this.path = new WritePath({ log, writeBack, holds: this.holds, ledger: new LagLedger(0, 0), clock, owner: this })
+    this.path = new WritePath({ log, writeBack, holds: this.holds, ledger: new LagLedger(0, 0, 0), clock, owner: this })
   }
 
   admission(): 'run' | 'hold' | 'refuse' {
