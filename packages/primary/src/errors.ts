@@ -146,7 +146,7 @@ export const primaryErrors = defineErrors('primary', {
     kind: 'config',
     retry: false,
     exit: EXIT.config,
-    text: 'the log {path} belongs to group {found}, this state directory is of group {wanted}',
+    text: 'the log {path} belongs to {owner}, this state directory is of group {wanted}',
     hint: 'give the right state directory, or the right log',
   },
   DISK_MISSING: { kind: 'operating', retry: false, exit: EXIT.noInput, text: '{why}', hint: '{next}' },

@@ -26,6 +26,7 @@ import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
 import { slinkSurroundings } from './slink-surroundings.js'
 import { clampPoint } from './log-points.js'
+import { journalInstead, refuseForeignLog } from './log-refusals.js'
 import { openMapping } from './open-mapping.js'
 import {
   clampOwnerState,
@@ -104,26 +105,21 @@ async function openLog(group: Group, disk: Disk): ReturnType<typeof openRingLog>
       reviseOwnerState: (found, incarnations) => {
         const state = decodeOwnerState(found)
         if (state === null) return found
-        refuseForeign(group, state)
+        refuseForeignLog(group.parts.config.current, state)
         return encodeOwnerState(clampOwnerState(state, incarnations))
       },
     })
   } catch (error) {
     if (!(error instanceof LogError)) throw error
+    if (error.code === 'LOG_OTHER_KIND') throw journalInstead(config.current)
     throw primaryErrors.create('LOG_CANNOT_OPEN', { path, why: error.message, reason: error.code }, { cause: error })
   }
-}
-
-function refuseForeign(group: Group, state: OwnerState): void {
-  const { uuid, log } = group.parts.config.current
-  if (state.groupUuid !== uuid)
-    throw primaryErrors.create('LOG_FOREIGN', { path: log.path, found: state.groupUuid, wanted: uuid })
 }
 
 function stateOf(group: Group, log: RingLog): OwnerState | null {
   const state = decodeOwnerState(log.ownerStateFound)
   if (state === null) return null
-  refuseForeign(group, state)
+  refuseForeignLog(group.parts.config.current, state)
   return clampOwnerState(state, log.incarnations)
 }
 

@@ -6,6 +6,8 @@ import { readFileSync, symlinkSync, truncateSync, writeFileSync, cpSync, rmSync 
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { RealClock, RealRandom } from '@sitelink/daemon'
+import { NodeDiskProvider, openRingLog } from '@sitelink/storage'
 import { folderOf, madeGroup, MIB, must, refused, sitelink } from './cli-world.js'
 
 test('init refuses what it would overwrite, wherever in the range it lies, and sizes that make no sense', async (t) => {
@@ -69,7 +71,21 @@ test('a log that is missing, foreign, of another group or damaged stops run and 
   writeFileSync(log, Buffer.from(good).fill(0, 0, 256 * 1024))
   await each(65, /log/)
   writeFileSync(log, readFileSync(other.log))
-  await each(78, /belongs to group/, [['run']])
+  await each(78, /belongs to group/, [['run'], ['log', 'check']])
+  assert.match(await must('log', 'show', '--state', state), /^group +[0-9a-f-]{36}$/m)
+  assert.match(await must('log', 'ls', '--state', state), /no entries/)
+  rmSync(log)
+  const journal = await openRingLog({
+    disk: await new NodeDiskProvider().create(log, 2 * MIB),
+    mode: 'create',
+    rule: 'monotone',
+    clock: new RealClock(),
+    random: new RealRandom(),
+    listener: { written() {}, durable() {}, spaceFreed() {}, failed() {}, ownerState: () => Buffer.from('{}') },
+  })
+  await journal.log.close()
+  await each(78, /belongs to an agent/, [['run'], ['log', 'check']])
+  await must('log', 'show', '--state', state)
 })
 
 test('a configuration with any wrong key is refused by name by every verb', async (t) => {

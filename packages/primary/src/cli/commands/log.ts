@@ -18,6 +18,7 @@ import { formatId64, FrameFlag, FrameType } from '@sitelink/protocol'
 import { checkLog, inspectLog, listLog, NodeDiskProvider, type Disk, type LogInspection } from '@sitelink/storage'
 import type { GroupConfig } from '../../config.js'
 import { primaryErrors } from '../../errors.js'
+import { journalInstead, refuseForeignLog } from '../../group/log-refusals.js'
 import { decodeOwnerState, type OwnerState } from '../../group/owner-state.js'
 import { APPLY_MS_MAX, applyLog } from '../apply-log.js'
 import { alone, PROGRAM } from '../open-state.js'
@@ -231,10 +232,15 @@ function checkCommand(log: SitelinkCommand): void {
     .addHelpText('after', examples([`${PROGRAM} log check --state DIR`]))
     .action(
       action(async (context) => {
-        const report = await looking(context, async (disk, config) => ({
-          path: config.log.path,
-          ...(await checkLog(disk, config.log.startBytes)),
-        }))
+        const report = await looking(context, async (disk, config) => {
+          const { superblock } = await inspectLog(disk, config.log.startBytes)
+          // A whole log of somebody else is as useless here as a damaged one.
+          if (superblock !== null) {
+            if (superblock.rule !== 'dense') throw journalInstead(config)
+            refuseForeignLog(config, ownerOf(superblock.owner))
+          }
+          return { path: config.log.path, ...(await checkLog(disk, config.log.startBytes)) }
+        })
         context.output.result(report, ({ path, entryCount, groupCount, bytes, lastLsn, endsBecause, problems }) =>
           formatPairs([
             ['log', path],
