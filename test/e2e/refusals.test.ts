@@ -243,6 +243,20 @@ describe('a running pair', () => {
     await cluster.must('device', 'del', '9')
   })
 
+  test('a dirty log at a path that the operator named is voided when its device is unmapped, and the file stays', async (t) => {
+    const folder = workFolder(t)
+    const [image, named] = [join(folder, 'other.img'), join(folder, 'named')]
+    writeFileSync(image, Buffer.alloc(MIB, 1))
+    writeFileSync(named, Buffer.alloc(MIB))
+    await cluster.must('device', 'add', '9', image, '--name', 'other')
+    await cluster.must('device', 'map', '9', '--slink', '1', '--remote', 'other', '--dirty-log', `disk:${named}`)
+    assert.notDeepEqual(readFileSync(named).subarray(0, 8192), Buffer.alloc(8192))
+    await cluster.must('device', 'unmap', '9', '--slink', '1')
+    assert.deepEqual(readFileSync(named).subarray(0, 8192), Buffer.alloc(8192))
+    assert.equal(readFileSync(named).length, MIB)
+    await cluster.must('device', 'del', '9')
+  })
+
   /** Another group whose slink 1 leads to the same agent; answers what its slink says is wrong. */
   async function intruder(t: TestContext, device: { sizeBytes: number; remote: string }): Promise<string> {
     const folder = workFolder(t)

@@ -89,6 +89,9 @@ function identityOf(group: Group, config: MappingConfig, local: LocalDevice): Di
 
 function placeOf(group: Group, slink: number, config: MappingConfig): DirtyLogPlace | null {
   if (config.dirtyLog.type === 'core') return null
-  const path = config.dirtyLog.path ?? group.parts.dirtyLogPath(slink, config.mappingId)
-  return { provider: group.parts.disks, path }
+  const { path } = config.dirtyLog
+  const provider = group.parts.disks
+  // What the operator named is the operator's: it outlives the mapping.
+  if (path !== null) return { provider, path, keepFile: true }
+  return { provider, path: group.parts.dirtyLogPath(slink, config.mappingId) }
 }

@@ -34,6 +34,8 @@ import { matchIdentity } from './dirty-log-recovery.js'
 export interface DirtyLogPlace {
   readonly provider: DiskProvider
   readonly path: string
+  /** Somebody else chose the path: at the end a file there is voided and stays. Default: it is removed. */
+  readonly keepFile?: boolean
 }
 
 /** Pages that are written at once. */
@@ -154,16 +156,20 @@ export class DirtyLogStore {
     await disk?.close()
   }
 
-  /** Voids what is stored, durably, closes it, and removes it if it is a file. */
+  /** Ends what is stored, durably: a file of this log's own is removed; anything else is voided and stays. */
   async destroy(): Promise<void> {
     const kind = await this.#place.provider.exists(this.path)
-    if (kind === 'block-device') {
-      const disk = await this.#openDisk()
-      await disk.write([Buffer.alloc(HEADER_PAGES * DIRTY_PAGE_BYTES)], 0)
-      await disk.sync()
+    const removed = kind === 'file' && this.#place.keepFile !== true
+    try {
+      if (kind !== null && !removed) {
+        const disk = await this.#openDisk()
+        await disk.write([Buffer.alloc(Math.min(disk.sizeBytes, HEADER_PAGES * DIRTY_PAGE_BYTES))], 0)
+        await disk.sync()
+      }
+    } finally {
+      await this.close()
     }
-    await this.close()
-    if (kind === 'file') await this.#place.provider.removeFile(this.path)
+    if (removed) await this.#place.provider.removeFile(this.path)
   }
 
   async #openDisk(): Promise<Disk> {

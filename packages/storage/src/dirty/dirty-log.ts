@@ -216,8 +216,8 @@ export class DirtyLog {
   }
 
   /**
-   * The mapping is gone: closes, voids what is stored, durably, and removes the file if it is one. What was refused to be
-   * overwritten is somebody else's and stays.
+   * The mapping is gone: closes, and removes the file; a block device, or a file that somebody else chose (`keepFile`), is
+   * voided, durably, and stays. What was refused to be overwritten is somebody else's and stays as it is.
    */
   async destroy(): Promise<void> {
     if (this.#refusal !== null) return this.close()

@@ -349,6 +349,21 @@ describe('DirtyLog', () => {
     assert.equal(await provider.exists('data.dirty'), null)
   })
 
+  it('a file that somebody else chose is voided at the end and stays', async () => {
+    const provider = new FaultDiskProvider()
+    await (await provider.create('chosen', 64 * MIB)).close()
+    const place = { provider, path: 'chosen', keepFile: true }
+    const log = await DirtyLog.create(place, identityOf(100), { initial: 'all-dirty' })
+    await log.destroy()
+    assert.equal(await provider.exists('chosen'), 'file')
+    const after = provider.medium('chosen')
+    assert.equal(after.sizeBytes, 64 * MIB)
+    const other = identityOf(100, { mappingId: 'mapping-2' })
+    const next = await DirtyLog.create(place, other, { initial: 'all-clean' })
+    await next.close()
+    assert.equal((await DirtyLog.open(place, other)).found, 'ok')
+  })
+
   it('on a block device its end voids it, so that the next mapping may use the place', async () => {
     const { disk, log } = await recorded(100, [10])
     await log.destroy()
