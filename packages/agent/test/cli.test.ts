@@ -229,7 +229,9 @@ describe('while it runs', () => {
     primary.disconnect()
     daemon.kill('SIGTERM')
     assert.equal(await waitFor('its end', () => daemon.exitCode), 0)
-    assert.match(must('log', 'check', '--state', state), /frames/)
+    const checked = must('log', 'check', '--state', state)
+    assert.match(checked, /frames/)
+    assert.match(checked, /^ends +at position \d+, LSN \d+$/m)
     const rows = JSON.parse(must('log', 'ls', '--json', '--state', state)) as unknown[]
     assert(Array.isArray(rows))
     await start()

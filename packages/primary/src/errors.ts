@@ -133,7 +133,16 @@ export const primaryErrors = defineErrors('primary', {
     retry: false,
     exit: EXIT.data,
     text: 'the log {path} cannot be opened: {why}',
-    hint: '<prog> log check',
+    hint: '{next}',
+  },
+  LOG_UNREADABLE: {
+    kind: 'corruption',
+    retry: false,
+    exit: EXIT.data,
+    text: 'the log {path} cannot be read: {why}',
+    hint: 'restore {path}; if that cannot be done, a new group in another state directory (<prog> init) means a full resync',
+    about:
+      'What says where the log begins and ends is gone, so neither a start nor a check of the log can do more; nothing was changed. The local devices and the agents still hold what had been applied to them; what was in the log alone is lost with it. Restore the file or block device if there is a copy of it as it was last. If not, make a new group with a new log in another state directory and add the devices and slinks again: every replica then gets a full copy.',
   },
   LOG_PROBLEMS: {
     kind: 'corruption',

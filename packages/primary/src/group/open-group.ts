@@ -19,14 +19,13 @@ import {
 } from '@sitelink/storage'
 import { mappingMade } from '../admin/changes.js'
 import type { DeviceConfig, SlinkConfig } from '../config.js'
-import { primaryErrors } from '../errors.js'
 import { Slink } from '../slink/slink.js'
 import { Group, type GroupParts } from './group.js'
 import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
 import { slinkSurroundings } from './slink-surroundings.js'
 import { clampPoint } from './log-points.js'
-import { journalInstead, refuseForeignLog } from './log-refusals.js'
+import { cannotOpen, journalInstead, refuseForeignLog } from './log-refusals.js'
 import { openMapping } from './open-mapping.js'
 import {
   clampOwnerState,
@@ -112,7 +111,7 @@ async function openLog(group: Group, disk: Disk): ReturnType<typeof openRingLog>
   } catch (error) {
     if (!(error instanceof LogError)) throw error
     if (error.code === 'LOG_OTHER_KIND') throw journalInstead(config.current)
-    throw primaryErrors.create('LOG_CANNOT_OPEN', { path, why: error.message, reason: error.code }, { cause: error })
+    throw cannotOpen(path, error.code, error.message, { cause: error })
   }
 }
 

@@ -225,6 +225,7 @@ test('log ls, show and check say what is in the log, and check finds damage', as
   assert.match(await must(...at('show')), /closed +cleanly/)
   const checked = JSON.parse(await must(...at('check', '--json'))) as { problems: unknown[] }
   assert.deepEqual(checked.problems, [])
+  assert.match(await must(...at('check')), /^ends +at position \d+, LSN 0$/m)
   cpSync(log, join(folder, 'good'))
   const bytes = readFileSync(log)
   bytes[200] = (bytes[200] as number) ^ 1
@@ -235,6 +236,15 @@ test('log ls, show and check say what is in the log, and check finds damage', as
   const human = await sitelink(...at('check'))
   assert.equal(human.status, 65)
   assert.match(human.stdout, /problem +superblock 0 is damaged/)
+  bytes.fill(0x5a, 0, 256 * 1024)
+  writeFileSync(log, bytes)
+  // Neither of the two sends the operator to the other.
+  for (const verb of ['run', 'log check']) {
+    const lost = await sitelink(...verb.split(' '), '--state', state)
+    assert.equal(lost.status, 65)
+    assert.match(lost.stderr, /cannot be read: .*\n {2}try: restore .*full resync/, lost.stderr)
+    assert.doesNotMatch(lost.stderr, /log check|sitelink run/)
+  }
   truncateSync(log, 1000)
   assert.equal((await sitelink(...at('check'))).status, 65)
 })

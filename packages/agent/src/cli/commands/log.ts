@@ -69,12 +69,12 @@ export function logCommand(program: SitelinkCommand): void {
           const owner = superblock === null ? null : decodeOwnerState(superblock.owner)
           return { journal: path, ring: superblock === null ? null : formatId64(superblock.logId), owner, ...check }
         })
-        context.output.result(report, ({ journal, entryCount, bytes, lastLsn, endsBecause, problems, owner }) =>
+        context.output.result(report, ({ journal, ring, entryCount, bytes, lastLsn, end, problems, owner }) =>
           formatPairs([
             ['journal', journal],
             ['holds', `${entryCount} frames, ${formatBytes(bytes)}, up to LSN ${lastLsn}`],
             ['applied', owner === null ? '-' : `LSN ${owner.applied.lsn}`],
-            ['ends', endsBecause],
+            ['ends', ring === null ? '-' : `at position ${end}, LSN ${lastLsn}`],
             ...problems.map(({ position, what }): [string, string] => [
               'problem',
               position === null ? what : `position ${position}: ${what}`,

@@ -13,12 +13,13 @@ import {
   parseCount,
   type CliContext,
   type SitelinkCommand,
+  type SitelinkError,
 } from '@sitelink/daemon'
 import { formatId64, FrameFlag, FrameType } from '@sitelink/protocol'
 import { checkLog, inspectLog, listLog, NodeDiskProvider, type Disk, type LogInspection } from '@sitelink/storage'
 import type { GroupConfig } from '../../config.js'
 import { primaryErrors } from '../../errors.js'
-import { journalInstead, refuseForeignLog } from '../../group/log-refusals.js'
+import { cannotOpen, journalInstead, refuseForeignLog } from '../../group/log-refusals.js'
 import { decodeOwnerState, type OwnerState } from '../../group/owner-state.js'
 import { APPLY_MS_MAX, applyLog } from '../apply-log.js'
 import { alone, PROGRAM } from '../open-state.js'
@@ -232,26 +233,28 @@ function checkCommand(log: SitelinkCommand): void {
     .addHelpText('after', examples([`${PROGRAM} log check --state DIR`]))
     .action(
       action(async (context) => {
-        const report = await looking(context, async (disk, config) => {
-          const { superblock } = await inspectLog(disk, config.log.startBytes)
+        const { report, lost } = await looking(context, async (disk, config) => {
+          const { superblock, slots } = await inspectLog(disk, config.log.startBytes)
           // A whole log of somebody else is as useless here as a damaged one.
           if (superblock !== null) {
             if (superblock.rule !== 'dense') throw journalInstead(config)
             refuseForeignLog(config, ownerOf(superblock.owner))
           }
-          return { path: config.log.path, ...(await checkLog(disk, config.log.startBytes)) }
+          const report = { path: config.log.path, ...(await checkLog(disk, config.log.startBytes)) }
+          return { report, lost: superblock === null ? noSuperblock(config.log.path, slots) : null }
         })
-        context.output.result(report, ({ path, entryCount, groupCount, bytes, lastLsn, endsBecause, problems }) =>
+        context.output.result(report, ({ path, entryCount, groupCount, bytes, lastLsn, end, problems }) =>
           formatPairs([
             ['log', path],
             ['holds', `${entryCount} entries in ${groupCount} groups, ${formatBytes(bytes)}, up to LSN ${lastLsn}`],
-            ['ends', endsBecause],
+            ['ends', lost === null ? `at position ${end}, LSN ${lastLsn}` : '-'],
             ...problems.map(({ position, what }): [string, string] => [
               'problem',
               position === null ? what : `position ${position}: ${what}`,
             ]),
           ]),
         )
+        if (lost !== null) throw lost
         if (report.problems.length > 0)
           throw primaryErrors.create('LOG_PROBLEMS', {
             path: report.path,
@@ -280,12 +283,14 @@ async function superblockOf(
 ): Promise<{ inspection: LogInspection; superblock: NonNullable<LogInspection['superblock']> }> {
   const inspection = await inspectLog(disk, config.log.startBytes)
   const { superblock, slots } = inspection
-  if (superblock === null)
-    throw primaryErrors.create('LOG_CANNOT_OPEN', {
-      path: config.log.path,
-      why: `its superblocks are ${slots.map((slot) => slot.kind).join(' and ')}`,
-    })
+  if (superblock === null) throw noSuperblock(config.log.path, slots)
   return { inspection, superblock }
+}
+
+function noSuperblock(path: string, slots: LogInspection['slots']): SitelinkError {
+  const newer = slots.some((slot) => slot.kind === 'newer')
+  const why = `its superblocks are ${slots.map((slot) => slot.kind).join(' and ')}`
+  return cannotOpen(path, newer ? 'LOG_NEWER' : 'LOG_DAMAGED', why)
 }
 
 /** Null where it is not what a primary writes. */
