@@ -228,6 +228,14 @@ describe('a running pair', () => {
     assert.equal(slinkOf(await cluster.status(), 1).connected, true)
   })
 
+  test('a device that the running daemon has already is refused as in use, not as held by another process', async () => {
+    const { devices } = await cluster.status()
+    const path = devices[0]?.path ?? ''
+    const result = await cluster.run('device', 'add', '9', path, '--name', 'again')
+    assert.equal(result.status, 65, result.stderr)
+    assert.match(result.stderr, /is in use already: device 0/)
+  })
+
   test('[DEV-09] a dirty log on what somebody else wrote is refused, the file stays, and the daemon goes on', async (t) => {
     const folder = workFolder(t)
     const [image, precious] = [join(folder, 'other.img'), join(folder, 'precious')]

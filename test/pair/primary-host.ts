@@ -180,6 +180,7 @@ export class PrimaryHost {
       event: (event) => this.events.push(event),
       transport: (scheme) => (scheme === 'memory' ? this.#options.network.host(PRIMARY) : null),
       dirtyLogPath: (slink, mappingId) => `/state/dirty-${slink}-${mappingId}`,
+      stateFile: () => Promise.resolve(null),
     })
     // Dead before it was open: whoever killed it has started another life or none.
     if (this.#process !== process) return group

@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -96,6 +96,9 @@ describe('before the first start', () => {
     must('device', 'add', 'two', join(folder, 'two.img'), '--create', '2m', '--state', state)
     refused(64, /in use/, 'device', 'add', 'three', join(folder, '.', 'one.img'), '--state', state)
     refused(64, /journal/, 'device', 'add', 'three', join(state, 'journal'), '--state', state)
+    linkSync(join(state, 'replica.json'), join(folder, 'hard'))
+    for (const path of [join(state, 'config.json'), join(state, 'sitelink-state.json'), join(folder, 'hard')])
+      refused(64, /in use already: it is .* of the state directory/, 'device', 'add', 'three', path, '--state', state)
     refused(64, /already/, 'device', 'add', 'one', image, '--state', state)
     refused(73, /there already/, 'device', 'add', 'three', image, '--create', '1m', '--state', state)
     refused(66, /nowhere/, 'device', 'add', 'three', join(folder, 'nowhere'), '--state', state)

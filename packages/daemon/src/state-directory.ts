@@ -44,7 +44,8 @@ interface Marker {
   readonly ready: boolean
 }
 
-const MARKER_FILE = 'sitelink-state.json'
+/** Name of the file that tells whose directory it is. */
+export const MARKER_FILE = 'sitelink-state.json'
 const MARKER_VERSION = 1
 const GROUP_OR_OTHERS_WRITE = 0o022
 

@@ -4,6 +4,7 @@
  * Decides from the configuration and a look at the disks; changes neither. Invariant: no file or block device is used
  * twice, whatever names and links lead to it.
  */
+import { ownStateFile } from '@sitelink/daemon'
 import type { DiskProvider } from '@sitelink/storage'
 import type { AgentConfig } from '../config.js'
 import { deviceNameProblem } from '../config.js'
@@ -28,6 +29,9 @@ export async function checkDevicePath(
   path: string,
   state: string,
 ): Promise<void> {
+  const own = await ownStateFile(state, path, isStateFile)
+  if (own !== null)
+    throw agentErrors.create('AGENT_DEVICE_TWICE', { path, owner: `${own} of the state directory`, state })
   const identity = await disks.identify(path)
   const used = [
     { path: config.journal.path, owner: 'the journal' },
@@ -38,6 +42,11 @@ export async function checkDevicePath(
     if ((await disks.identify(other)) === identity)
       throw agentErrors.create('AGENT_DEVICE_TWICE', { path, owner, state })
   }
+}
+
+/** What `sitelink-agent` keeps in its state directory besides what every program does. */
+function isStateFile(name: string): boolean {
+  return /^(config\.json|replica\.json|\.replica\.json\.new|control\.sock|dirty-[^/]*\.log)$/.test(name)
 }
 
 export function withDevice(config: AgentConfig, device: DeviceConfig): AgentConfig {

@@ -1,14 +1,35 @@
 /**
- * A path that is the log, a device or a dirty log already would destroy one of them: whatever its name, it is refused.
+ * A path that is the log, a device, a dirty log or a file of the state directory already would destroy one of them: whatever its name, it is refused.
  *
  * Owns the list of what a configuration uses. Paths are compared by what they lead to, so links and other names count.
  */
+import { ownStateFile } from '@sitelink/daemon'
 import type { DiskProvider } from '@sitelink/storage'
 import type { GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 
+export interface PathLook {
+  readonly disks: DiskProvider
+  /** Name of the group's own file in its state directory that a path leads to; null if it leads to none. */
+  readonly stateFile: (path: string) => Promise<string | null>
+}
+
+/** What `sitelink` keeps in a state directory `path` besides what every program does. */
+export function groupStateFile(directory: string): PathLook['stateFile'] {
+  return (path) =>
+    ownStateFile(directory, path, (name) =>
+      /^(config\.json|peers\.json|control\.sock|nbd\.sock|dirty(\/.*)?)$/.test(name),
+    )
+}
+
 /** Rejects if `path` leads to something of this group. A path where nothing is yet is free. */
-export async function refusePathInUse(disks: DiskProvider, config: GroupConfig, path: string): Promise<void> {
+export async function refusePathInUse(
+  { disks, stateFile }: PathLook,
+  config: GroupConfig,
+  path: string,
+): Promise<void> {
+  const own = await stateFile(path)
+  if (own !== null) throw primaryErrors.create('DEVICE_PATH_USED', { path, use: `${own} of the state directory` })
   const used: { readonly path: string; readonly use: string }[] = [{ path: config.log.path, use: 'the log' }]
   for (const device of config.devices) used.push({ path: device.path, use: `device ${device.number}` })
   for (const slink of config.slinks) {

@@ -5,6 +5,7 @@
  */
 import { ConfigFile, RealClock, RealRandom, type StateDirectory, type StateLock } from '@sitelink/daemon'
 import { NodeDiskProvider } from '@sitelink/storage'
+import { groupStateFile } from '../admin/path-in-use.js'
 import { openGroup } from '../group/open-group.js'
 import { configFormat } from './open-state.js'
 
@@ -36,6 +37,7 @@ export async function applyLog(state: StateDirectory, lock: StateLock): Promise<
     },
     transport: () => null,
     dirtyLogPath: (slink, mappingId) => state.file(`dirty/slink-${slink}-${mappingId}.dirty`),
+    stateFile: groupStateFile(state.path),
   })
   const missing = [...group.devices.values()].filter((one) => one.device === null).map((one) => one.config.number)
   const { lastLsn } = group.log

@@ -2,6 +2,7 @@
  * The control API of a running group: each verb checks its body and calls the group. No logic of its own.
  */
 import { delay, type ControlServer, type EventLog } from '@sitelink/daemon'
+import { refusePathInUse } from '../admin/path-in-use.js'
 import { probeDevice } from '../admin/probe.js'
 import {
   bodyOf,
@@ -46,6 +47,8 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   }))
   verb('device-add', async (body) => {
     const wish = deviceWish(body)
+    // First: what this very process holds would be said to be held by another.
+    await refusePathInUse(group.parts, group.config, wish.path)
     const sizeBytes = await probeDevice(group.parts.disks, wish.path)
     return done(admin.addDevice({ ...wish, sizeBytes }))
   })

@@ -44,7 +44,7 @@ export class GroupAdmin {
   addDevice(wish: NewDevice): Promise<void> {
     return this.#serial(async () => {
       const group = this.#group
-      await refusePathInUse(group.parts.disks, group.config, wish.path)
+      await refusePathInUse(group.parts, group.config, wish.path)
       const next = addDevice(group.config, wish)
       const config = next.devices[next.devices.length - 1] as GroupConfig['devices'][number]
       const device = await openLocal(group, config).catch((error: Error) => {
@@ -144,7 +144,7 @@ export class GroupAdmin {
         })
       }
       if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null)
-        await refusePathInUse(group.parts.disks, group.config, wish.dirtyLog.path)
+        await refusePathInUse(group.parts, group.config, wish.dirtyLog.path)
       const slink = this.#slink(wish.slink)
       const wanted = slinkOf(next, wish.slink).mappings.at(-1) as MappingConfig
       const lease = group.log.lease(group.writtenMark.position)

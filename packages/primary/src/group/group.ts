@@ -51,6 +51,8 @@ export interface GroupParts {
   readonly transport: (scheme: string) => Transport | null
   /** Where dirty logs without a path of their own lie. */
   readonly dirtyLogPath: (slink: number, mappingId: string) => string
+  /** Name of the own file in the state directory that a path leads to; null if it leads to none. */
+  readonly stateFile: (path: string) => Promise<string | null>
 }
 
 /** What only time can tell is looked at this often. */

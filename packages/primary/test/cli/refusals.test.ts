@@ -2,7 +2,7 @@
  * What the verbs of `sitelink` refuse off line: a sentence, where there is one the next step, a status of sysexits, and
  * not a byte changed.
  */
-import { readFileSync, symlinkSync, truncateSync, writeFileSync, cpSync, rmSync } from 'node:fs'
+import { linkSync, readFileSync, symlinkSync, truncateSync, writeFileSync, cpSync, rmSync } from 'node:fs'
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -128,6 +128,27 @@ test('[DEV-03] [DEV-04] [DEV-05] [DEV-06] device add refuses what cannot be a de
   const empty = join(folder, 'empty')
   writeFileSync(empty, '')
   await refused(folder, { status: 65, about: /empty|small|bytes/ }, add('1', empty, '--name', 'x'))
+})
+
+test('a file of the state directory is neither a device nor a dirty log, whatever its name', async (t) => {
+  const { folder, state, data } = await madeGroup(t)
+  const at = (...words: string[]): string[] => [...words, '--state', state]
+  const [soft, hard] = [join(folder, 'soft'), join(folder, 'hard')]
+  symlinkSync(join(state, 'config.json'), soft)
+  linkSync(join(state, 'sitelink-state.json'), hard)
+  const used = { status: 65, about: /in use already: .* of the state directory/ }
+  for (const path of [join(state, 'config.json'), join(state, 'lock'), soft, hard])
+    await refused(folder, used, at('device', 'add', '1', path, '--name', 'x'))
+  await must(...at('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1'))
+  for (const path of [hard, join(state, 'dirty', 'new')])
+    await refused(
+      folder,
+      used,
+      at('device', 'map', '0', '--slink', '1', '--remote', 'data', '--dirty-log', `disk:${path}`),
+    )
+  // What somebody else keeps there is free.
+  cpSync(data, join(state, 'mine.img'))
+  await must(...at('device', 'add', '1', join(state, 'mine.img'), '--name', 'mine'))
 })
 
 test('device add --create leaves no file behind when the device is refused', async (t) => {

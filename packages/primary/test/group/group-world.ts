@@ -199,6 +199,7 @@ export class GroupWorld {
       event: (event) => this.events.push(event),
       transport: () => null,
       dirtyLogPath: (slink, mappingId) => `/dirty/slink-${slink}-${mappingId}`,
+      stateFile: () => Promise.resolve(null),
     })
   }
 

@@ -15,7 +15,7 @@ import {
 } from '@sitelink/daemon'
 import { NodeDiskProvider } from '@sitelink/storage'
 import { addDevice, addMapping, deleteDevice, deleteMapping } from '../../admin/changes.js'
-import { refusePathInUse } from '../../admin/path-in-use.js'
+import { groupStateFile, refusePathInUse } from '../../admin/path-in-use.js'
 import { probeDevice } from '../../admin/probe.js'
 import { deviceWish, mapWish } from '../../admin/wishes.js'
 import { mapped } from '../../error-map.js'
@@ -58,8 +58,8 @@ export function deviceCommand(program: SitelinkCommand): void {
           await made.close()
         }
         try {
-          await changeConfig(context, 'device-add', body, async (config) => {
-            await refusePathInUse(disks, config, wish.path)
+          await changeConfig(context, 'device-add', body, async (config, state) => {
+            await refusePathInUse({ disks, stateFile: groupStateFile(state.path) }, config, wish.path)
             return addDevice(config, { ...wish, sizeBytes: await probeDevice(disks, wish.path) })
           })
         } catch (error) {
@@ -172,11 +172,15 @@ function mapCommands(device: SitelinkCommand): void {
           regionBytes: options.regionSize === undefined ? REGION_BYTES_DEFAULT : parseSize(options.regionSize),
           initial: options.nosync === true ? 'nosync' : 'sync',
         }
-        await changeConfig(context, 'device-map', body, async (config) => {
+        await changeConfig(context, 'device-map', body, async (config, state) => {
           const wish = mapWish(body, randomBytes(8).toString('hex'))
           const next = addMapping(config, wish)
           if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null)
-            await refusePathInUse(new NodeDiskProvider(), config, wish.dirtyLog.path)
+            await refusePathInUse(
+              { disks: new NodeDiskProvider(), stateFile: groupStateFile(state.path) },
+              config,
+              wish.dirtyLog.path,
+            )
           return next
         })
         context.output.result(

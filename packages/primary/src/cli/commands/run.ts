@@ -24,6 +24,7 @@ import {
 import { NbdServer, type ExportDirectory } from '@sitelink/nbd'
 import { TcpTransport, type Transport } from '@sitelink/protocol'
 import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
+import { groupStateFile } from '../../admin/path-in-use.js'
 import { registerVerbs } from '../../control/handlers.js'
 import { mapped } from '../../error-map.js'
 import { primaryErrors } from '../../errors.js'
@@ -109,6 +110,7 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
           void events.add(level === 'warning' ? 'warn' : level, kind, message, facts),
         transport: (scheme) => transports.get(scheme) ?? null,
         dirtyLogPath: (slink, mappingId) => join(state.file('dirty'), `slink-${slink}-${mappingId}.dirty`),
+        stateFile: groupStateFile(state.path),
       })
       registerVerbs(control, { group, admin: new GroupAdmin(group), events })
       group.run()
