@@ -16,7 +16,7 @@ const DISK_ROWS = {
   DISK_FULL: 'DISK_FULL',
   DISK_NOT_A_DEVICE: 'DISK_UNFIT',
   DISK_TOO_SMALL: 'DISK_UNFIT',
-  DISK_RANGE: 'DISK_UNFIT',
+  DISK_RANGE: 'DISK_RANGE',
   DISK_NOT_SUPPORTED: 'DISK_UNFIT',
   DISK_IO: 'DISK_IO',
   DISK_CLOSED: 'DISK_IO',
@@ -32,6 +32,8 @@ export function mapError(error: unknown): unknown {
       { cause: error },
     )
   }
+  if (error instanceof LogError && (error.code === 'LOG_TOO_SMALL' || error.code === 'LOG_BEYOND_DISK'))
+    return primaryErrors.create('LOG_SIZE', { why: error.message, reason: error.code }, { cause: error })
   if (error instanceof LogError)
     return primaryErrors.create('LOG_REFUSED', { why: error.message, reason: error.code }, { cause: error })
   if (error instanceof DirtyLogError)

@@ -30,6 +30,16 @@ test('init refuses what it would overwrite, wherever in the range it lies, and s
   for (const size of ['1m']) {
     await refused(folder, { status: 64, about: /size/ }, init('--log', join(folder, 'new'), `--log-size=${size}`))
   }
+  await refused(
+    folder,
+    { status: 64, about: /begin at byte 123/, next: /--log-start a multiple/ },
+    init('--log', join(folder, 'new'), '--log-size', '2m', '--log-start', '123'),
+  )
+  await refused(
+    folder,
+    { status: 64, about: /directory|device|file/, next: /file or a block device/ },
+    init('--log', folder),
+  )
   await must(...init('--log', log, '--log-size', '2m'))
   assert.equal(readFileSync(log).toString('latin1', 3 * MIB, 3 * MIB + 8), 'precious', 'what lies behind the log stays')
 })
@@ -110,24 +120,24 @@ test('[DEV-03] [DEV-04] [DEV-05] [DEV-06] device add refuses what cannot be a de
   symlinkSync(data, link)
   const add = (...words: string[]): string[] => ['device', 'add', ...words, '--state', state]
   await refused(folder, { status: 66, about: /nowhere/ }, add('1', join(folder, 'nowhere'), '--name', 'x'))
-  await refused(folder, { status: 65, about: /in use already: device 0/ }, add('1', link, '--name', 'x'))
+  await refused(folder, { status: 64, about: /in use already: device 0/ }, add('1', link, '--name', 'x'))
   await refused(
     folder,
-    { status: 65, about: /device 0 is there already/, next: /device ls/ },
+    { status: 64, about: /device 0 is there already/, next: /device ls/ },
     add('0', second, '--name', 'x'),
   )
   await refused(
     folder,
-    { status: 65, about: /"data" belongs to device 0/, next: /device ls/ },
+    { status: 64, about: /"data" belongs to device 0/, next: /device ls/ },
     add('1', second, '--name', 'data'),
   )
   for (const name of ['a/b']) await refused(folder, { status: 64, about: /name/ }, add('1', second, `--name=${name}`))
   for (const number of ['2147483648'])
     await refused(folder, { status: 64, about: /device number/ }, add(number, second, '--name', 'x'))
-  await refused(folder, { status: 65, about: /directory|device|file/ }, add('1', folder, '--name', 'x'))
+  await refused(folder, { status: 64, about: /directory|device|file/ }, add('1', folder, '--name', 'x'))
   const empty = join(folder, 'empty')
   writeFileSync(empty, '')
-  await refused(folder, { status: 65, about: /empty|small|bytes/ }, add('1', empty, '--name', 'x'))
+  await refused(folder, { status: 64, about: /empty|small|bytes/ }, add('1', empty, '--name', 'x'))
 })
 
 test('a file of the state directory is neither a device nor a dirty log, whatever its name', async (t) => {
@@ -153,7 +163,7 @@ test('a file of the state directory is neither a device nor a dirty log, whateve
 
 test('device add --create leaves no file behind when the device is refused', async (t) => {
   const { folder, state } = await madeGroup(t)
-  await refused(folder, { status: 65, about: /there already/ }, [
+  await refused(folder, { status: 64, about: /there already/ }, [
     'device',
     'add',
     '0',
@@ -173,10 +183,10 @@ test('[DEV-07] [DEV-08] [DEV-12] [DEV-09] map, unmap and slink verbs refuse what
   await must(...at('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1'))
   const map = (device: string, ...words: string[]): string[] =>
     at('device', 'map', device, '--slink', '1', '--remote', 'data', ...words)
-  await refused(folder, { status: 65, about: /no device 5/, next: /device ls/ }, map('5'))
+  await refused(folder, { status: 64, about: /no device 5/, next: /device ls/ }, map('5'))
   await refused(
     folder,
-    { status: 65, about: /no slink 2/, next: /slink ls/ },
+    { status: 64, about: /no slink 2/, next: /slink ls/ },
     at('device', 'map', '0', '--slink', '2', '--remote', 'data'),
   )
   for (const size of ['3m'])
@@ -192,7 +202,7 @@ test('[DEV-07] [DEV-08] [DEV-12] [DEV-09] map, unmap and slink verbs refuse what
   ] as const)
     await refused(
       folder,
-      { status: 65, about: new RegExp(`in use already: ${use}`) },
+      { status: 64, about: new RegExp(`in use already: ${use}`) },
       map('0', '--dirty-log', `disk:${path}`),
     )
   await must(...map('0', '--dirty-log', `disk:${join(folder, 'dirty')}`))
@@ -200,10 +210,10 @@ test('[DEV-07] [DEV-08] [DEV-12] [DEV-09] map, unmap and slink verbs refuse what
   await must(...at('device', 'add', '1', join(folder, 'two.img'), '--name', 'two'))
   await refused(
     folder,
-    { status: 65, about: /in use already: a dirty log of slink 1/ },
+    { status: 64, about: /in use already: a dirty log of slink 1/ },
     at('device', 'map', '1', '--slink', '1', '--remote', 'two', '--dirty-log', `disk:${join(folder, 'dirty')}`),
   )
-  await refused(folder, { status: 65, about: /device 0 is mapped to slink 1/, next: /unmap/ }, at('device', 'del', '0'))
+  await refused(folder, { status: 64, about: /device 0 is mapped to slink 1/, next: /unmap/ }, at('device', 'del', '0'))
   for (const to of ['ftp://h:1'])
     await refused(folder, { status: 64, about: /address|tcp|scheme/i }, at('slink', 'add', '2', '--to', to))
   for (const limits of ['cows=1'])
@@ -230,7 +240,7 @@ test('every verb has help, the non-trivial ones with examples', async () => {
 test('an error is an object with a code under --json', async (t) => {
   const { state } = await madeGroup(t)
   const { status, stdout, stderr } = await sitelink('device', 'del', '7', '--json', '--state', state)
-  assert.equal(status, 65)
+  assert.equal(status, 64)
   const text = stderr.trim() === '' ? stdout : stderr
   assert.match(text, /"code":\s*"DEVICE_UNKNOWN"/)
 })

@@ -23,6 +23,8 @@ import { encodeOwnerState } from '../../group/owner-state.js'
 import { LOG_BYTES_DEFAULT, LOG_BYTES_MIN } from '../../limits.js'
 import { configFormat, peersFormat, PROGRAM } from '../open-state.js'
 
+/** A log begins on one; the storage refuses anything else. */
+const BLOCK_BYTES = 4096
 const LOOK_BYTES = 1024 * 1024
 const ZEROES = Buffer.alloc(LOOK_BYTES)
 
@@ -55,6 +57,8 @@ export function initCommand(program: SitelinkCommand): void {
         const { options, output } = context
         const path = resolve(options.log)
         const startBytes = options.logStart === undefined ? 0 : parseSize(options.logStart)
+        if (startBytes % BLOCK_BYTES !== 0)
+          throw primaryErrors.create('LOG_START', { bytes: startBytes, blockBytes: BLOCK_BYTES })
         const sizeBytes = options.logSize === undefined ? null : parseSize(options.logSize, { min: LOG_BYTES_MIN })
         const uuid = randomUUID()
         const clock = new RealClock()
