@@ -114,7 +114,7 @@ export function resyncStatus(slink: Slink, group: Group) {
   return { running: true, copiedBytes, totalBytes, leftBytes, bytesPerSecond, etaSeconds }
 }
 
-function deviceStatus(local: LocalDevice) {
+function deviceStatus(local: LocalDevice, lostBytes: number) {
   return {
     number: local.config.number,
     name: local.config.name,
@@ -122,6 +122,7 @@ function deviceStatus(local: LocalDevice) {
     sizeBytes: local.device?.sizeBytes ?? null,
     available: local.device !== null,
     problem: local.problem,
+    lostBytes,
     clients: [...local.clients],
     reads: local.reads,
     readBytes: local.readBytes,
@@ -134,6 +135,9 @@ function deviceStatus(local: LocalDevice) {
 export function groupStatus(group: Group) {
   const log = group.log.status()
   const local = group.writeBack.status()
+  const lostBytes = new Map<number, number>()
+  for (const { deviceId, length } of group.writeBack.lostRanges())
+    lostBytes.set(deviceId, (lostBytes.get(deviceId) ?? 0) + length)
   return {
     group: {
       uuid: group.config.uuid,
@@ -175,7 +179,9 @@ export function groupStatus(group: Group) {
       deviceSyncs: local.deviceSyncCount,
       lostRanges: local.lostRangeCount,
     },
-    devices: [...group.devices.values()].map(deviceStatus).sort((a, b) => a.number - b.number),
+    devices: [...group.devices.values()]
+      .map((device) => deviceStatus(device, lostBytes.get(device.config.id) ?? 0))
+      .sort((a, b) => a.number - b.number),
     slinks: [...group.slinks.values()].map((slink) => slinkStatus(slink, group)).sort((a, b) => a.number - b.number),
   }
 }

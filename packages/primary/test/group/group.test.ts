@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { formatStatus } from '../../src/cli/commands/status.js'
 import { groupStatus } from '../../src/group/status.js'
 import { Asked, bytes, GroupWorld, KIB, LOG_PATH, MIB } from './group-world.js'
 
@@ -288,6 +289,13 @@ test('[REC-12] [REC-13] [RD-06] damage below a durable mark loses its own range 
   await world.open()
   await judge()
   assert.equal(groupStatus(world.group).local.lostRanges, 1)
+  const stateOfDevices = (): (string | undefined)[] => {
+    const report = formatStatus({ ...groupStatus(world.group), events: [] }, 200)
+    return ['d0', 'd1'].map((name) => report.split('\n').find((line) => line.includes(` ${name} `)))
+  }
+  const [damaged, whole] = stateOfDevices()
+  assert.match(damaged ?? '', / 16 KiB unreadable /)
+  assert.match(whole ?? '', / ok /)
   await world.ok(world.write(0, 32 * KIB, bytes(8 * KIB, 9)))
   assert.deepEqual(await world.read(0, 32 * KIB, 8 * KIB), bytes(8 * KIB, 9), 'what is overwritten is there')
   await world.failed(world.ask(0, 40 * KIB, 8 * KIB))
@@ -295,6 +303,7 @@ test('[REC-12] [REC-13] [RD-06] damage below a durable mark loses its own range 
   await world.restart()
   assert.deepEqual(await world.read(0, 32 * KIB, 16 * KIB), bytes(16 * KIB, 9))
   assert.equal(groupStatus(world.group).local.lostRanges, 0)
+  assert.match(stateOfDevices()[0] ?? '', / ok /)
 })
 
 test('[LIFE-01] [LIFE-08] a suspended group takes nothing new, reads on, and goes on in order; twice is harmless', async () => {

@@ -96,7 +96,7 @@ export function formatStatus(status: Status, columns: number): string {
         { title: 'NAME', cell: (row) => row.name },
         { title: 'SIZE', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
         { title: 'CLIENTS', cell: (row) => String(row.clients.length), align: 'right' },
-        { title: 'STATE', cell: (row) => row.problem ?? (row.available ? 'ok' : 'not available'), charsMin: 12 },
+        { title: 'STATE', cell: (row) => deviceStateOf(row), charsMin: 12 },
         { title: 'PATH', cell: (row) => row.path, charsMin: 12 },
       ],
       columns,
@@ -121,6 +121,12 @@ export function formatStatus(status: Status, columns: number): string {
     ),
   )
   return lines.join('\n')
+}
+
+function deviceStateOf({ problem, available, lostBytes }: Status['devices'][number]): string {
+  const words = problem ?? (available ? null : 'not available')
+  const lost = lostBytes === 0 ? null : `${formatBytes(lostBytes)} unreadable`
+  return [lost, words].filter((one) => one !== null).join('; ') || 'ok'
 }
 
 function policyOf(row: SlinkRow): string {
