@@ -155,14 +155,16 @@ test('[CFG-18] a full disk is said to be full, and nothing is left half made', a
   await mustRun('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', small])
   try {
     const state = join(folder, 'state')
-    await refused(precious, /space|full/i, () =>
-      primary('init', '--state', state, '--log', join(small, 'log'), '--log-size', '8m'),
-    )
+    await refused(precious, /space|full/i, async () => {
+      const result = await primary('init', '--state', state, '--log', join(small, 'log'), '--log-size', '8m')
+      assert.equal(result.status, 73, result.stderr)
+      return result
+    })
     const site = join(folder, 'site')
     const journal = ['--journal', join(small, 'journal'), '--journal-size', '8m']
     await refused(precious, /space|full/i, () => agent('init', '--state', site, ...journal))
     assert.deepEqual(readdirSync(small), [], 'no file of half a size is left')
-    // Whatever a failed init leaves of its state directory is not in the way of the next one.
+    assert.deepEqual([existsSync(state), existsSync(site)], [false, false], 'no state directory is left')
     await mustRun(primaryProgram, ['init', '--state', state, '--log', join(folder, 'log'), '--log-size', '4m'])
     await mustRun(agentProgram, ['init', '--state', site, '--journal', join(folder, 'journal'), '--journal-size', '4m'])
   } finally {

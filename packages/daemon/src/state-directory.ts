@@ -5,7 +5,7 @@
  * directory that holds files of somebody else, and never works on one that others can write to. The directory has mode
  * 0700; whatever changes in it is changed under its lock.
  */
-import { chmod, mkdir, readdir, readFile, stat } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rmdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Clock, Random } from '@sitelink/protocol/entry'
 import { isTempName, realSteps, removeTempFiles, writeFileAtomic } from './atomic-file.js'
@@ -80,8 +80,8 @@ export class StateDirectory {
 
   /**
    * Makes a state directory of an absent or empty directory, runs `fill` under its lock to put the first files into it,
-   * and only then calls it ready. Where `fill` throws or the process dies, the same call can be repeated; `fill` must
-   * therefore replace what it finds. Throws `STATE_FOREIGN`, `STATE_EXISTS`, `STATE_LOCKED`.
+   * and only then calls it ready. Where `fill` throws, everything that this call put there is removed again. Where the
+   * process dies, the same call can be repeated; `fill` must therefore replace what it finds. Throws `STATE_FOREIGN`, `STATE_EXISTS`, `STATE_LOCKED`.
    */
   static async initialise<T>(
     path: string,
@@ -89,20 +89,33 @@ export class StateDirectory {
     fill: (state: StateDirectory, lock: StateLock) => Promise<T>,
   ): Promise<T> {
     const absolute = resolve(path)
-    await makeDirectory(absolute, options.program)
+    const before = await makeDirectory(absolute, options.program)
     const begun = await beginMarker(absolute, options)
     const state = new StateDirectory(absolute, begun.id, options)
     const lock = await state.lock('command')
     try {
       const marker = await readMarker(absolute, options.program)
-      if (marker?.ready !== false)
-        throw daemonErrors.create('STATE_EXISTS', { path: absolute, program: options.program })
-      const result = await fill(state, lock)
-      await writeFileAtomic(join(absolute, MARKER_FILE), markerText({ ...marker, ready: true }))
-      return result
+      // Whoever held the lock before has failed and removed it.
+      if (marker?.id !== begun.id) throw lockedError(absolute, options.program, null)
+      if (marker.ready) throw daemonErrors.create('STATE_EXISTS', { path: absolute, program: options.program })
+      try {
+        const result = await fill(state, lock)
+        await writeFileAtomic(join(absolute, MARKER_FILE), markerText({ ...marker, ready: true }))
+        return result
+      } catch (error) {
+        await removeMade(absolute, before)
+        throw error
+      }
     } finally {
       await lock.release()
     }
+  }
+
+  /** Throws `STATE_EXISTS` for a directory that is ready: before anything else is looked at or made. */
+  static async refuseReady(path: string, program: string): Promise<void> {
+    const absolute = resolve(path)
+    const marker = await readMarker(absolute, program)
+    if (marker?.ready === true) throw daemonErrors.create('STATE_EXISTS', { path: absolute, program })
   }
 
   /** Absolute path of the file `name` in this directory. */
@@ -191,11 +204,27 @@ function parseMarker(text: string, path: string, program: string): Marker {
   return { format, version, program: owner, id, ready }
 }
 
+/** What was there before an initialisation: names in the directory, and the outermost directory that it had to make. */
+interface Before {
+  readonly names: readonly string[]
+  readonly made: string | null
+}
+
+/** Takes back what a failed initialisation made, under its lock. What cannot be removed stays: the error matters more. */
+async function removeMade(path: string, { names, made }: Before): Promise<void> {
+  const now = await readdir(path).catch((): string[] => [])
+  for (const name of now) if (!names.includes(name)) await unlink(join(path, name)).catch(() => {})
+  if (made === null) return
+  for (let at = path; at.startsWith(made); at = dirname(at)) await rmdir(at).catch(() => {})
+}
+
 /** Refuses a directory with foreign files; makes an absent one, durable, with mode 0700. */
-async function makeDirectory(path: string, program: string): Promise<void> {
+async function makeDirectory(path: string, program: string): Promise<Before> {
+  let made: string | null = null
   try {
-    await mkdir(dirname(path), { recursive: true })
+    const parent = (await mkdir(dirname(path), { recursive: true })) ?? null
     await mkdir(path, { mode: 0o700 })
+    made = parent ?? path
     await realSteps.syncDirectory(dirname(path))
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw systemError(error) ?? error
@@ -206,7 +235,7 @@ async function makeDirectory(path: string, program: string): Promise<void> {
   } catch (error) {
     throw systemError(error) ?? error
   }
-  if (names.includes(MARKER_FILE)) return
+  if (names.includes(MARKER_FILE)) return { names, made }
   const foreign = names.filter(
     (name) => name !== 'lost+found' && name !== LOCK_FILE && !(name.startsWith(MARKER_FILE) && isTempName(name)),
   )
@@ -215,6 +244,7 @@ async function makeDirectory(path: string, program: string): Promise<void> {
     throw daemonErrors.create('STATE_FOREIGN', { path, program, found })
   }
   await chmod(path, 0o700)
+  return { names, made }
 }
 
 /** The marker that is there, or a new one that is not ready. Of two processes that begin, one's marker counts for both. */

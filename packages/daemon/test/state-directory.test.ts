@@ -51,14 +51,18 @@ describe('a state directory', () => {
     )
   })
 
-  it('that was not filled is not opened, and can be initialised again', async (t) => {
-    const path = join(tempDirectory(t), 'state')
+  it('that was not filled is gone again with every directory made for it, and can be initialised again', async (t) => {
+    const folder = tempDirectory(t)
+    const path = join(folder, 'new', 'state')
     const fill = async (state: StateDirectory): Promise<void> => {
       writeFileSync(state.file('half'), '')
       throw new Error('no room for the log')
     }
     await assert.rejects(StateDirectory.initialise(path, { program }, fill), /no room for the log/)
-    await assert.rejects(StateDirectory.open(path, { program }), code('STATE_UNFINISHED'))
+    assert.deepEqual(readdirSync(folder), [])
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+    await assert.rejects(StateDirectory.initialise(path, { program }, fill), /no room for the log/)
+    assert.deepEqual(readdirSync(path), [], 'a directory that was there stays, empty as it was')
     await StateDirectory.initialise(path, { program }, async () => {})
     assert.equal((await StateDirectory.open(path, { program })).path, path)
   })

@@ -32,6 +32,8 @@ export function mapError(error: unknown): unknown {
       { cause: error },
     )
   }
+  // A full or failed disk below a log is what the operator can do something about.
+  if (error instanceof LogError && error.cause instanceof DiskError) return mapError(error.cause)
   if (error instanceof LogError && (error.code === 'LOG_TOO_SMALL' || error.code === 'LOG_BEYOND_DISK'))
     return primaryErrors.create('LOG_SIZE', { why: error.message, reason: error.code }, { cause: error })
   if (error instanceof LogError)

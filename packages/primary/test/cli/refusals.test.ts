@@ -2,7 +2,7 @@
  * What the verbs of `sitelink` refuse off line: a sentence, where there is one the next step, a status of sysexits, and
  * not a byte changed.
  */
-import { linkSync, readFileSync, symlinkSync, truncateSync, writeFileSync, cpSync, rmSync } from 'node:fs'
+import { existsSync, linkSync, readFileSync, symlinkSync, truncateSync, writeFileSync, cpSync, rmSync } from 'node:fs'
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -55,6 +55,16 @@ test('[CFG-17] a state directory is not made twice, and a log not taken from ano
     '--log-size',
     '2m',
   ])
+  await refused(folder, { status: 73, about: /state directory/ }, [
+    'init',
+    ...['--state', state, '--log', log, '--log-size', '2m'],
+  ])
+  const lost = join(folder, 's3')
+  await refused(folder, { status: 66, about: /none/ }, [
+    'init',
+    ...['--state', lost, '--log', join(folder, 'none', 'x')],
+  ])
+  assert.equal(existsSync(lost), false, 'no directory of a failed init is left')
   await refused(folder, { status: 73, about: /log/ }, [
     'init',
     '--state',

@@ -62,6 +62,7 @@ export function initCommand(program: SitelinkCommand): void {
         const sizeBytes = options.logSize === undefined ? null : parseSize(options.logSize, { min: LOG_BYTES_MIN })
         const uuid = randomUUID()
         const clock = new RealClock()
+        await StateDirectory.refuseReady(context.statePath(), PROGRAM)
         // Before anything is made: a refusal leaves no half-made state directory behind.
         if (options.discardEntries !== true) await mapped(() => refuseUsed(path, startBytes, sizeBytes))
         const state = await mapped(() =>
@@ -81,13 +82,19 @@ export function initCommand(program: SitelinkCommand): void {
               stream: context.io.stderr,
               silent: output.json,
             })
+            let made: boolean
             try {
-              await createLog({ path, startBytes, sizeBytes, uuid, options, progress })
+              made = await createLog({ path, startBytes, sizeBytes, uuid, options, progress })
             } finally {
               progress.finish()
             }
-            await ConfigFile.create(directory, lock, configFormat, config)
-            await ConfigFile.create(directory, lock, peersFormat, { peers: {} })
+            try {
+              await ConfigFile.create(directory, lock, configFormat, config)
+              await ConfigFile.create(directory, lock, peersFormat, { peers: {} })
+            } catch (error) {
+              if (made) await new NodeDiskProvider().removeFile(path).catch(() => {})
+              throw error
+            }
             return directory.path
           }),
         )
@@ -109,7 +116,8 @@ interface LogWish {
   readonly progress: Progress
 }
 
-async function createLog({ path, startBytes, sizeBytes, uuid, options, progress }: LogWish): Promise<void> {
+/** True if the file was made. */
+async function createLog({ path, startBytes, sizeBytes, uuid, options, progress }: LogWish): Promise<boolean> {
   const disks = new NodeDiskProvider()
   const found = await disks.exists(path)
   const made = found === null
@@ -137,6 +145,7 @@ async function createLog({ path, startBytes, sizeBytes, uuid, options, progress 
     })
     opened = true
     await log.close()
+    return made
   } catch (error) {
     if (!made && disk.sizeBytes > sizeFound) await disk.resize(sizeFound).catch(() => {})
     if (!opened) await disk.close().catch(() => {})
