@@ -230,11 +230,20 @@ describe('a running pair', () => {
     assert.equal(slinkOf(await cluster.status(), 1).connected, true)
   })
 
+  test('drain names the paused sites that it does not wait for', async () => {
+    await cluster.must('slink', 'pause', '1')
+    const drained = await cluster.run('drain', '--timeout', '30s')
+    await cluster.must('slink', 'resume', '1')
+    await cluster.inStep()
+    assert.equal(drained.status, 0, drained.stderr)
+    assert.match(drained.stdout, /at every site that is not paused; skipped: slink 1$/m)
+  })
+
   test('a device that the running daemon has already is refused as in use, not as held by another process', async () => {
     const { devices } = await cluster.status()
     const path = devices[0]?.path ?? ''
     const result = await cluster.run('device', 'add', '9', path, '--name', 'again')
-    assert.equal(result.status, 65, result.stderr)
+    assert.equal(result.status, 64, result.stderr)
     assert.match(result.stderr, /is in use already: device 0/)
   })
 

@@ -5,7 +5,7 @@
  * exit status, hint and facts. Tells `CONTROL_UNREACHABLE` (nothing was sent) from `CONTROL_CUT` (it may have happened).
  */
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { CONTROL_PREFIX, CONTROL_SOCKET, decodeMessage, JSON_TYPE, type ControlMessage } from './control-protocol.js'
 import { daemonErrors } from './daemon-errors.js'
 import type { SitelinkError } from './errors.js'
@@ -131,7 +131,12 @@ export class ControlClient {
   #unreachable(error: unknown): SitelinkError {
     const refused = isErrno(error, 'EACCES', 'EPERM') ? systemError(error) : null
     return (
-      refused ?? daemonErrors.create('CONTROL_UNREACHABLE', { path: this.path, why: whyOf(error) }, { cause: error })
+      refused ??
+      daemonErrors.create(
+        'CONTROL_UNREACHABLE',
+        { path: this.path, state: dirname(this.path), why: whyOf(error) },
+        { cause: error },
+      )
     )
   }
 }

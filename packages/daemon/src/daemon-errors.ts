@@ -177,7 +177,7 @@ export const daemonErrors = defineErrors('daemon', {
     retry: true,
     exit: EXIT.unavailable,
     text: 'no daemon answers on {path}: {why}',
-    hint: '<prog> run --state DIR',
+    hint: '<prog> run --state {state}',
   },
   CONTROL_CUT: {
     kind: 'operating',

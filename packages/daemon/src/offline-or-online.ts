@@ -70,7 +70,11 @@ export function withDaemon<T>(
 ): Promise<T> {
   const path = new ControlClient(state.path).path
   const offline = async (): Promise<T> => {
-    throw daemonErrors.create('CONTROL_UNREACHABLE', { path, why: 'no daemon holds the state directory' })
+    throw daemonErrors.create('CONTROL_UNREACHABLE', {
+      path,
+      state: state.path,
+      why: 'no daemon holds the state directory',
+    })
   }
   return withDaemonOrLock(state, { online, offline }, options)
 }

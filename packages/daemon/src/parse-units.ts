@@ -41,7 +41,7 @@ export function parseSize(word: string, range: Range = {}): number {
   if (/^[kmgtp]b$/i.test(unit)) throw refuse(`"${unit}" may mean 1000 or 1024; "${unit.charAt(0)}" is a power of 1024`)
   const factor = SIZE_UNITS.get(unit.toLowerCase().replace(/^([kmgtp])ib$/, '$1'))
   if (factor === undefined) throw refuse(`"${unit}" is no unit`)
-  return inRange(exact(digits, factor, refuse), range, refuse)
+  return inRange(exact(digits, factor, refuse), range, refuse, ' bytes')
 }
 
 /** Milliseconds of `word`: a whole number with one of `ms s m h d`, which must be there. `range` is in milliseconds. */
@@ -50,12 +50,12 @@ export function parseDurationMs(word: string, range: Range = {}): number {
   const { digits, unit } = split(word, refuse)
   const factor = DURATION_UNITS.get(unit)
   if (factor === undefined) throw refuse(unit === '' ? 'the unit is missing' : `"${unit}" is no unit`)
-  return inRange(exact(digits, factor, refuse), range, refuse)
+  return inRange(exact(digits, factor, refuse), range, refuse, ' ms')
 }
 
 /** A whole number without a unit. `what` names it in the error, as `device number`. */
 export function parseCount(word: string, what = 'number', range: Range = {}): number {
-  const refuse = (why: string): SitelinkError => invalid(word, what, why, String(range.min ?? 1))
+  const refuse = (why: string): SitelinkError => invalid(word, what, why, countExample(range))
   const { digits, unit } = split(word, refuse)
   if (unit !== '') throw refuse(`"${unit}" follows the number`)
   return inRange(exact(digits, 1, refuse), range, refuse)
@@ -92,9 +92,13 @@ function exact(digits: string, factor: number, refuse: (why: string) => Sitelink
   return Number(value)
 }
 
-function inRange(value: number, { min, max }: Range, refuse: (why: string) => SitelinkError): number {
-  if (min !== undefined && value < min) throw refuse(`it is below ${min}`)
-  if (max !== undefined && value > max) throw refuse(`it is above ${max}`)
+function countExample({ min = 0, max }: Range): string {
+  return max === undefined ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`
+}
+
+function inRange(value: number, { min, max }: Range, refuse: (why: string) => SitelinkError, unit = ''): number {
+  if (min !== undefined && value < min) throw refuse(`it is below ${min}${unit}`)
+  if (max !== undefined && value > max) throw refuse(`it is above ${max}${unit}`)
   return value
 }
 

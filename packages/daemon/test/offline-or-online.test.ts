@@ -114,7 +114,7 @@ describe('a verb for both ways', () => {
     const state = await initialised(t)
     await assert.rejects(
       withDaemon(state, async () => {}),
-      { code: 'CONTROL_UNREACHABLE', exit: 69 },
+      { code: 'CONTROL_UNREACHABLE', exit: 69, hint: `<prog> run --state ${state.path}` },
     )
     await (await state.lock('command')).release()
   })

@@ -74,11 +74,11 @@ describe('a size', () => {
     assert.equal(parseSize('1m', { min: 2 ** 20, max: 2 ** 20 }), 2 ** 20)
     assert.match(
       refusal(() => parseSize('1k', { min: 4096 })),
-      /"1k" .* below 4096/,
+      /"1k" .* below 4096 bytes/,
     )
     assert.match(
       refusal(() => parseSize('2m', { max: 2 ** 20 })),
-      /above 1048576/,
+      /above 1048576 bytes/,
     )
   })
 })

@@ -87,8 +87,8 @@ export const primaryErrors = defineErrors('primary', {
     kind: 'usage',
     retry: false,
     exit: EXIT.usage,
-    text: 'slink 0 is the local site: it can be neither added nor deleted nor paused',
-    hint: null,
+    text: 'slink 0 is the local site: the verbs of a slink are for remote ones',
+    hint: '<prog> slink ls',
   },
   SLINK_HAS_DEVICES: {
     kind: 'usage',
@@ -168,7 +168,7 @@ export const primaryErrors = defineErrors('primary', {
     kind: 'corruption',
     retry: false,
     exit: EXIT.data,
-    text: 'the log {path} has {count} problems; the first: {first}',
+    text: 'problems in the log {path}: {count}; the first: {first}',
     hint: '<prog> run recovers what can be recovered and says what is lost',
   },
   LOG_FOREIGN: {

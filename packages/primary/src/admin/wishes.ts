@@ -7,6 +7,7 @@
 import { daemonErrors } from '@sitelink/daemon'
 import { parseAddress } from '@sitelink/protocol'
 import type { DirtyLogConfig } from '../config.js'
+import { primaryErrors } from '../errors.js'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import type { FallBehind } from '../slink/fall-behind.js'
 import type { NewMapping, NewSlink, SlinkChange } from './changes.js'
@@ -104,7 +105,9 @@ function addressesOf(body: Json): string[] {
     if (typeof address !== 'string') return refuse('addresses', 'should be a list of strings')
     const { scheme } = parseAddress(address)
     if (!SCHEMES.includes(scheme))
-      return refuse('addresses', `has "${address}": the scheme should be ${SCHEMES.join(' or ')}`)
+      throw primaryErrors.create('ADDRESS', {
+        why: `the address "${address}" has the scheme ${scheme}: it should be ${SCHEMES.join(' or ')}`,
+      })
     return address
   })
 }

@@ -152,7 +152,7 @@ async function* drain(
   const endMs = clock.nowMs() + timeoutMs
   while (!signal.aborted) {
     const { done, waitsFor } = admin.drained(lsn)
-    if (done) return { lsn }
+    if (done) return { lsn, skipped: pausedSlinks(group) }
     if (clock.nowMs() >= endMs)
       throw primaryErrors.create('DRAIN_TIMEOUT', { ms: timeoutMs, why: `it waits for ${waitsFor}` })
     yield {
@@ -161,5 +161,13 @@ async function* drain(
     }
     await delay(clock, PROGRESS_MS)
   }
-  return { lsn }
+  return { lsn, skipped: pausedSlinks(group) }
+}
+
+/** Sites with devices that a drain does not wait for. */
+function pausedSlinks(group: Group): number[] {
+  return [...group.slinks.values()]
+    .filter(({ config, mappings }) => config.paused && mappings.size > 0)
+    .map(({ number }) => number)
+    .sort((a, b) => a - b)
 }

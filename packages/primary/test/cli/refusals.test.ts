@@ -156,7 +156,7 @@ test('a file of the state directory is neither a device nor a dirty log, whateve
   const [soft, hard] = [join(folder, 'soft'), join(folder, 'hard')]
   symlinkSync(join(state, 'config.json'), soft)
   linkSync(join(state, 'sitelink-state.json'), hard)
-  const used = { status: 65, about: /in use already: .* of the state directory/ }
+  const used = { status: 64, about: /in use already: .* of the state directory/ }
   for (const path of [join(state, 'config.json'), join(state, 'lock'), soft, hard])
     await refused(folder, used, at('device', 'add', '1', path, '--name', 'x'))
   await must(...at('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1'))
@@ -238,7 +238,23 @@ test('[DEV-07] [DEV-08] [DEV-12] [DEV-09] map, unmap and slink verbs refuse what
 test('verbs that need a daemon say so', async (t) => {
   const { folder, state } = await madeGroup(t)
   for (const verb of [['drain']])
-    await refused(folder, { status: 69, about: /daemon|running/, next: /run/ }, [...verb, '--state', state])
+    await refused(folder, { status: 69, about: /daemon|running/, next: new RegExp(`run --state ${state}`) }, [
+      ...verb,
+      '--state',
+      state,
+    ])
+})
+
+test('words that a verb cannot use are refused with what would do', async (t) => {
+  const { folder, state } = await madeGroup(t)
+  await must('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1', '--state', state)
+  for (const [words, about, next] of [
+    [['slink', 'add', '3000', '--to', 'tcp://h:1'], /"3000" is not a slink number/, /whole number from 0 to 2047/],
+    [['slink', 'add', '2', '--to', 'http://x:1'], /"http:\/\/x:1" .*scheme/, /tcp:\/\/host:7373/],
+    [['slink', 'set', '1'], /nothing to change: .*--to.*--resync-rate/, /slink set --help/],
+    [['slink', 'set', '1', '--fall-behind', 'ios=x'], /"x" is not a limit of writes/, /whole number of at least 0/],
+  ] as const)
+    await refused(folder, { status: 64, about, next }, [...words, '--state', state])
 })
 
 test('every verb has help, the non-trivial ones with examples', async () => {

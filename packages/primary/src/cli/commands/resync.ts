@@ -68,7 +68,7 @@ export function resyncCommand(program: SitelinkCommand): void {
     )
   program
     .command('drain')
-    .description('wait until everything written so far is applied here and at every site')
+    .description('wait until everything written so far is applied here and at every site that is not paused')
     .option('--timeout <time>', 'give up after so long')
     .addHelpText('after', examples([`${PROGRAM} drain --timeout 30s --state DIR`]))
     .action(
@@ -76,7 +76,7 @@ export function resyncCommand(program: SitelinkCommand): void {
         const { timeout } = context.options
         const body = timeout === undefined ? {} : { timeoutMs: parseDurationMs(timeout) }
         const result = await askDaemon(context, async (client) => {
-          const steps = client.stream<{ waitsFor: string }, { lsn: number }>('drain', body)
+          const steps = client.stream<{ waitsFor: string }, { lsn: number; skipped: number[] }>('drain', body)
           let said = ''
           for (;;) {
             const step = await steps.next()
@@ -85,7 +85,10 @@ export function resyncCommand(program: SitelinkCommand): void {
             said = step.value.waitsFor
           }
         })
-        context.output.result(result, ({ lsn }) => `drained: everything up to LSN ${lsn} is applied at every site`)
+        context.output.result(result, ({ lsn, skipped }) => {
+          const but = skipped.length === 0 ? '' : ` that is not paused; skipped: slink ${skipped.join(', ')}`
+          return `drained: everything up to LSN ${lsn} is applied at every site${but}`
+        })
       }),
     )
   for (const verb of ['suspend', 'resume'] as const) {

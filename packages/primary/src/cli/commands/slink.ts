@@ -74,7 +74,12 @@ export function slinkCommand(program: SitelinkCommand): void {
     )
     .action(
       action<Options>(async (context, word) => {
-        await change(context, slinkNumber(word), changeOf(context.options), 'changed')
+        const wish = changeOf(context.options)
+        if (Object.keys(wish).length === 0)
+          throw primaryErrors.create('SLINK_POLICY', {
+            why: 'nothing to change: give --to, --policy, --ack, --overflow, --hold, --fall-behind or --resync-rate',
+          })
+        await change(context, slinkNumber(word), wish, 'changed')
       }),
     )
   slink
@@ -193,7 +198,7 @@ export function fallBehindOf(text: string): { ios: number; bytes: number; timeou
       throw primaryErrors.create('SLINK_POLICY', {
         why: `--fall-behind "${part}" should be ios=N, size=BYTES or timeout=TIME`,
       })
-    if (type === 'ios') limits.ios = parseCount(value, 'ios limit', { min: 0 })
+    if (type === 'ios') limits.ios = parseCount(value, 'limit of writes', { min: 0 })
     else if (type === 'size') limits.bytes = parseSize(value)
     else if (type === 'timeout') limits.timeoutMs = parseDurationMs(value)
     else throw primaryErrors.create('SLINK_POLICY', { why: `--fall-behind "${type}" should be ios, size or timeout` })
