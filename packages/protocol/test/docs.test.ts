@@ -222,7 +222,11 @@ test('wire-format.md tells the layout, the messages, the limits and the example 
     ),
     nesting: `${MSGPACK_DEPTH_MAX}`,
     messages: shapeTable(messageShapes),
-    payloads: shapeTable({ map: payloadShapes.map, 'resync-begin': payloadShapes.resyncBegin }),
+    payloads: shapeTable({
+      map: payloadShapes.map,
+      unmap: payloadShapes.unmap,
+      'resync-begin': payloadShapes.resyncBegin,
+    }),
     limits: table(
       ['limit', 'value'],
       Object.entries(limits).map(([name, value]) => [`\`${name}\``, `${value}`]),

@@ -8,6 +8,7 @@
 import {
   decodeMapPayload,
   decodeResyncBeginPayload,
+  decodeUnmapPayload,
   FrameType,
   maxPoint,
   type Frame,
@@ -18,6 +19,7 @@ import type { LogCursor } from '@sitelink/storage'
 import { isVoidCopy, type VoidCopies } from '../apply/apply-limit.js'
 import type { DirtyAgain } from '../apply/region-copies.js'
 import { isCopy, isEntry } from '../receive/order-check.js'
+import type { PendingUnmap } from '../replica/mapping-table.js'
 import { markBehind, type Mark } from './marks.js'
 
 export interface JournalScan {
@@ -30,8 +32,8 @@ export interface JournalScan {
   readonly dirtied: readonly DirtyAgain[]
   /** Ids of mappings whose `map` frame is still to be applied. */
   readonly mapIds: ReadonlySet<string>
-  /** Of every `unmap` that is still to be applied: the device, and the LSN at which it stands; in order. */
-  readonly unmaps: readonly { readonly deviceId: number; readonly lsn: Lsn }[]
+  /** Every `unmap` that is still to be applied, in order. */
+  readonly unmaps: readonly PendingUnmap[]
   readonly frames: number
   /** Why the journal cannot be applied to its end; null if it can. */
   readonly hole: string | null
@@ -66,7 +68,7 @@ class Findings {
   #frames = 0
   readonly #dirtied: DirtyAgain[] = []
   readonly #mapIds = new Set<string>()
-  readonly #unmaps: { readonly deviceId: number; readonly lsn: Lsn }[] = []
+  readonly #unmaps: PendingUnmap[] = []
 
   constructor(
     from: Mark,
@@ -83,7 +85,10 @@ class Findings {
       this.#told = maxPoint(this.#told, { incarnation: frame.incarnation, lsn: frame.durableLsn })
     if (isCopy(frame.type) && !isVoidCopy(frame, position, this.voids))
       this.#stampLsn = Math.max(this.#stampLsn, frame.aux)
-    if (frame.type === FrameType.unmap) this.#unmaps.push({ deviceId: frame.deviceId, lsn: frame.lsn })
+    if (frame.type === FrameType.unmap) {
+      const payload = decodeUnmapPayload(frame.payload)
+      if (payload.ok) this.#unmaps.push({ ...payload.value, lsn: frame.lsn })
+    }
     if (frame.type === FrameType.map) {
       const payload = decodeMapPayload(frame.payload)
       if (payload.ok) this.#mapIds.add(payload.value.mappingId)

@@ -9,6 +9,7 @@ import {
   assert,
   decodeMapPayload,
   decodeResyncBeginPayload,
+  decodeUnmapPayload,
   FrameType,
   type Clock,
   type Frame,
@@ -153,7 +154,12 @@ export class Line {
     assert(this.#unplacedUnmap === null && this.#unplacedDirty === null, 'one barrier at a time')
     if (frame.type === FrameType.map) return this.#barrierMap(frame)
     if (frame.type === FrameType.resyncBegin) return this.#barrierResync(frame)
-    this.#unplacedUnmap = { deviceId: frame.deviceId, lsn: frame.lsn }
+    const payload = decodeUnmapPayload(frame.payload)
+    if (!payload.ok) throw new Error(payload.why)
+    const { mappingId } = payload.value
+    if (this.table.streamRow(frame.deviceId)?.mappingId !== mappingId)
+      throw new Error(`device ${frame.deviceId} is unmapped, but the mapping ${mappingId} is not in force`)
+    this.#unplacedUnmap = { mappingId, lsn: frame.lsn }
     this.table.unmapReceived(this.#unplacedUnmap)
   }
 
@@ -314,6 +320,12 @@ export class Line {
   }
 
   async #onUnmapPassed(frame: Frame): Promise<void> {
+    const payload = decodeUnmapPayload(frame.payload)
+    if (payload.ok && this.table.row(payload.value.mappingId) === null) {
+      // A restart finds again what was applied before it: nothing of that mapping may reach the one that follows.
+      await this.#writeBack.detach(frame.deviceId, 'drop')
+      return this.#writeBack.drain()
+    }
     // Of a device that is missing nothing can be applied; what waits for it must not hold up all others for ever.
     await this.#writeBack.detach(frame.deviceId, 'apply-first')
     this.table.detached(frame.deviceId)
@@ -325,15 +337,16 @@ export class Line {
       const region = row === null ? null : this.#copies.applied(frame, end, row)
       if (row !== null && region !== null) this.dirty.brought(row.mappingId, region)
     } else if (frame.type === FrameType.unmap) {
-      this.#onUnmapApplied(frame.deviceId)
+      this.#onUnmapApplied(frame)
     }
   }
 
   /** The table is in step before any superblock says that the unmap is applied: a restart would not see it again. */
-  #onUnmapApplied(deviceId: number): void {
+  #onUnmapApplied(frame: Frame): void {
     const release = this.journal.hold()
-    this.#copies.forget(deviceId)
-    const row = this.table.unmapApplied(deviceId)
+    this.#copies.forget(frame.deviceId)
+    const payload = decodeUnmapPayload(frame.payload)
+    const row = payload.ok ? this.table.unmapApplied(payload.value.mappingId) : null
     this.#updates = this.#updates
       .then(async () => {
         if (row !== null) {

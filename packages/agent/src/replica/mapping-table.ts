@@ -10,14 +10,14 @@
  *   stream        map received ----------------> unmap received
  *   devices              map passed (attached) ----------> unmap passed (detached) -> applied
  */
-import { must, type Lsn } from '@sitelink/protocol'
+import type { Lsn } from '@sitelink/protocol'
 import type { StreamDevice } from '../receive/range-check.js'
 import type { ReplicaFile } from './replica-file.js'
 import type { ReplicaMapping } from './replica-state.js'
 
 /** An unmap that is in the journal, or on its way there. */
 export interface PendingUnmap {
-  readonly deviceId: number
+  readonly mappingId: string
   readonly lsn: Lsn
 }
 
@@ -63,7 +63,12 @@ export class MappingTable {
 
   /** The row that frames which are being applied belong to. */
   appliedRow(deviceId: number): ReplicaMapping | null {
-    return this.#rows.find((row) => row.deviceId === deviceId) ?? null
+    return this.#rows.find((row) => row.deviceId === deviceId && !this.#mapsAhead.has(row.mappingId)) ?? null
+  }
+
+  /** The row of a mapping; null where its end was written down before. */
+  row(mappingId: string): ReplicaMapping | null {
+    return this.#rows.find((row) => row.mappingId === mappingId) ?? null
   }
 
   /** True if the stream has left the row behind: its unmap is received and waits to be applied. */
@@ -123,14 +128,12 @@ export class MappingTable {
   }
 
   /**
-   * The oldest unmap of this device is applied: its row is not needed any more. At once, because what is applied behind
-   * the unmap belongs to the row that follows; {@link forget} makes it durable.
+   * The mapping's unmap is applied: its row is not needed any more. At once, because what is applied behind the unmap
+   * belongs to the row that follows; {@link forget} makes it durable. Null where a restart finds again what was done.
    */
-  unmapApplied(deviceId: number): ReplicaMapping | null {
-    const at = this.#unmaps.findIndex((one) => one.deviceId === deviceId)
-    if (at >= 0) this.#unmaps.splice(at, 1)
-    const row = this.appliedRow(deviceId)
-    if (row === null) return null
+  unmapApplied(mappingId: string): ReplicaMapping | null {
+    this.#unmaps = this.#unmaps.filter((one) => one.mappingId !== mappingId)
+    const row = this.row(mappingId)
     this.#rows = this.#rows.filter((one) => one !== row)
     this.#refresh()
     return row
@@ -164,11 +167,7 @@ export class MappingTable {
 
   #refresh(): void {
     this.#stream.clear()
-    const deviceIds = new Set(this.#rows.map((row) => row.deviceId))
-    for (const deviceId of deviceIds) {
-      const rows = this.#rows.filter((row) => row.deviceId === deviceId)
-      const gone = this.#unmaps.filter((one) => one.deviceId === deviceId).length
-      if (rows.length > gone) this.#stream.set(deviceId, must(rows.at(-1), 'there is a last row'))
-    }
+    const gone = new Set(this.#unmaps.map(({ mappingId }) => mappingId))
+    for (const row of this.#rows) if (!gone.has(row.mappingId)) this.#stream.set(row.deviceId, row)
   }
 }

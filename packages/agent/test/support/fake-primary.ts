@@ -11,6 +11,7 @@ import {
   encodeFrame,
   encodeMapPayload,
   encodeResyncBeginPayload,
+  encodeUnmapPayload,
   formatId64,
   frameBytes,
   FrameFlag,
@@ -199,7 +200,8 @@ export class FakePrimary {
   }
 
   unmapFrame(deviceId: number): Frame {
-    return this.#streamFrame({ type: FrameType.unmap, deviceId }, null)
+    const { mappingId } = this.device(deviceId)
+    return this.#streamFrame({ type: FrameType.unmap, deviceId }, encodeUnmapPayload({ mappingId }))
   }
 
   resyncBeginFrame(deviceId: number, regions: readonly number[]): Frame {

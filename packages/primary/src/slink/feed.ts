@@ -123,12 +123,14 @@ export class Feed {
     if (!this.#sendPreamble()) return
     copier.pump()
     while (!this.#closed && session.writable && session.creditBytes >= STEP_BYTES) {
+      const before = this.#stopped
       const copies = this.#sendCopies()
       const stopped = this.#stopped
       const entries = this.#sendEntries()
       // No read started in what the stopped entry touches: one may now, and nothing else need ever happen to start it.
       if (stopped && entries) copier.pump()
-      if (!copies && !entries) return
+      // An entry that has only now found that it must wait gives way to the copies, which may have held back for it.
+      if (!copies && !entries && (before || !this.#stopped)) return
     }
   }
 

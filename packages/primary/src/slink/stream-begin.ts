@@ -10,6 +10,7 @@ import {
   encodeFrame,
   encodeMapPayload,
   encodeResyncBeginPayload,
+  encodeUnmapPayload,
   FrameType,
   must,
   ORIGIN,
@@ -91,7 +92,7 @@ function preamble(slink: Slink, welcome: Welcome, context: SlinkContext, common:
   const known = new Map(welcome.mappings.map((mapping) => [mapping.deviceId, mapping]))
   for (const { deviceId, mappingId } of welcome.mappings) {
     if (slink.mappings.get(deviceId)?.config.mappingId === mappingId) continue
-    frames.push(encodeFrame({ ...at, type: FrameType.unmap, deviceId }, null))
+    frames.push(encodeFrame({ ...at, type: FrameType.unmap, deviceId }, encodeUnmapPayload({ mappingId })))
     known.delete(deviceId)
   }
   for (const mapping of slink.mappings) {

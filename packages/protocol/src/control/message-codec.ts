@@ -11,7 +11,7 @@ import { assert } from '../entry/assert.js'
 import { encodeFrame, FRAME_HEADER_BYTES, FRAME_OFFSET, FrameType, type Frame } from '../entry/frame.js'
 import { FRAME_PAYLOAD_BYTES_MAX } from '../entry/limits.js'
 import { clipText, recordProblem, type Field, type Fields } from './fields.js'
-import type { ControlMessage, MapPayload, ResyncBeginPayload } from './messages.js'
+import type { ControlMessage, MapPayload, ResyncBeginPayload, UnmapPayload } from './messages.js'
 import { msgpackProblem } from './msgpack-guard.js'
 import { bitsProblem, messageShapes, payloadShapes, ruleProblem } from './schema.js'
 
@@ -72,6 +72,20 @@ export function decodeMapPayload(payload: Buffer | null): Decoded<MapPayload> {
   if (!unpacked.ok) return unpacked
   const problem = recordProblem(payloadShapes.map, unpacked.value, 'map')
   return problem === null ? { ok: true, value: unpacked.value as MapPayload } : refused(problem)
+}
+
+/** The payload of an `unmap` frame. */
+export function encodeUnmapPayload(payload: UnmapPayload): Buffer {
+  assertGood(recordProblem(payloadShapes.unmap, payload, 'unmap'))
+  return pack(payload)
+}
+
+/** The contents of an `unmap` frame's payload, or why they are refused. */
+export function decodeUnmapPayload(payload: Buffer | null): Decoded<UnmapPayload> {
+  const unpacked = unpack(payload)
+  if (!unpacked.ok) return unpacked
+  const problem = recordProblem(payloadShapes.unmap, unpacked.value, 'unmap')
+  return problem === null ? { ok: true, value: unpacked.value as UnmapPayload } : refused(problem)
 }
 
 /** The payload of a `resync-begin` frame. */

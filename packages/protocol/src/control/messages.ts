@@ -218,13 +218,18 @@ export type ControlMessage =
   | PeerError
   | Bye
 
-/** Payloads of the stream's rare frames (`map`, `resync-begin`), msgpack maps as well. */
+/** Payloads of the stream's rare frames (`map`, `unmap`, `resync-begin`), msgpack maps as well. */
 export interface MapPayload extends Omit<WireMapping, 'deviceId'> {
   /**
    * The device there equals the primary's. False: every region counts as dirty, until the announcement that follows in
    * the same session takes the place of that; an agent that dies between the two never believes that it is consistent.
    */
   readonly clean: boolean
+}
+
+export interface UnmapPayload {
+  /** The mapping that ends: a device may be mapped anew while the end of the old mapping is not applied yet. */
+  readonly mappingId: string
 }
 
 export interface ResyncBeginPayload {

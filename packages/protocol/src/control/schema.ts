@@ -27,6 +27,7 @@ import {
   type ControlMessage,
   type MapPayload,
   type ResyncBeginPayload,
+  type UnmapPayload,
   type WireDevice,
   type WireIncarnation,
   type WireMapping,
@@ -155,6 +156,7 @@ export const messageShapes: {
 /** The shapes of the payloads of `map` and `resync-begin` frames. */
 export const payloadShapes = {
   map: { ...mapFields, clean: flag } satisfies FieldsOf<MapPayload>,
+  unmap: { mappingId: identity } satisfies FieldsOf<UnmapPayload>,
   resyncBegin: { mappingId: identity, regionBytes, ...regions, bits } satisfies FieldsOf<ResyncBeginPayload>,
 } as const
 

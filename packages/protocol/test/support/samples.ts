@@ -7,6 +7,7 @@ import {
   encodeMapPayload,
   encodeMessage,
   encodeResyncBeginPayload,
+  encodeUnmapPayload,
   FrameFlag,
   FrameType,
   parseId64,
@@ -189,7 +190,7 @@ export const sampleFrames: Readonly<Record<Exclude<keyof typeof FrameType, 'cont
     encodeResyncBeginPayload(sampleResyncBegin),
   ),
   map: frame({ type: FrameType.map, lsn: 5_000_000_095 }, encodeMapPayload(sampleMapPayload)),
-  unmap: frame({ type: FrameType.unmap, lsn: 5_000_000_095 }),
+  unmap: frame({ type: FrameType.unmap, lsn: 5_000_000_095 }, encodeUnmapPayload({ mappingId: MAPPING })),
   copyZeroes: frame({
     type: FrameType.copyZeroes,
     flags: FrameFlag.lastOfRegion,
