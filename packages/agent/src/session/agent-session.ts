@@ -148,6 +148,11 @@ export class AgentSession {
     await this.#receiver?.close()
   }
 
+  /** Resolves when nothing that a frame of this session began is under way any more. Only once it has ended. */
+  async quiet(): Promise<void> {
+    await this.#receiver?.close()
+  }
+
   /** Ends the session with a reason for the peer. */
   close(why: string): void {
     this.#session.close(why)

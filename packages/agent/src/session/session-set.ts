@@ -153,6 +153,8 @@ export class SessionSet {
 
   #ended(session: AgentSession, end: SessionEnd): void {
     this.#all.delete(session)
+    // What its last frame began goes on without it: no step may come in between, neither a new session's nor a stop.
+    void this.#step(() => session.quiet())
     if (session !== this.#owner) {
       if (end.kind === 'local' && end.code !== null) this.counts.refused++
       if (session.hello !== null && end.code !== null)
