@@ -318,3 +318,31 @@ test('mappings come and go in the order of the stream, over a restart', async ()
   assert.deepEqual(world.agent.status().devices.find((one) => one.name === 'dev0')?.mapped, false)
   await world.stop()
 })
+
+test('what the last frame of a session began is over before the agent stops, or another session begins', async () => {
+  for (let afterMs = 0; afterMs < 24; afterMs++) {
+    const world = await pairWith(3, 3, { seed: `${seed}/barrier/${afterMs}`, diskMs: 2 })
+    const { primary } = world
+    const fresh = { ...primary.device(1), mappingId: 'bbbbbbbbbbbb0000' }
+    primary.push(primary.unmapFrame(1))
+    primary.devices = [fresh, ...primary.devices.filter((one) => one.deviceId !== 1)]
+    primary.push(primary.mapFrame(fresh))
+    await world.clock.advance(afterMs)
+    primary.disconnect()
+    if (afterMs % 2 === 0) {
+      await world.clock.advance(2)
+      await world.stop()
+      await world.start()
+    }
+    const session = await world.connect()
+    const inForce = () =>
+      world.agent
+        .status()
+        .mappings.filter((one) => !one.unmapping)
+        .map((one) => one.mappingId)
+    const wanted = primary.devices.map((one) => one.mappingId)
+    await world.until(() => inForce().sort().join() === wanted.sort().join())
+    assert.equal(session.end, null, `after ${afterMs} ms`)
+    await world.stop()
+  }
+})
