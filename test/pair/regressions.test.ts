@@ -171,3 +171,22 @@ test('[OVF-05] a dirty log that cannot be stored concerns its slink alone: the g
   await world.startAgent()
   await world.settle(1, 20_000)
 })
+
+test('[RSY-18] a superblock calls a site behind until the site has the announcement of its resync durably', async () => {
+  const world = await pair('announcement')
+  await world.answered(write(world, 0))
+  world.agent.crash()
+  void world.primary.slink().overflow.drop('ring')
+  await world.until('it is dropped', () => world.primary.slink().standing.kind === 'behind')
+  await world.answered(write(world, 8192))
+  await world.startAgent()
+  // What the agent receives it cannot make durable for a while.
+  const journal = world.agent.disks.paths().find((one) => one.endsWith('/journal')) as string
+  const slow = world.agent.disks.inject(journal, { on: 'sync', delayMs: 400, count: Infinity })
+  await world.until('frames of the resync have arrived', () => (world.agent.status().replica?.dirtyRegions ?? 0) > 0)
+  await world.advance(100)
+  assert.equal(world.primary.slink().record().behind, true)
+  slow.remove()
+  await world.settle(1, 20_000)
+  assert.equal(world.primary.slink().record().behind, false)
+})

@@ -15,7 +15,7 @@ import { NbdClient } from '@sitelink/nbd'
 import { CutProxy } from './cut-proxy.js'
 import { agentProgram, primaryProgram, removeFolder, temporaryFolder } from './places.js'
 import { mustRun, Program, runCommand, type RunResult } from './program.js'
-import { type AgentStatus, isApplied, isInStep, type PrimaryStatus, slinkOf } from './status-shape.js'
+import { type AgentStatus, isApplied, isInStep, type Lsn, type PrimaryStatus, slinkOf } from './status-shape.js'
 import { waitFor, type WaitOptions } from './wait-for.js'
 
 const MIB = 1024 * 1024
@@ -100,6 +100,18 @@ export class AgentSite {
       async () => {
         const status = await this.status()
         return isApplied(status) ? status : null
+      },
+      options,
+    )
+  }
+
+  /** Resolves when everything up to the entry is on its devices: what it may apply follows what the primary has durably. */
+  reached(lsn: Lsn, options?: WaitOptions): Promise<AgentStatus> {
+    return waitFor(
+      `agent ${this.slink} to have applied LSN ${lsn}`,
+      async () => {
+        const status = await this.status()
+        return Number(status.replica?.appliedLsn ?? 0) >= Number(lsn) ? status : null
       },
       options,
     )

@@ -165,8 +165,8 @@ export class KillStorm {
   /** Everybody runs and nothing is written: both sides become equal. */
   async #compare(): Promise<void> {
     const agent = this.#cluster.agent()
-    await this.#cluster.inStep()
-    await agent.applied()
+    const { log } = await this.#cluster.inStep()
+    await agent.reached(log.lastLsn)
     const [here, there] = await Promise.all([this.#cluster.images(), agent.images()])
     this.#judge('the primary at rest', here, this.#history.now())
     here.forEach((image, device) => {
