@@ -19,6 +19,7 @@ import {
   FaultDiskProvider,
   Prng,
   SimClock,
+  SparseBytes,
   type DiskLatency,
   type PowerCutPolicy,
   type SimProcessClock,
@@ -157,8 +158,8 @@ export class AgentHost {
   }
 
   /** What is on a device, as a read would see it. */
-  content(device: string): Buffer {
-    return readAll(this.disks, `/dev/${device}`)
+  content(device: string): SparseBytes {
+    return this.disks.medium(`/dev/${device}`).visible()
   }
 
   /**
@@ -166,11 +167,9 @@ export class AgentHost {
    * device of each id. The host is not touched: it works on copies. Only while no process runs. Null where it died while
    * it made its journal anew.
    */
-  async replayed(names: ReadonlyMap<number, string>): Promise<Map<number, Buffer> | null> {
+  async replayed(names: ReadonlyMap<number, string>): Promise<Map<number, SparseBytes> | null> {
     const images = new Map([...names].map(([deviceId, name]) => [deviceId, this.content(name)]))
-    const journal = readAll(this.disks, JOURNAL)
-    const copy = new FaultDiskProvider({ prng: new Prng('copy') })
-    await copy.replaceFile(JOURNAL, journal)
+    const copy = this.disks.fork(new Prng('copy'))
     const silent = { written() {}, durable() {}, spaceFreed() {}, failed() {}, ownerState: () => Buffer.alloc(0) }
     const clock = new SimClock()
     const opened = await openRingLog({
@@ -196,11 +195,4 @@ export class AgentHost {
     cursor.close()
     return images
   }
-}
-
-function readAll(disks: FaultDiskProvider, path: string): Buffer {
-  const medium = disks.medium(path)
-  const bytes = Buffer.alloc(medium.sizeBytes)
-  medium.read(bytes, 0)
-  return bytes
 }

@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict'
 import { FrameType, type Frame } from '@sitelink/protocol'
+import { SparseBytes } from '@sitelink/storage/testing'
 
 export interface HistoryDevice {
   readonly deviceId: number
@@ -16,7 +17,7 @@ export interface HistoryDevice {
 interface View {
   incarnation: number
   lsn: number
-  images: Map<number, Buffer>
+  images: Map<number, SparseBytes>
 }
 
 export class LogHistory {
@@ -82,8 +83,11 @@ export class LogHistory {
     return this.#lives.get(incarnation)?.[lsn - 1] === this.#life(this.#incarnation)[lsn - 1]
   }
 
-  /** The devices after the entry `lsn` as the life `incarnation` has it (default: the present one), by device id. */
-  contentAt(lsn: number, incarnation = this.#incarnation): ReadonlyMap<number, Buffer> {
+  /**
+   * The devices after the entry `lsn` as the life `incarnation` has it (default: the present one), by device id. Valid
+   * until the next call.
+   */
+  contentAt(lsn: number, incarnation = this.#incarnation): ReadonlyMap<number, SparseBytes> {
     const life = this.#life(incarnation)
     assert(lsn <= life.length, `life ${incarnation} has only ${life.length} entries, not ${lsn}`)
     const view = this.#view
@@ -95,8 +99,8 @@ export class LogHistory {
     return images
   }
 
-  #zeroes(): Map<number, Buffer> {
-    return new Map([...this.#devices.values()].map(({ deviceId, sizeBytes }) => [deviceId, Buffer.alloc(sizeBytes)]))
+  #zeroes(): Map<number, SparseBytes> {
+    return new Map([...this.#devices.values()].map(({ deviceId }) => [deviceId, new SparseBytes()]))
   }
 
   #life(incarnation: number): Frame[] {
@@ -105,19 +109,19 @@ export class LogHistory {
 }
 
 /** Does to the images what a frame of the log or of a journal says. */
-export function layOver(images: ReadonlyMap<number, Buffer>, frame: Frame): void {
+export function layOver(images: ReadonlyMap<number, SparseBytes>, frame: Frame): void {
   const image = images.get(frame.deviceId)
   if (image === undefined) return
   switch (frame.type) {
     case FrameType.write:
     case FrameType.copy:
       assert(frame.payload !== null, 'a write has a payload')
-      frame.payload.copy(image, frame.offset)
+      image.write(frame.payload, frame.offset)
       return
     case FrameType.zeroes:
     case FrameType.trim:
     case FrameType.copyZeroes:
-      image.fill(0, frame.offset, frame.offset + frame.length)
+      image.zero(frame.offset, frame.length)
       return
     default:
   }

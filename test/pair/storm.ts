@@ -8,7 +8,7 @@
  */
 import assert from 'node:assert/strict'
 import type { SlinkChange } from '@sitelink/primary'
-import type { Prng } from '@sitelink/storage/testing'
+import type { Prng, SparseBytes } from '@sitelink/storage/testing'
 import type { AgentHost } from './agent-host.js'
 import { PRIMARY } from './primary-host.js'
 import { MIB, World } from './world.js'
@@ -195,7 +195,7 @@ export class Storm {
   }
 
   /** The devices with the journal laid over are exactly what the agent says they are. */
-  #judge(agent: AgentHost, images: ReadonlyMap<number, Buffer> | null): void {
+  #judge(agent: AgentHost, images: ReadonlyMap<number, SparseBytes> | null): void {
     const { replica, mappings } = agent.status()
     if (replica === null || !replica.consistent || replica.incarnation === null || replica.receivedLsn === null) return
     assert(
@@ -211,10 +211,8 @@ export class Storm {
     const wanted = history.contentAt(replica.receivedLsn, replica.incarnation)
     for (const { deviceId, device, unmapping } of mappings) {
       if (unmapping) continue
-      const found = images.get(deviceId) as Buffer
-      const truth = wanted.get(deviceId) as Buffer
-      if (found.equals(truth)) continue
-      const at = truth.findIndex((byte, index) => byte !== found[index])
+      const at = (images.get(deviceId) as SparseBytes).firstDifference(wanted.get(deviceId) as SparseBytes)
+      if (at < 0) continue
       assert.fail(
         `${device} with its journal is not the history at ${replica.incarnation}:${replica.receivedLsn} from byte ${at} on, and the agent says it is consistent`,
       )

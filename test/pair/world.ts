@@ -11,7 +11,7 @@ import assert from 'node:assert/strict'
 import { MemoryNetwork, type LinkConditions } from '@sitelink/protocol'
 import type { AgentLimits } from '@sitelink/agent'
 import type { NewMapping, NewSlink } from '@sitelink/primary'
-import { Prng, SimClock, type DiskLatency } from '@sitelink/storage/testing'
+import { Prng, SimClock, SparseBytes, type DiskLatency } from '@sitelink/storage/testing'
 import { AgentHost } from './agent-host.js'
 import { PRIMARY, PrimaryHost, type Ticket } from './primary-host.js'
 
@@ -247,7 +247,7 @@ export class World {
     for (const { deviceId, device } of mappings) {
       assertSame(
         agent.content(device),
-        images.get(deviceId) as Buffer,
+        images.get(deviceId) as SparseBytes,
         `${device} of ${agent.name} (slink ${slink}) at LSN ${replica.appliedLsn}`,
       )
     }
@@ -258,8 +258,9 @@ export class World {
     const { primary } = this
     const images = primary.history.contentAt(primary.history.lastLsn)
     for (const [number, bytes] of this.deviceBytes.entries()) {
-      const found = await this.run(primary.read(number, 0, bytes))
-      assertSame(found, images.get(number + 1) as Buffer, `device ${number} of the primary`)
+      const found = new SparseBytes()
+      found.write(await this.run(primary.read(number, 0, bytes)), 0)
+      assertSame(found, images.get(number + 1) as SparseBytes, `device ${number} of the primary`)
     }
   }
 
@@ -271,7 +272,7 @@ export class World {
     for (const mapping of primary.slink(slink).mappings) {
       assertSame(
         agent.content(mapping.config.remote),
-        images.get(mapping.deviceId) as Buffer,
+        images.get(mapping.deviceId) as SparseBytes,
         `${mapping.config.remote} of ${agent.name}`,
       )
     }
@@ -280,12 +281,13 @@ export class World {
   /** True if a slink has nothing left to do: live, clean at both sides, everything applied there. */
   isSettled(slink = 1): boolean {
     const site = this.primary.slink(slink)
-    const { replica } = this.agentOf(slink).running ? this.agentOf(slink).status() : { replica: null }
+    const agent = this.agentOf(slink)
     return (
       this.primary.word(slink) === 'live' &&
       site.mappings.dirtyRegions === 0 &&
       site.stream?.appliedLsn === this.primary.group.writePath.lastLsn &&
-      replica?.consistent === true
+      agent.running &&
+      agent.status().replica?.consistent === true
     )
   }
 
@@ -321,11 +323,7 @@ export class World {
   }
 }
 
-function assertSame(found: Buffer, wanted: Buffer, what: string): void {
-  const same = found.length === wanted.length ? found.equals(wanted) : found.subarray(0, wanted.length).equals(wanted)
-  if (same) return
-  const at = wanted.findIndex((byte, index) => byte !== found[index])
-  let end = at
-  while (end < wanted.length && found[end] !== wanted[end]) end++
-  assert.fail(`${what} differs from the history: bytes ${at} to ${end - 1} at least`)
+function assertSame(found: SparseBytes, wanted: SparseBytes, what: string): void {
+  const at = found.firstDifference(wanted)
+  if (at >= 0) assert.fail(`${what} differs from the history from byte ${at} on`)
 }

@@ -125,6 +125,25 @@ export class FaultDiskProvider implements DiskProvider {
     return new FaultDiskProvider(this.#options, this.#shared)
   }
 
+  /** A separate host with the same disks as they are now: for a look by another process. No latency, no faults, no locks. */
+  fork(prng: Prng): FaultDiskProvider {
+    const nodes = new Map<string, Node>()
+    const copies = new Map<Node, Node>()
+    for (const [path, node] of this.#shared.nodes) {
+      const copy = copies.get(node) ?? {
+        ...node,
+        medium: node.medium.fork(prng.fork(node.id)),
+        faults: new FaultPlan(),
+        counts: { ...node.counts },
+        handles: new Set<FaultDisk>(),
+        heldBy: null,
+      }
+      copies.set(node, copy)
+      nodes.set(path, copy)
+    }
+    return new FaultDiskProvider({ prng }, { nodes, prng, nextId: this.#shared.nextId })
+  }
+
   // ----- DiskProvider -----
 
   async open(path: string, options: OpenOptions = {}): Promise<Disk> {

@@ -212,6 +212,21 @@ export class FaultMedium {
     return false
   }
 
+  /** What reads see now, as a separate content. */
+  visible(): SparseBytes {
+    return this.#cache.clone()
+  }
+
+  /** A separate medium in the same state, unsynced changes included; traces and faults stay here. */
+  fork(prng: Prng): FaultMedium {
+    const copy = new FaultMedium(this.sizeBytes, prng, this.#cache.clone(), this.#durable.clone())
+    copy.#unsynced = this.#unsynced.slice()
+    copy.#abandoned = this.#abandoned.slice()
+    copy.#sequence = this.#sequence
+    for (const sector of this.#unreadable) copy.#unreadable.add(sector)
+    return copy
+  }
+
   /** Starts recording; what was recorded before is dropped. */
   startTrace(): void {
     this.#trace = {

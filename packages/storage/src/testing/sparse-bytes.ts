@@ -1,14 +1,19 @@
 /**
  * Bytes of any size that cost memory only where something other than zeros was written.
  *
- * Owns a map of 64 KiB chunks; an absent chunk reads as zeros. Knows nothing of durability or faults.
+ * Owns a map of 64 KiB chunks; an absent chunk reads as zeros. A clone shares chunks until one of the two writes to them,
+ * so that thousands of images of one device cost what differs between them. Knows nothing of durability or faults.
  */
 
 /** Size of a chunk in bytes: what one far-away byte costs. */
 export const SPARSE_CHUNK_BYTES = 64 * 1024
 
+const ZEROES = Buffer.alloc(SPARSE_CHUNK_BYTES)
+
 export class SparseBytes {
   readonly #chunks: Map<number, Buffer>
+  /** Chunks that no clone shares: only these are changed in place. */
+  readonly #own = new Set<number>()
 
   constructor(chunks = new Map<number, Buffer>()) {
     this.#chunks = chunks
@@ -43,12 +48,7 @@ export class SparseBytes {
 
   write(bytes: Buffer, offset: number): void {
     this.#pieces(offset, bytes.length, (index, from, length, at) => {
-      let chunk = this.#chunks.get(index)
-      if (chunk === undefined) {
-        chunk = Buffer.alloc(SPARSE_CHUNK_BYTES)
-        this.#chunks.set(index, chunk)
-      }
-      bytes.copy(chunk, from, at, at + length)
+      bytes.copy(this.#ownChunk(index), from, at, at + length)
     })
   }
 
@@ -58,17 +58,17 @@ export class SparseBytes {
       const start = index * SPARSE_CHUNK_BYTES
       const from = Math.max(offset, start)
       const to = Math.min(offset + length, start + SPARSE_CHUNK_BYTES)
-      if (to - from === SPARSE_CHUNK_BYTES) this.#chunks.delete(index)
-      else this.#chunks.get(index)?.fill(0, from - start, to - start)
+      if (to - from === SPARSE_CHUNK_BYTES) this.#drop(index)
+      else this.#ownChunk(index).fill(0, from - start, to - start)
     }
   }
 
   /** Forgets everything at or beyond this size. */
   truncate(sizeBytes: number): void {
-    for (const [index, chunk] of this.#chunks) {
+    for (const index of [...this.#chunks.keys()]) {
       const start = index * SPARSE_CHUNK_BYTES
-      if (start >= sizeBytes) this.#chunks.delete(index)
-      else if (start + SPARSE_CHUNK_BYTES > sizeBytes) chunk.fill(0, sizeBytes - start)
+      if (start >= sizeBytes) this.#drop(index)
+      else if (start + SPARSE_CHUNK_BYTES > sizeBytes) this.#ownChunk(index).fill(0, sizeBytes - start)
     }
   }
 
@@ -78,7 +78,42 @@ export class SparseBytes {
   }
 
   clone(): SparseBytes {
-    return new SparseBytes(new Map([...this.#chunks].map(([index, chunk]) => [index, Buffer.from(chunk)])))
+    this.#own.clear()
+    return new SparseBytes(new Map(this.#chunks))
+  }
+
+  /** Offset of the first byte in which the two differ, below `limitBytes`; -1 if none does. */
+  firstDifference(other: SparseBytes, limitBytes = Number.POSITIVE_INFINITY, fromBytes = 0): number {
+    const indices = new Set([...this.#chunks.keys(), ...other.#chunks.keys()])
+    let first = -1
+    for (const index of indices) {
+      const start = index * SPARSE_CHUNK_BYTES
+      if (start >= limitBytes || start + SPARSE_CHUNK_BYTES <= fromBytes || (first >= 0 && start > first)) continue
+      const a = this.#chunks.get(index) ?? ZEROES
+      const b = other.#chunks.get(index) ?? ZEROES
+      if (a === b) continue
+      const end = Math.min(SPARSE_CHUNK_BYTES, limitBytes - start)
+      let at = Math.max(0, fromBytes - start)
+      if (a.compare(b, at, end, at, end) === 0) continue
+      while (a[at] === b[at]) at++
+      first = start + at
+    }
+    return first
+  }
+
+  /** The chunk for a change in place: made, or copied if a clone shares it. */
+  #ownChunk(index: number): Buffer {
+    const chunk = this.#chunks.get(index)
+    if (chunk !== undefined && this.#own.has(index)) return chunk
+    const own = chunk === undefined ? Buffer.alloc(SPARSE_CHUNK_BYTES) : Buffer.from(chunk)
+    this.#chunks.set(index, own)
+    this.#own.add(index)
+    return own
+  }
+
+  #drop(index: number): void {
+    this.#chunks.delete(index)
+    this.#own.delete(index)
   }
 
   /** Walks the range or the chunks, whichever is less work. */
