@@ -5,9 +5,10 @@
  * that. It looks at devices and journal only from outside: at what their media hold.
  */
 import assert from 'node:assert/strict'
-import type { MemoryNetwork } from '@sitelink/protocol'
+import type { LogPoint, MemoryNetwork } from '@sitelink/protocol'
 import {
   Agent,
+  REPLICA_FILE,
   type AgentEvent,
   type AgentLimits,
   type AgentOptions,
@@ -37,7 +38,8 @@ export interface AgentHostOptions {
 }
 
 const STATE = '/state'
-const JOURNAL = '/state/journal'
+export const JOURNAL_FILE = '/state/journal'
+export const REPLICA_STATE_FILE = `${STATE}/${REPLICA_FILE}`
 
 /** What the primary told writers that this agent has. LSNs of the primary's present history. */
 export interface Owed {
@@ -47,12 +49,23 @@ export interface Owed {
   durable: number
 }
 
+/** Devices with a journal laid over: up to its end, or up to its first `hole`. */
+export interface Replay {
+  readonly images: ReadonlyMap<number, SparseBytes>
+  /** The last entry that the stream had passed; 0:0 if the journal is empty. */
+  readonly end: LogPoint
+  readonly hole: boolean
+}
+
 export class AgentHost {
   readonly name: string
   readonly address: string
   readonly events: AgentEvent[] = []
   readonly devices: { name: string; path: string }[] = []
   readonly owed: Owed = { received: 0, durable: 0 }
+  /** In this life: the program would end now. */
+  journalFailed = false
+  onEvent: ((event: AgentEvent) => void) | null = null
   /** When its power failed last. */
   lostPowerMs = Number.NEGATIVE_INFINITY
   readonly #options: AgentHostOptions
@@ -87,6 +100,11 @@ export class AgentHost {
     return this.agent.status()
   }
 
+  /** Whether a region of a mapping is dirty there. Anything but a mapping that is open counts as dirty. */
+  isDirty(mappingId: string, region: number): boolean {
+    return this.agent.isDirty(mappingId, region)
+  }
+
   addDevice(name: string, sizeBytes: number): void {
     const path = `/dev/${name}`
     this.disks.addDevice(path, sizeBytes)
@@ -102,13 +120,23 @@ export class AgentHost {
     assert(this.#agent === null && this.#process === null, `agent ${this.name} does not run`)
     const process = this.#options.clock.process()
     this.#process = process
+    this.journalFailed = false
     this.#lives++
-    const agent = await Agent.open({
+    const opening = Agent.open({
       ...this.#place(process),
       transports: [this.#options.network.host(this.name)],
       devices: this.devices,
-      event: (event) => this.events.push(event),
+      event: (event) => {
+        this.events.push(event)
+        if (event.kind === 'journal-failed' && this.#process === process) this.journalFailed = true
+        this.onEvent?.(event)
+      },
       ...options,
+    })
+    const agent = await opening.catch((error: unknown) => {
+      // A process that cannot open its agent ends.
+      if (this.#process === process) this.crash('all')
+      throw error
     })
     if (this.#process !== process) return agent
     await agent.listen(this.address)
@@ -123,18 +151,24 @@ export class AgentHost {
       clock,
       random: this.#prng.fork(`life ${this.#lives}`),
       stateDir: STATE,
-      journalPath: JOURNAL,
+      journalPath: JOURNAL_FILE,
       journalBytes,
       ...(limits === undefined ? {} : { limits }),
     }
   }
 
+  /** True from the beginning of a start until the process is gone. */
+  get alive(): boolean {
+    return this.#process !== null
+  }
+
   async stop(): Promise<void> {
     const { agent } = this
+    const process = this.#process
     // From here on it answers nobody; what it owes is looked at when it is open again.
     this.#agent = null
     await agent.close()
-    this.#process = null
+    if (this.#process === process) this.#process = null
   }
 
   /** kill -9. */
@@ -164,35 +198,40 @@ export class AgentHost {
 
   /**
    * The devices with the whole journal laid over, as a promotion would make them, by device id. `names`: the agent's
-   * device of each id. The host is not touched: it works on copies. Only while no process runs. Null where it died while
-   * it made its journal anew.
+   * device of each id. The host is not touched: it works on copies. Only while no process runs. Null where the journal
+   * cannot be opened, as after a death while it was made anew.
    */
-  async replayed(names: ReadonlyMap<number, string>): Promise<Map<number, SparseBytes> | null> {
+  async replayed(names: ReadonlyMap<number, string>): Promise<Replay | null> {
     const images = new Map([...names].map(([deviceId, name]) => [deviceId, this.content(name)]))
     const copy = this.disks.fork(new Prng('copy'))
     const silent = { written() {}, durable() {}, spaceFreed() {}, failed() {}, ownerState: () => Buffer.alloc(0) }
     const clock = new SimClock()
     const opened = await openRingLog({
-      disk: await copy.open(JOURNAL),
+      disk: await copy.open(JOURNAL_FILE),
       mode: 'open',
       rule: 'monotone',
       listener: silent,
       clock,
       random: new Prng(1),
     }).catch((error: unknown) => {
-      if (error instanceof LogError && error.code === 'LOG_MISSING') return null
+      if (error instanceof LogError) return null
       throw error
     })
     if (opened === null) return null
     const { log } = opened
     const cursor = log.cursor(log.tail)
+    let end: LogPoint = { incarnation: 0, lsn: 0 }
     for (let read = await cursor.next(1 << 20); read !== null; read = await cursor.next(1 << 20)) {
       for (const item of read) {
-        assert('frame' in item, 'the journal has no hole')
+        if (!('frame' in item)) {
+          cursor.close()
+          return { images, end, hole: true }
+        }
         layOver(images, item.frame)
+        end = { incarnation: item.frame.incarnation, lsn: item.frame.lsn }
       }
     }
     cursor.close()
-    return images
+    return { images, end, hole: false }
   }
 }

@@ -16,6 +16,7 @@ import {
   type Group,
   type GroupConfig,
   type GroupEvent,
+  type GroupLimits,
   type PeerRecord,
   type PeerStore,
   type Slink,
@@ -45,6 +46,7 @@ export interface PrimaryHostOptions {
   readonly prng: Prng
   readonly logBytes: number
   readonly diskLatency?: DiskLatency
+  readonly limits?: Partial<GroupLimits>
 }
 
 /** A request that a test made: how it ended, and where it stands in the order. */
@@ -80,6 +82,9 @@ export class PrimaryHost {
   readonly events: GroupEvent[] = []
   /** Called at each answer, in the turn of the answer. */
   onAnswer: ((ticket: Ticket) => void) | null = null
+  onEvent: ((event: GroupEvent) => void) | null = null
+  /** Called when a life has opened its group, before anything runs. */
+  onOpen: ((group: Group) => void) | null = null
   readonly promised: Promised = { written: 0, durable: 0 }
   readonly #options: PrimaryHostOptions
   readonly #prng: Prng
@@ -171,29 +176,53 @@ export class PrimaryHost {
     const { disks } = this
     const config = await StoredConfig.open(disks)
     const peers = await StoredPeers.open(disks)
-    const group = await openGroup({
-      clock: process,
-      random: this.#prng.fork(`life ${life}`),
-      disks,
-      config,
-      peers,
-      event: (event) => this.events.push(event),
-      transport: (scheme) => (scheme === 'memory' ? this.#options.network.host(PRIMARY) : null),
-      dirtyLogPath: (slink, mappingId) => `/state/dirty-${slink}-${mappingId}`,
-      stateFile: () => Promise.resolve(null),
-    })
+    const group = await this.#failing(
+      process,
+      openGroup({
+        clock: process,
+        random: this.#prng.fork(`life ${life}`),
+        disks,
+        config,
+        peers,
+        event: (event) => {
+          this.events.push(event)
+          this.onEvent?.(event)
+        },
+        transport: (scheme) => (scheme === 'memory' ? this.#options.network.host(PRIMARY) : null),
+        dirtyLogPath: (slink, mappingId) => `/state/dirty-${slink}-${mappingId}`,
+        stateFile: () => Promise.resolve(null),
+        ...(this.#options.limits === undefined ? {} : { limits: this.#options.limits }),
+      }),
+    )
     // Dead before it was open: whoever killed it has started another life or none.
     if (this.#process !== process) return group
     this.#watch(group)
     this.#group = group
+    this.onOpen?.(group)
     this.#admin = new GroupAdmin(group)
     if (run) group.run()
     return group
   }
 
+  /** A process that cannot open its group ends. */
+  async #failing<T>(process: SimProcessClock, opening: Promise<T>): Promise<T> {
+    try {
+      return await opening
+    } catch (error) {
+      if (this.#process === process) this.crash('all')
+      throw error
+    }
+  }
+
+  /** True from the beginning of a start until the process is gone. */
+  get alive(): boolean {
+    return this.#process !== null
+  }
+
   async stop(): Promise<void> {
+    const process = this.#process
     await this.group.stop(60_000)
-    this.#forget()
+    if (this.#process === process) this.#forget()
   }
 
   /** kill -9. */
@@ -274,6 +303,12 @@ export class PrimaryHost {
     )
   }
 
+  /** Reads as an NBD client would; the bytes are there once the ticket is answered with 0. */
+  readTicket(device: number, offset: number, length: number): { readonly ticket: Ticket; readonly request: Request } {
+    const request = new Request({ operation: 'read', offset, length, payload: null, fua: false })
+    return { ticket: this.#submit(device, 'read', request), request }
+  }
+
   /** Reads through the overlay. */
   async read(device: number, offset: number, length: number): Promise<Buffer> {
     const config = this.group.config.devices.find((one) => one.number === device)
@@ -296,7 +331,7 @@ export class PrimaryHost {
       ticket.errno = errno
       ticket.answeredMs = this.#options.clock.nowMs()
       this.open.delete(ticket)
-      if (errno === 0) {
+      if (errno === 0 && kind !== 'read') {
         this.promised.written = Math.max(this.promised.written, ticket.lsn)
         if (ticket.kind === 'flush' || ticket.fua) this.promised.durable = Math.max(this.promised.durable, ticket.lsn)
       }
@@ -308,8 +343,8 @@ export class PrimaryHost {
 }
 
 /** A request as the NBD server would hand it over. */
-class Request {
-  readonly operation: 'write' | 'trim' | 'write-zeroes' | 'flush'
+export class Request {
+  readonly operation: 'write' | 'trim' | 'write-zeroes' | 'flush' | 'read'
   readonly offset: number
   readonly length: number
   readonly fua: boolean
@@ -317,6 +352,8 @@ class Request {
   readonly fastZero = false
   readonly payload: Buffer | null
   readonly ticket: Ticket
+  /** What a read brought. */
+  bytes: Buffer | null = null
   answered: (errno: number) => void = () => {}
 
   constructor(wish: {
@@ -338,8 +375,11 @@ class Request {
     this.answered(errno)
   }
 
-  completeRead(): void {
-    assert.fail('no read was asked for')
+  completeRead(pieces: readonly Buffer[]): void {
+    assert.equal(this.operation, 'read', 'a read was asked for')
+    this.bytes = Buffer.concat([...pieces])
+    assert.equal(this.bytes.length, this.length, 'a read brings what was asked for')
+    this.answered(0)
   }
 
   completeStatus(): void {

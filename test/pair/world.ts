@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict'
 import { MemoryNetwork, type LinkConditions } from '@sitelink/protocol'
 import type { AgentLimits } from '@sitelink/agent'
-import type { NewMapping, NewSlink } from '@sitelink/primary'
+import type { GroupLimits, NewMapping, NewSlink } from '@sitelink/primary'
 import { Prng, SimClock, SparseBytes, type DiskLatency } from '@sitelink/storage/testing'
 import { AgentHost } from './agent-host.js'
 import { PRIMARY, PrimaryHost, type Ticket } from './primary-host.js'
@@ -26,6 +26,7 @@ export interface WorldOptions {
   /** Default 1. */
   readonly agents?: number
   readonly agentLimits?: Partial<AgentLimits>
+  readonly primaryLimits?: Partial<GroupLimits>
   readonly link?: Partial<LinkConditions>
   readonly diskLatency?: DiskLatency
 }
@@ -52,11 +53,19 @@ export class World {
   constructor(options: WorldOptions) {
     this.prng = new Prng(options.seed)
     const { clock, prng } = this
-    const { link = { latencyMs: 1 }, agentLimits, diskLatency, journalBytes = 16 * MIB, logBytes = 8 * MIB } = options
+    const {
+      link = { latencyMs: 1 },
+      agentLimits,
+      primaryLimits,
+      diskLatency,
+      journalBytes = 16 * MIB,
+      logBytes = 8 * MIB,
+    } = options
     this.network = new MemoryNetwork({ clock, random: prng.fork('network'), link })
     const { network } = this
     const latency = diskLatency === undefined ? {} : { diskLatency }
-    this.primary = new PrimaryHost({ clock, network, prng, logBytes, ...latency })
+    const primaryOptions = primaryLimits === undefined ? {} : { limits: primaryLimits }
+    this.primary = new PrimaryHost({ clock, network, prng, logBytes, ...latency, ...primaryOptions })
     this.deviceBytes = options.deviceBytes ?? [2 * MIB, 3 * MIB]
     const limits = agentLimits === undefined ? {} : { limits: agentLimits }
     this.agents = Array.from(

@@ -176,6 +176,12 @@ export class Agent {
     })
   }
 
+  /** Whether a region of a mapping may differ from the history. What is not open here, or not known, counts as dirty. */
+  isDirty(mappingId: string, region: number): boolean {
+    const dirty = this.#replica.lineOrNull?.dirty
+    return dirty?.has(mappingId) !== true || dirty.isDirty(mappingId, region)
+  }
+
   /** Offers another device from now on. Answers why it cannot be used yet, or null. */
   async addDevice(device: DeviceConfig): Promise<string | null> {
     const problem = await this.#replica.devices.add(device)

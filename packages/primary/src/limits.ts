@@ -33,6 +33,23 @@ export const LOG_BYTES_MIN = 2 * 1024 * 1024
 /** Default size of the replog. */
 export const LOG_BYTES_DEFAULT = 1024 * 1024 * 1024
 
+/** Memory that a group keeps for entries, in bytes: what a simulation or a small host may set lower. */
+export interface GroupLimits {
+  /** Payload bytes that wait for the local devices in memory; past it they are read from the log again. */
+  readonly overlayBytesMax: number
+  /** Entries kept in memory for sites that follow closely; a payload may hold the whole chunk it arrived in. */
+  readonly recentBytesMax: number
+}
+
+export const GROUP_LIMITS: GroupLimits = {
+  overlayBytesMax: 32 * 1024 * 1024,
+  recentBytesMax: 8 * 1024 * 1024,
+}
+
+export function groupLimits(some: Partial<GroupLimits> = {}): GroupLimits {
+  return { ...GROUP_LIMITS, ...some }
+}
+
 /** Heartbeats, and how long silence may last before a peer counts as lost. */
 export const HEARTBEAT_MS = 500
 export const DETECT_MS_DEFAULT = 3000

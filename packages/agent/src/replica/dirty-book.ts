@@ -84,6 +84,10 @@ export class DirtyBook {
     return { dirty: log.bitmap.dirtyCount, total: log.bitmap.regionCount }
   }
 
+  isDirty(mappingId: string, region: number): boolean {
+    return this.#page(mappingId).log.bitmap.isDirty(region)
+  }
+
   /** Dirty regions over all mappings. */
   get dirtyRegions(): number {
     let sum = 0

@@ -23,6 +23,7 @@ import type {
   WriteBackListener,
 } from '@sitelink/storage'
 import type { ConfigStore, GroupConfig } from '../config.js'
+import type { GroupLimits } from '../limits.js'
 import type { PeerStore } from '../slink/peers.js'
 import type { Slink } from '../slink/slink.js'
 import type { DeviceExport } from './device-export.js'
@@ -53,6 +54,8 @@ export interface GroupParts {
   readonly dirtyLogPath: (slink: number, mappingId: string) => string
   /** Name of the own file in the state directory that a path leads to; null if it leads to none. */
   readonly stateFile: (path: string) => Promise<string | null>
+  /** Default: those of `limits.ts`. */
+  readonly limits?: Partial<GroupLimits>
 }
 
 /** What only time can tell is looked at this often. */

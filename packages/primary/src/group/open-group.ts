@@ -19,6 +19,7 @@ import {
 } from '@sitelink/storage'
 import { mappingMade } from '../admin/changes.js'
 import type { DeviceConfig, SlinkConfig } from '../config.js'
+import { groupLimits } from '../limits.js'
 import { Slink } from '../slink/slink.js'
 import { Group, type GroupParts } from './group.js'
 import { attachDevice } from './attach-device.js'
@@ -40,12 +41,6 @@ const LAG_SHARE = 0.5
 const LAG_BYTES_MAX = 256 * 1024 * 1024
 const REDO_BYTES = 4 * 1024 * 1024
 
-/** Entries kept in memory for sites that follow closely; a payload may hold the whole chunk it arrived in. */
-const RECENT_BYTES_MAX = 8 * 1024 * 1024
-
-/** Payload bytes that wait for the local devices in memory; past it they are read from the log again. */
-const OVERLAY_BYTES_MAX = 32 * 1024 * 1024
-
 export async function openGroup(parts: GroupParts): Promise<Group> {
   const group = new Group(parts)
   const disk = await parts.disks.open(parts.config.current.log.path, { exclusive: true })
@@ -63,7 +58,7 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
       clock: parts.clock,
       listener: group,
       limits: {
-        memoryBytesMax: OVERLAY_BYTES_MAX,
+        memoryBytesMax: groupLimits(parts.limits).overlayBytesMax,
         lagBytesMax,
         syncBytes: Math.min(128 * 1024 * 1024, Math.ceil(lagBytesMax / 4)),
       },
@@ -89,7 +84,7 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
 }
 
 async function openLog(group: Group, disk: Disk): ReturnType<typeof openRingLog> {
-  const { clock, random, config } = group.parts
+  const { clock, random, config, limits } = group.parts
   const { path, startBytes } = config.current.log
   try {
     return await openRingLog({
@@ -100,7 +95,7 @@ async function openLog(group: Group, disk: Disk): ReturnType<typeof openRingLog>
       clock,
       random,
       startOffset: startBytes,
-      recentBytesMax: RECENT_BYTES_MAX,
+      recentBytesMax: groupLimits(limits).recentBytesMax,
       reviseOwnerState: (found, incarnations) => {
         const state = decodeOwnerState(found)
         if (state === null) return found

@@ -65,6 +65,11 @@ export class Copier {
     this.#tokensAtMs = options.clock.nowMs()
   }
 
+  /** Bytes that are being read or wait to be sent. */
+  get bytesInMemory(): number {
+    return this.#bytesInMemory
+  }
+
   setSources(sources: readonly CopySource[]): void {
     this.#sources = [...sources]
   }

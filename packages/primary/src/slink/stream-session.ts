@@ -109,6 +109,11 @@ export class StreamSession {
     })
   }
 
+  /** Bytes of regions that are being read or wait to be sent. */
+  get copyBytesInMemory(): number {
+    return this.#copier.bytesInMemory
+  }
+
   /** Nothing is dirty or in flight at either side, and the agent has every copy of this session up to its stamp. */
   get settled(): boolean {
     const { mappings } = this.#options

@@ -97,6 +97,12 @@ export class FaultDiskProvider implements DiskProvider {
     this.#faults.push({ fault, left: fault.count ?? 1 })
   }
 
+  /** No fault that was injected strikes any more, on any path. */
+  clearFaults(): void {
+    this.#faults.length = 0
+    for (const { faults } of this.#shared.nodes.values()) faults.clear()
+  }
+
   /** The handles that are open on a path, oldest first. */
   handles(path: string): readonly FaultDisk[] {
     return [...this.#find(path, 'handles').handles]

@@ -82,6 +82,12 @@ export class SparseBytes {
     return new SparseBytes(new Map(this.#chunks))
   }
 
+  /** Every chunk that is present, as its start offset and its bytes, ascending. */
+  *present(): Generator<{ readonly offset: number; readonly bytes: Buffer }, void, void> {
+    for (const index of [...this.#chunks.keys()].sort((a, b) => a - b))
+      yield { offset: index * SPARSE_CHUNK_BYTES, bytes: this.#chunks.get(index) ?? ZEROES }
+  }
+
   /** Offset of the first byte in which the two differ, below `limitBytes`; -1 if none does. */
   firstDifference(other: SparseBytes, limitBytes = Number.POSITIVE_INFINITY, fromBytes = 0): number {
     const indices = new Set([...this.#chunks.keys(), ...other.#chunks.keys()])

@@ -1,0 +1,53 @@
+/**
+ * The simulation in CI: many lives from this run's seed, and proof that a seed is one life and no other.
+ *
+ * SIM_SEEDS: how many lives (default 1000). SEED: where they come from. What a failed life says includes the command that
+ * lives it again.
+ */
+import assert from 'node:assert/strict'
+import { availableParallelism } from 'node:os'
+import { test } from 'node:test'
+import { seedFromEnv } from '@sitelink/storage/testing'
+import { runLives } from './run.js'
+import { live } from './worker.js'
+
+const seed = String(seedFromEnv('sim'))
+
+test('the same seed is the same life, byte for byte', async () => {
+  const lives = Array.from({ length: 6 }, (_, at) => `${seed}/again/${at}`)
+  const there = new Map<string, string>()
+  await runLives({
+    seed: `${seed}/again`,
+    count: lives.length,
+    jobs: 2,
+    failuresMax: lives.length,
+    onOutcome: (outcome) => there.set(outcome.seed, outcome.digest),
+  })
+  for (const life of lives) {
+    const { digest, entries } = await live(life)
+    assert.equal(digest, there.get(life), `life ${life} in another process`)
+    assert.equal((await live(life)).digest, digest, `life ${life} a second time`)
+    assert.ok(entries > 0 || digest !== '', 'something happened')
+  }
+  assert.equal(new Set(there.values()).size, lives.length, 'other seeds are other lives')
+})
+
+test('every promise is kept in every life', async (t) => {
+  const count = Number(process.env['SIM_SEEDS'] ?? 1000)
+  const { lives, steps, entries, simulatedMs, failures, events } = await runLives({
+    seed,
+    count,
+    jobs: availableParallelism(),
+    failuresMax: 3,
+  })
+  const said = failures.map(
+    ({ seed: life, failure }) => `${failure?.report}\n\nreplay it with: pnpm sim --replay ${life}`,
+  )
+  assert.equal(failures.length, 0, said.join('\n\n'))
+  assert.equal(lives, count)
+  const kinds = Object.entries(events).sort((a, b) => b[1] - a[1])
+  t.diagnostic(
+    `${lives} lives, ${steps} steps, ${entries} entries, ${(simulatedMs / 3_600_000).toFixed(1)} simulated hours`,
+  )
+  t.diagnostic(kinds.map(([kind, times]) => `${kind} ${times}`).join(', '))
+})
