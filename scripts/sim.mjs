@@ -67,7 +67,7 @@ async function main() {
 
 async function one(life) {
   const { Simulation, report } = await import(built('simulation.js'))
-  const simulation = new Simulation(life)
+  const simulation = new Simulation(life, true)
   const failed = (error) => {
     console.log(report(simulation, error))
     process.exit(1)

@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly jobs: number
   /** Stop after so many failures. Default 1. */
   readonly failuresMax?: number
+  /** Digests take in what the disks hold at the end. Default false. */
+  readonly digest?: boolean
   readonly onOutcome?: (outcome: Outcome, done: number) => void
 }
 
@@ -34,7 +36,7 @@ const LIFE_MS_MAX = 120_000
 const WORKER = fileURLToPath(new URL('worker.js', import.meta.url))
 
 export async function runLives(options: RunOptions): Promise<RunResult> {
-  const { seed, count, from = 0, jobs, failuresMax = 1, onOutcome } = options
+  const { seed, count, from = 0, jobs, failuresMax = 1, digest = false, onOutcome } = options
   const events: Record<string, number> = {}
   const failures: Outcome[] = []
   const total = { lives: 0, steps: 0, simulatedMs: 0, entries: 0 }
@@ -49,11 +51,11 @@ export async function runLives(options: RunOptions): Promise<RunResult> {
     if (outcome.failure !== null) failures.push(outcome)
     onOutcome?.(outcome, total.lives)
   }
-  await Promise.all(Array.from({ length: Math.max(1, Math.min(jobs, count)) }, () => work(take, add)))
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(jobs, count)) }, () => work(take, add, digest)))
   return { ...total, events, failures }
 }
 
-async function work(take: () => string | null, add: (outcome: Outcome) => void): Promise<void> {
+async function work(take: () => string | null, add: (outcome: Outcome) => void, digest: boolean): Promise<void> {
   let worker: ChildProcess | null = null
   try {
     for (let seed = take(); seed !== null; seed = take()) {
@@ -61,7 +63,7 @@ async function work(take: () => string | null, add: (outcome: Outcome) => void):
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
         execArgv: ['--enable-source-maps'],
       })
-      const outcome: Outcome = await ask(worker, seed)
+      const outcome: Outcome = await ask(worker, seed, digest)
       add(outcome)
       if (outcome.failure !== null) {
         // What a life that failed left behind must not reach into the next one.
@@ -74,7 +76,7 @@ async function work(take: () => string | null, add: (outcome: Outcome) => void):
   }
 }
 
-function ask(worker: ChildProcess, seed: string): Promise<Outcome> {
+function ask(worker: ChildProcess, seed: string, digest: boolean): Promise<Outcome> {
   return new Promise((resolve) => {
     const lost = (why: string): Outcome => ({
       seed,
@@ -97,6 +99,6 @@ function ask(worker: ChildProcess, seed: string): Promise<Outcome> {
     const timer = setTimeout(() => end(lost(`it did not end within ${LIFE_MS_MAX} ms`)), LIFE_MS_MAX)
     worker.on('message', end)
     worker.on('exit', onExit)
-    worker.send({ seed })
+    worker.send({ seed, digest })
   })
 }

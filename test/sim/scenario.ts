@@ -47,7 +47,7 @@ export function drawScenario(seed: string, draw: Prng): Scenario {
     slow,
     families,
     sites,
-    steps: draw.between(10, 40),
+    steps: draw.between(5, 30),
     world: {
       seed,
       // With few regions everything is soon dirty, with many a region that was forgotten shows.

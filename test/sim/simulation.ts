@@ -5,10 +5,10 @@
  * Owns the order of a step: an action, the supervisor (who starts again what ended by itself), the checkers. It knows
  * which faults are in force, so that a checker knows what may be expected; it judges nothing itself.
  */
-import type { Prng } from '@sitelink/storage/testing'
+import { Prng } from '@sitelink/storage/testing'
 import type { AgentHost } from '../pair/agent-host.js'
 import { PRIMARY, type Ticket } from '../pair/primary-host.js'
-import { World } from '../pair/world.js'
+import { MIB, World } from '../pair/world.js'
 import { drawAction } from './actions/all.js'
 import { CHECKERS } from './checkers/all.js'
 import type { Checker } from './checkers/checker.js'
@@ -19,6 +19,8 @@ import { demand, Violation } from './violation.js'
 
 /** Everything is in order so long after the last fault, at the latest. */
 export const HEAL_MS_MAX = 90_000
+
+const PAYLOADS = new Prng('payloads').bytes(4 * MIB)
 
 export class Simulation {
   readonly scenario: Scenario
@@ -36,7 +38,11 @@ export class Simulation {
   lastAnswerMs = 0
   suspended = false
 
-  constructor(readonly seed: string) {
+  /** `digest`: take what the disks hold at the end into the digest as well. */
+  constructor(
+    readonly seed: string,
+    readonly digest = false,
+  ) {
     const draw = new World({ seed }).prng.fork('draw')
     this.scenario = drawScenario(seed, draw)
     this.world = new World(this.scenario.world)
@@ -53,6 +59,12 @@ export class Simulation {
     return this.#steps
   }
 
+  /** Bytes to write: a piece of one random buffer, which costs nothing and differs from every other piece. */
+  payload(bytes: number): Buffer {
+    const at = this.prng.below(PAYLOADS.length - bytes)
+    return PAYLOADS.subarray(at, at + bytes)
+  }
+
   say(text: string): void {
     this.trace.say(this.nowMs, text)
   }
@@ -64,11 +76,12 @@ export class Simulation {
     this.say(`families: ${[...scenario.families].join(', ')}; ${JSON.stringify(scenario.sites)}`)
     await world.start()
     await this.cast.begin()
-    const healAt = new Set([Math.floor(scenario.steps / 2), scenario.steps - 1])
+    const healAt = prng.chance(0.4) ? Math.floor(scenario.steps / 2) : -1
     for (let step = 0; step < scenario.steps; step++) {
       await this.step()
-      if (healAt.has(step) && (step === scenario.steps - 1 || prng.chance(0.5))) await this.heal()
+      if (step === healAt) await this.heal()
     }
+    await this.heal()
     await this.#end()
   }
 
@@ -175,10 +188,10 @@ export class Simulation {
     return ` (LSN ${primary.history.lastLsn}; ${words.join(', ')})`
   }
 
-  /** The digest takes in what all disks hold. */
+  /** The digest takes in what all disks hold, if that is wanted: it costs as much as the life. */
   async #end(): Promise<void> {
     const { world, trace } = this
-    for (const host of [world.primary, ...world.agents])
+    for (const host of this.digest ? [world.primary, ...world.agents] : [])
       for (const path of host.disks.paths())
         for (const { offset, bytes } of host.disks.medium(path).visible().present()) {
           trace.note(`${path} ${offset}`)

@@ -9,6 +9,7 @@ import { report, Simulation } from './simulation.js'
 /** What the parent asks for. */
 export interface Request {
   readonly seed: string
+  readonly digest: boolean
 }
 
 /** How a life ended. */
@@ -26,13 +27,13 @@ export interface Outcome {
   readonly failure: { readonly checker: string; readonly report: string } | null
 }
 
-export async function live(seed: string, stop?: Promise<never>): Promise<Outcome> {
+export async function live(seed: string, digest = false): Promise<Outcome> {
   const startedMs = performance.now()
-  const simulation = new Simulation(seed)
+  const simulation = new Simulation(seed, digest)
   current = simulation
   let failure: Outcome['failure'] = null
   try {
-    await Promise.race([simulation.run(), ...(stop === undefined ? [] : [stop])])
+    await simulation.run()
   } catch (error) {
     failure = failed(simulation, error)
   }
@@ -71,8 +72,8 @@ if (process.send !== undefined) {
   }
   process.on('uncaughtException', uncaught)
   process.on('unhandledRejection', uncaught)
-  process.on('message', ({ seed }: Request) => {
-    void live(seed).then((done) => send(done))
+  process.on('message', ({ seed, digest }: Request) => {
+    void live(seed, digest).then((done) => send(done))
   })
   process.on('disconnect', () => process.exit(0))
 }

@@ -42,7 +42,7 @@ export async function write(sim: Simulation, count: number): Promise<void> {
     if (kind === 0) primary.write({ device, offset, bytes: fits, operation: 'trim', fua })
     else if (kind === 1) primary.write({ device, offset, bytes: fits, operation: 'write-zeroes', fua })
     else if (kind === 2) primary.flush(device)
-    else primary.write({ device, offset, bytes: prng.bytes(fits), fua })
+    else primary.write({ device, offset, bytes: sim.payload(fits), fua })
     if (prng.chance(0.2)) await world.advance(prng.pick([0, 1, 5]))
   }
   if (prng.chance(0.5)) await world.advance(prng.pick([0, 1, 10, 150]))
@@ -55,7 +55,7 @@ async function writeMuch(sim: Simulation): Promise<void> {
   const times = prng.between(4, 16)
   for (let i = 0; i < times && canWrite(sim); i++) {
     const { number: device, sizeBytes } = prng.pick(cast.presentDevices)
-    world.primary.write({ device, offset: 512 * prng.below((sizeBytes - bytes) / 512 + 1), bytes: prng.bytes(bytes) })
+    world.primary.write({ device, offset: 512 * prng.below((sizeBytes - bytes) / 512 + 1), bytes: sim.payload(bytes) })
     await world.advance(prng.pick([0, 1, 20]))
   }
 }
