@@ -1,6 +1,9 @@
 /** Situations in which a pair once came to a halt, or once said what was not so. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { REPLICA_STATE_FILE } from './agent-host.js'
+import { dirtyLogPath, livePair, round, writeAt } from './pairs.js'
+import { LOG_FILE } from './primary-host.js'
 import { MIB, World, type SiteWish } from './world.js'
 
 const SLOW = { diskLatency: { readMs: [0, 2], writeMs: [0, 4], syncMs: [0, 20] }, link: { latencyMs: 5 } } as const
@@ -189,4 +192,75 @@ test('[RSY-18] a superblock calls a site behind until the site has the announcem
   slow.remove()
   await world.settle(1, 20_000)
   assert.equal(world.primary.slink().record().behind, false)
+})
+
+test('a site that loses its last device while it is being dropped is dropped all the same, and gets the next one', async () => {
+  const world = await livePair('last device', { devices: [0] }, { logBytes: 2 * MIB })
+  const { primary } = world
+  world.silence()
+  await writeAt(world, 0, [0])
+  // The first attempt to store its marks fails; before the next one the log has let go of what it pinned.
+  const fault = primary.disks.inject(dirtyLogPath(world, 1), { on: 'write', error: 'EIO' })
+  void primary.slink().overflow.drop('the log is short of space')
+  await world.until('the marks could not be stored', () => fault.hits > 0)
+  await world.run(primary.admin.unmap(0, 1))
+  await writeAt(world, 0, round(20))
+  await world.advance(500)
+  await world.map(0, 1, { initial: 'sync' })
+  await world.until('it is behind', () => primary.word() === 'behind')
+  world.silence(world.agent, false)
+  await world.settle()
+})
+
+test('an agent that could not write down a mapping is not held for inconsistent once that mapping is gone', async () => {
+  const world = await livePair('mapping full', { devices: [0] })
+  const { primary, agent } = world
+  agent.disks.injectProviderFault({ on: 'replaceFile', path: REPLICA_STATE_FILE, code: 'DISK_FULL', count: 100 })
+  await world.map(1, 1, { initial: 'sync' })
+  await world.until('the primary heard why', () =>
+    primary.events.some(({ message }) => message.includes('no space is left')),
+  )
+  await world.run(primary.admin.unmap(1, 1))
+  agent.disks.clearFaults()
+  await world.settle()
+  assert.equal(agent.status().replica?.dirtyRegions, 0)
+})
+
+test('an unmap that could not be written down at the agent is written down as soon as that works', async () => {
+  const world = await livePair('unmap full')
+  const { primary, agent } = world
+  await world.settle()
+  agent.disks.injectProviderFault({ on: 'replaceFile', path: REPLICA_STATE_FILE, code: 'DISK_FULL', count: 3 })
+  await world.run(primary.admin.unmap(1, 1))
+  await world.until('it is written down', () => agent.status().mappings.length === 1)
+  await writeAt(world, 0, round(4))
+  await world.settle()
+  await world.restartAgent('crash')
+  assert.equal(agent.status().mappings.length, 1)
+  await world.settle()
+})
+
+test('a map that the failure of the log overtakes is refused, and does not wait for ever', async () => {
+  const world = await livePair('map and fail', { devices: [0] }, { diskLatency: { writeMs: [2, 2], syncMs: [5, 5] } })
+  const { primary } = world
+  primary.disks.inject(LOG_FILE, { on: 'write', error: 'EIO' })
+  primary.write({ offset: 0, bytes: world.prng.bytes(4096) })
+  await assert.rejects(world.map(1, 1, { initial: 'sync' }), /log|failed/)
+  assert.notEqual(primary.group.failure, null)
+})
+
+test('an agent whose journal was cut reports no lag once it has applied what is left', async () => {
+  const world = await livePair('cut lag')
+  await writeAt(world, 0, round(3))
+  await world.settle()
+  // In the log file and received there, and not durable here.
+  world.primary.write({ offset: 0, bytes: world.prng.bytes(4096) })
+  await world.until('it is received', () => (world.agent.status().replica?.receivedLsn ?? 0) > 3)
+  world.primary.powerCut({ kind: 'lose-all' })
+  await world.startPrimary()
+  assert.equal(world.primary.history.lastLsn, 3, 'the power cut took it')
+  await world.settle()
+  await world.advance(5000)
+  assert.equal(world.agent.events.filter(({ kind }) => kind === 'journal-cut').length, 1)
+  assert.equal(world.agent.status().replica?.lagBytes, 0)
 })

@@ -28,6 +28,7 @@ import { isCopy, isEntry } from '../receive/order-check.js'
 import type { DirtyBook } from './dirty-book.js'
 import type { MappingTable, PendingUnmap } from './mapping-table.js'
 import type { ReplicaMapping } from './replica-state.js'
+import { TableUpdates } from './table-updates.js'
 
 /** What a line tells the agent. */
 export interface LineListener {
@@ -73,11 +74,11 @@ export class Line {
   #unplacedMap: string | null = null
   /** Mappings of this session that are all dirty until they are announced, and the region from which on they are. */
   readonly #unannounced = new Map<string, number>()
-  /** Updates of the tables that applied frames asked for. */
-  #updates: Promise<void> = Promise.resolve()
+  readonly #updates: TableUpdates
 
   constructor(parts: LineParts) {
-    const { clock, limits, journal, table, dirty, dirtied, hole } = parts
+    const { clock, limits, journal, table, dirty, dirtied, hole, listener } = parts
+    this.#updates = new TableUpdates(clock, (error) => listener.failed('an unmap could not be written down', error))
     this.#parts = parts
     this.journal = journal
     this.table = table
@@ -235,7 +236,7 @@ export class Line {
   async stop(): Promise<void> {
     await this.#writeBack.stop()
     await this.applier.stop()
-    await this.#updates
+    await this.#updates.stop()
   }
 
   /** Applies what may be applied, as far as it goes within a bounded time: the journal keeps the rest. Never rejects. */
@@ -266,11 +267,10 @@ export class Line {
     const device = this.#parts.devices.device(remote)
     if (device === null)
       throw new Error(`device ${number} "${name}" is mapped to "${remote}": ${this.#parts.devices.problem(remote)}`)
-    if (device.sizeBytes < sizeBytes) {
+    if (device.sizeBytes < sizeBytes)
       throw new Error(
         `device ${number} "${name}" has ${sizeBytes} bytes, the agent's "${remote}" only ${device.sizeBytes}`,
       )
-    }
     const row: ReplicaMapping = {
       deviceId,
       ...mapping,
@@ -279,7 +279,12 @@ export class Line {
     }
     await this.dirty.add(row, clean ? 'all-clean' : 'all-dirty')
     if (!clean) this.#unannounced.set(mappingId, 0)
-    await this.table.add(row)
+    // What is in no table would count as dirty for ever.
+    await this.table.add(row).catch(async (error: unknown) => {
+      this.#unannounced.delete(mappingId)
+      await this.dirty.remove(row)
+      throw error
+    })
     this.table.mapAppended(mappingId)
     this.#unplacedMap = mappingId
   }
@@ -347,16 +352,14 @@ export class Line {
     this.#copies.forget(frame.deviceId)
     const payload = decodeUnmapPayload(frame.payload)
     const row = payload.ok ? this.table.unmapApplied(payload.value.mappingId) : null
-    this.#updates = this.#updates
-      .then(async () => {
-        if (row !== null) {
-          await this.table.forget(row)
-          await this.dirty.remove(row)
-        }
-        release()
-        for (const next of this.table.toAttach()) this.#attach(next)
-      })
-      .catch((error: unknown) => this.#parts.listener.failed('an unmap could not be written down', error))
+    this.#updates.add(async () => {
+      if (row !== null) {
+        await this.table.forget(row)
+        await this.dirty.remove(row)
+      }
+      release()
+      for (const next of this.table.toAttach()) this.#attach(next)
+    })
   }
 
   #onApplied(position: LogPosition): void {

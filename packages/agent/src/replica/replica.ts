@@ -17,6 +17,7 @@ import {
 import { DeviceSet } from '../device/device-set.js'
 import { agentErrors, reason } from '../errors.js'
 import type { AgentEvent } from '../events.js'
+import { cutPlace } from '../journal/cut-place.js'
 import type { JournalListener } from '../journal/journal.js'
 import type { StreamPlace } from '../receive/order-check.js'
 import { inconsistency } from './consistency.js'
@@ -174,7 +175,7 @@ export class Replica {
     const before = journal.received
     const history = this.state.incarnations
     if (common.lsn < before.lsn) {
-      const position = await journal.log.locate(common.lsn)
+      const position = await cutPlace(journal.log, common.lsn)
       if (position === null || position < line.applier.position)
         throw new Error(`the primary resumes at LSN ${common.lsn}, which is applied already`)
       await line.cut(position, common)

@@ -1,7 +1,7 @@
 /**
  * Those who wait until a mark of the log reaches an LSN: few and rare, so each is a promise.
  *
- * Owns their queue. LSNs are given in order, so the queue is sorted; a failed log rejects all.
+ * Owns their queue. LSNs are given in order, so the queue is sorted; a failed log rejects all, and all that come later.
  */
 import type { Lsn } from '@sitelink/protocol'
 
@@ -13,10 +13,12 @@ interface Waiter {
 
 export class LsnWaiters {
   #waiters: Waiter[] = []
+  #failure: Error | null = null
 
-  /** Resolves when the mark, which is at `now`, has reached `lsn`; never rejects before that unless {@link fail} comes. */
+  /** Resolves when the mark, which is at `now`, has reached `lsn`; rejects if {@link fail} comes first, or came already. */
   reach(lsn: Lsn, now: Lsn): Promise<void> {
     if (now >= lsn) return Promise.resolve()
+    if (this.#failure !== null) return Promise.reject(this.#failure)
     return new Promise((resolve, reject) => this.#waiters.push({ lsn, resolve, reject }))
   }
 
@@ -26,6 +28,7 @@ export class LsnWaiters {
   }
 
   fail(error: Error): void {
+    this.#failure = error
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error)
   }
 }

@@ -321,9 +321,9 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   }
 
   async storeMarks(place: Place): Promise<void> {
-    // The place's own position may lie below its point: what the agent has is not marked.
-    const position = (await this.#context.log.locate(place.point.lsn)) ?? place.position
-    await this.#context.markRange(this, position)
+    // Its position may lie below its point: what the agent has is not marked. Below the tail nothing is of a device of it.
+    const { log, markRange } = this.#context
+    await markRange(this, (await log.locate(place.point.lsn)) ?? Math.max(place.position, log.tail))
     await this.mappings.flush(place.point)
   }
 
