@@ -1,7 +1,7 @@
 /** Situations in which a pair once came to a halt, or once said what was not so. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { REPLICA_STATE_FILE } from './agent-host.js'
+import { REPLICA_STATE_FILE, type AgentHost } from './agent-host.js'
 import { dirtyLogPath, livePair, round, writeAt } from './pairs.js'
 import { LOG_FILE } from './primary-host.js'
 import { MIB, World, type SiteWish } from './world.js'
@@ -212,10 +212,19 @@ test('a site that loses its last device while it is being dropped is dropped all
   await world.settle()
 })
 
+/** The state file cannot be replaced, `count` times, once a session has been agreed upon. */
+function fullFromTheNextSessionOn(agent: AgentHost, count: number): void {
+  agent.onEvent = ({ kind }) => {
+    if (kind !== 'session-established') return
+    agent.onEvent = null
+    agent.disks.injectProviderFault({ on: 'replaceFile', path: REPLICA_STATE_FILE, code: 'DISK_FULL', count })
+  }
+}
+
 test('an agent that could not write down a mapping is not held for inconsistent once that mapping is gone', async () => {
   const world = await livePair('mapping full', { devices: [0] })
   const { primary, agent } = world
-  agent.disks.injectProviderFault({ on: 'replaceFile', path: REPLICA_STATE_FILE, code: 'DISK_FULL', count: 100 })
+  fullFromTheNextSessionOn(agent, 100)
   await world.map(1, 1, { initial: 'sync' })
   await world.until('the primary heard why', () =>
     primary.events.some(({ message }) => message.includes('no space is left')),
@@ -230,7 +239,7 @@ test('an unmap that could not be written down at the agent is written down as so
   const world = await livePair('unmap full')
   const { primary, agent } = world
   await world.settle()
-  agent.disks.injectProviderFault({ on: 'replaceFile', path: REPLICA_STATE_FILE, code: 'DISK_FULL', count: 3 })
+  fullFromTheNextSessionOn(agent, 3)
   await world.run(primary.admin.unmap(1, 1))
   await world.until('it is written down', () => agent.status().mappings.length === 1)
   await writeAt(world, 0, round(4))
