@@ -90,8 +90,10 @@ try {
   else tell(summary, say)
   process.exitCode = summary.interrupted ? 130 : summary.violations === 0 ? 0 : 1
 } catch (error) {
-  console.error(error instanceof Error ? error.stack : String(error))
-  process.exitCode = 1
+  // Who is interrupted while the cast comes on meets programs that were interrupted too.
+  if (stop.signal.aborted) say('interrupted')
+  else console.error(error instanceof Error ? error.stack : String(error))
+  process.exitCode = stop.signal.aborted ? 130 : 1
 }
 // A lane that was left in the middle of a step may still wait for something that will not come.
 process.exit()

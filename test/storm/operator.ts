@@ -7,8 +7,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { agentProgram, primaryProgram } from '../support/places.js'
 import { runCommand, type RunResult } from '../support/program.js'
-import type { Cast } from './cast.js'
-import { siteOf } from './cast.js'
+import type { SlinkStatus } from '../support/status-shape.js'
+import { type Cast, siteOf } from './cast.js'
 import type { Step } from './plan.js'
 import type { Sampler } from './sampler.js'
 import type { SiteJudge } from './site-judge.js'
@@ -39,10 +39,17 @@ const POLICIES = {
 const LIMITS = ['none', 'ios=200', 'size=1m', 'timeout=2s', 'ios=1000,size=4m,timeout=5s']
 const RATES = ['0', '1m', '8m']
 
+/** What `slink ls --json` says, whether a daemon runs or not. */
 interface SlinkConfig {
   readonly number: number
-  readonly paused: boolean
   readonly mappings: readonly { readonly deviceId: number }[]
+}
+
+/** What a status says more of a slink than the other tests read. */
+type SlinkReport = SlinkStatus & {
+  readonly paused: boolean
+  readonly resyncBytesPerSecond: number
+  readonly devices: readonly { readonly device: number }[]
 }
 
 export class Operator {
@@ -95,11 +102,13 @@ export class Operator {
   /** Everything runs: whatever was left half done is done, and every verb has to work. */
   async settle(): Promise<void> {
     const { cluster } = this.cast
-    for (const { number, paused, mappings } of await this.#slinks()) {
-      if (paused) await cluster.must('slink', 'resume', String(number))
-      await cluster.must('slink', 'set', String(number), '--resync-rate', '0')
+    const { slinks } = await cluster.status()
+    for (const { number, paused, resyncBytesPerSecond, devices } of slinks as readonly SlinkReport[]) {
+      const slink = String(number)
+      if (paused) await cluster.must('slink', 'resume', slink)
+      if (resyncBytesPerSecond > 0) await cluster.must('slink', 'set', slink, '--resync-rate', '0')
       for (let device = 0; device < cluster.devices.length; device++)
-        if (!mappings.some(({ deviceId }) => deviceId === device + 1)) await this.#map(device, number, true)
+        if (!devices.some((each) => each.device === device)) await this.#map(device, number, true)
     }
   }
 
