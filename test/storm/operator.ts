@@ -48,6 +48,7 @@ interface SlinkConfig {
 /** What a status says more of a slink than the other tests read. */
 type SlinkReport = SlinkStatus & {
   readonly paused: boolean
+  readonly overflow: string
   readonly resyncBytesPerSecond: number
   readonly devices: readonly { readonly device: number }[]
 }
@@ -99,14 +100,18 @@ export class Operator {
     }
   }
 
-  /** Everything runs: whatever was left half done is done, and every verb has to work. */
-  async settle(): Promise<void> {
+  /**
+   * Everything runs: whatever was left half done is done, and every verb has to work. `stalling`: the synchronous site
+   * stalls again, so that the next round may ask for everything acknowledged.
+   */
+  async settle({ stalling }: { stalling: boolean }): Promise<void> {
     const { cluster } = this.cast
     const { slinks } = await cluster.status()
-    for (const { number, paused, resyncBytesPerSecond, devices } of slinks as readonly SlinkReport[]) {
+    for (const { number, paused, resyncBytesPerSecond, overflow, devices } of slinks as readonly SlinkReport[]) {
       const slink = String(number)
       if (paused) await cluster.must('slink', 'resume', slink)
       if (resyncBytesPerSecond > 0) await cluster.must('slink', 'set', slink, '--resync-rate', '0')
+      if (number === 1 && stalling && overflow !== 'stall') await cluster.must('slink', 'set', slink, ...POLICIES[1][0])
       for (let device = 0; device < cluster.devices.length; device++)
         if (!devices.some((each) => each.device === device)) await this.#map(device, number, true)
     }

@@ -115,7 +115,7 @@ export class Storm {
         if (!daemon.runs) await daemon.revive()
       })
     }
-    await this.#operator.settle()
+    await this.#operator.settle({ stalling: this.trace.round % 2 === 0 })
   }
 
   /** Resolves when every status says that nothing is left to do. */
