@@ -90,6 +90,14 @@ export class Fio {
     const { offset, size } = PARTS[part]
     const fixed = ['--name=storm', '--ioengine=nbd', `--uri=${this.cluster.nbdUri(FIO_DEVICE)}`, '--thread']
     const load = ['--rw=randwrite', '--bs=4k', '--iodepth=8', `--offset=${offset}`, `--size=${size}`]
-    return [...fixed, ...load, '--verify=crc32c', '--verify_fatal=1', `--randseed=${seed}`, ...more]
+    return [
+      ...fixed,
+      ...load,
+      '--verify=crc32c',
+      '--verify_fatal=1',
+      '--verify_state_save=0',
+      `--randseed=${seed}`,
+      ...more,
+    ]
   }
 }
