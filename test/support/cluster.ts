@@ -32,6 +32,12 @@ export interface SlinkSpec {
   readonly mapWords?: readonly string[]
   /** Words behind `sitelink-agent init --state DIR`. */
   readonly agentWords?: readonly string[]
+  /** Folder of its state and journal. Default: one in the cluster's. Its devices are in the cluster's in any case. */
+  readonly folder?: string
+  /** Address that the agent listens on. Default: a loopback address of its own. */
+  readonly host?: string
+  /** Words in front of the agent's command, as those that put it into a network namespace. */
+  readonly launcher?: readonly string[]
 }
 
 export interface ClusterSpec {
@@ -41,6 +47,10 @@ export interface ClusterSpec {
   /** More words behind `sitelink init`. */
   readonly initWords?: readonly string[]
   readonly slinks?: readonly SlinkSpec[]
+  /** Folder of the primary's state. Default: one in the cluster's. Log and devices are in the cluster's in any case. */
+  readonly primaryFolder?: string
+  /** Folder that gets the whole output of every daemon, a file each. Default: only the last of it is kept, in memory. */
+  readonly logFolder?: string
 }
 
 let clusters = 0
@@ -58,6 +68,8 @@ export class AgentSite {
     readonly host: string,
     readonly proxy: CutProxy,
     readonly devices: readonly { readonly name: string; readonly path: string }[],
+    private readonly launcher: readonly string[],
+    private readonly logFolder: string | undefined,
   ) {
     this.state = join(folder, 'state')
     this.journal = join(folder, 'journal')
@@ -71,9 +83,21 @@ export class AgentSite {
 
   /** Starts the daemon and waits until it answers. */
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
+    await answers(this.launch(env), this.#control)
+  }
+
+  /** Starts the daemon and waits for nothing. */
+  launch(env: Readonly<Record<string, string>> = {}): Program {
+    const [first, ...more] = this.launcher
     const words = ['run', '--state', this.state, '--listen', `tcp://${this.host}:7373`]
-    this.program = Program.start(`agent ${this.slink}`, agentProgram, words, { env })
-    await answers(this.program, this.#control)
+    const all = first === undefined ? words : [...more, process.execPath, agentProgram, ...words]
+    const options = { env, ...logOf(this.logFolder, `agent-${this.slink}`) }
+    return (this.program = Program.start(`agent ${this.slink}`, first ?? agentProgram, all, options))
+  }
+
+  /** Resolves when the daemon that was launched answers; rejects with its output if it ends before. */
+  async answers(): Promise<void> {
+    if (this.program !== null) await answers(this.program, this.#control)
   }
 
   /** kill -9, if it runs. */
@@ -135,7 +159,7 @@ export class Cluster {
   private constructor(spec: ClusterSpec) {
     this.#spec = spec
     this.folder = temporaryFolder(spec.label)
-    this.state = join(this.folder, 'primary', 'state')
+    this.state = join(spec.primaryFolder ?? join(this.folder, 'primary'), 'state')
     this.#control = new ControlClient(this.state)
     const specs = spec.devices ?? [
       { name: 'data', sizeBytes: 4 * MIB },
@@ -182,10 +206,11 @@ export class Cluster {
     const folder = join(this.folder, `agent-${slink}`)
     mkdirSync(folder, { recursive: true })
     const id = process.pid * 16 + (clusters++ % 16)
-    const host = `127.${64 + ((id >> 16) & 63)}.${(id >> 8) & 255}.${id & 255}`
+    const host = spec.host ?? `127.${64 + ((id >> 16) & 63)}.${(id >> 8) & 255}.${id & 255}`
     const proxy = await CutProxy.listen({ targetHost: host, targetPort: 7373 })
     const devices = this.devices.map(({ name }) => ({ name, path: join(folder, `${name}.img`) }))
-    const agent = new AgentSite(slink, folder, host, proxy, devices)
+    const place = spec.folder ?? folder
+    const agent = new AgentSite(slink, place, host, proxy, devices, spec.launcher ?? [], this.#spec.logFolder)
     this.agents.push(agent)
     await mustRun(agentProgram, ['init', '--state', agent.state, ...journalWords(agent), ...(spec.agentWords ?? [])])
     for (const [at, { name, path }] of devices.entries()) {
@@ -207,8 +232,18 @@ export class Cluster {
 
   /** Starts the primary's daemon and waits until it answers. */
   async startPrimary(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    this.program = Program.start('primary', primaryProgram, ['run', '--state', this.state], { env })
-    await answers(this.program, this.#control)
+    await answers(this.launchPrimary(env), this.#control)
+  }
+
+  /** Starts the primary's daemon and waits for nothing. */
+  launchPrimary(env: Readonly<Record<string, string>> = {}): Program {
+    const options = { env, ...logOf(this.#spec.logFolder, 'primary') }
+    return (this.program = Program.start('primary', primaryProgram, ['run', '--state', this.state], options))
+  }
+
+  /** Resolves when the primary that was launched answers; rejects with its output if it ends before. */
+  async primaryAnswers(): Promise<void> {
+    if (this.program !== null) await answers(this.program, this.#control)
   }
 
   /** kill -9, if it runs. */
@@ -296,6 +331,10 @@ export class Cluster {
     }
     removeFolder(this.folder)
   }
+}
+
+function logOf(folder: string | undefined, name: string): { logPath?: string } {
+  return folder === undefined ? {} : { logPath: join(folder, `${name}.log`) }
 }
 
 function journalWords({ journal }: AgentSite): string[] {

@@ -86,6 +86,35 @@ test('a stalled direction is silent while the connection stands, and loses nothi
   socket.destroy()
 })
 
+test('a half-open connection is over for the one that dialed and stands for the target', async (t) => {
+  const accepted: Socket[] = []
+  let ended = 0
+  const server: Server = createServer((socket) => {
+    accepted.push(socket)
+    socket.on('error', () => socket.destroy())
+    socket.on('close', () => ended++)
+    socket.resume()
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  assert.ok(typeof address === 'object' && address !== null)
+  const proxy = await CutProxy.listen({ targetHost: '127.0.0.1', targetPort: address.port })
+  t.after(() => server.close())
+  const socket = connect({ host: proxy.host, port: proxy.port })
+  const closed = new Promise<void>((done) => socket.on('close', () => done()))
+  socket.on('error', () => socket.destroy())
+  await waitFor('the target to have it', () => accepted.length === 1)
+  proxy.halfOpen()
+  await closed
+  const written = new Promise<void>((done, fail) =>
+    accepted[0]?.write(Buffer.alloc(1024 * 1024), (error) => (error ? fail(error) : done())),
+  )
+  await written
+  assert.equal(ended, 0, 'the target was not told')
+  await proxy.close()
+  await waitFor('the end of the proxy to be the end of it', () => ended === 1)
+})
+
 test('delay and limit take the time that they should', async (t) => {
   const { proxy, dial } = await echoRig(t)
   const { socket, received } = await dial()

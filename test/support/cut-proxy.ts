@@ -2,8 +2,8 @@
  * A TCP proxy between primary and agent that misbehaves on command.
  *
  * Faults that Sitelink must survive: a cut with whatever is on the way lost, a peer that cannot be reached, silence in
- * one direction or both while the connection stands (nothing is lost, nothing arrives), delay, and a slow link. Bytes
- * that do arrive are the right ones in the right order. Memory is bounded: a direction that holds too much stops reading.
+ * one direction or both while the connection stands (nothing is lost, nothing arrives), a connection that only one end
+ * knows to be over, delay, and a slow link. Bytes that do arrive are the right ones in the right order. Memory is bounded: a direction that holds too much stops reading.
  */
 import { createServer, connect, type Server, type Socket } from 'node:net'
 
@@ -86,6 +86,11 @@ export class CutProxy {
     for (const pair of this.#pairs) pair.end()
   }
 
+  /** Ends every connection for the one that dialed; the target is not told, and what it sends goes nowhere. */
+  halfOpen(): void {
+    for (const pair of this.#pairs) pair.endNear()
+  }
+
   /** Lets nothing through in a direction; connections stand. */
   stall(direction: Direction): void {
     this.#change(direction, { stalled: true })
@@ -140,16 +145,30 @@ class Pair {
   readonly #out: Lane
   readonly #in: Lane
   readonly #gone: () => void
+  #nearEnded = false
 
   constructor(out: Lane, back: Lane, gone: () => void) {
     this.#out = out
     this.#in = back
     this.#gone = gone
     for (const socket of [out.from, out.to]) {
+      const over = (): void => {
+        if (socket === out.to || !this.#nearEnded) this.end()
+      }
       socket.setNoDelay(true)
-      socket.on('error', () => this.end())
-      socket.on('close', () => this.end())
+      socket.on('error', over)
+      socket.on('close', over)
     }
+  }
+
+  /** The near end is gone; the far one goes on as if nothing had happened, and is heard by nobody. */
+  endNear(): void {
+    this.#nearEnded = true
+    this.#out.stop()
+    this.#in.stop()
+    this.#out.from.destroy()
+    this.#out.to.removeAllListeners('data')
+    this.#out.to.resume()
   }
 
   wake(): void {

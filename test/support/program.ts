@@ -5,7 +5,7 @@
  * the runner's kill of the whole process group reaches them too. Output is kept, bounded, for the report of a failure.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 
 const OUTPUT_BYTES_MAX = 64 * 1024
 
@@ -23,6 +23,8 @@ export interface ExitReport {
 export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** File that gets all of its output as well, behind what is there. */
+  readonly logPath?: string
 }
 
 /** A process that goes on until it is stopped. */
@@ -37,12 +39,14 @@ export class Program {
   private constructor(
     readonly name: string,
     child: ChildProcess,
+    logPath: string | undefined,
   ) {
     this.#child = child
     this.pid = child.pid ?? 0
     living.add(child)
     const keep = (chunk: Buffer): void => {
       this.#output = (this.#output + chunk.toString('utf8')).slice(-OUTPUT_BYTES_MAX)
+      if (logPath !== undefined) appendFileSync(logPath, chunk)
     }
     child.stdout?.on('data', keep)
     child.stderr?.on('data', keep)
@@ -66,7 +70,7 @@ export class Program {
       env: { ...process.env, NODE_OPTIONS: '--enable-source-maps', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    return new Program(name, child)
+    return new Program(name, child, options.logPath)
   }
 
   /** What it wrote last, to stdout and stderr. */

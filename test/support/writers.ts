@@ -5,6 +5,7 @@
  * one after another; several writers overlap in time and in place. A writer ends when it is told to, or when its
  * connection is lost; it never retries a write, because nobody knows what became of it.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { NbdClient, NbdClientError } from '@sitelink/nbd'
 import type { Prng } from '@sitelink/storage/testing'
 import { BLOCKS_PER_BOUNDARY, type History } from './history.js'
@@ -19,6 +20,8 @@ export interface WriterOptions {
   readonly writerCount: number
   /** Most blocks of one write. */
   readonly blocksMax: number
+  /** How long a writer rests before its next write. Default: not at all. */
+  readonly restMs?: () => number
 }
 
 export class Writers {
@@ -84,8 +87,13 @@ export class Writers {
   }
 
   async #write(writer: number, clients: readonly NbdClient[], prng: Prng): Promise<void> {
-    const { history, blocks, blocksMax } = this.#options
+    const { history, blocks, blocksMax, restMs = () => 0 } = this.#options
     while (!this.#stopping) {
+      const rest = restMs()
+      if (rest > 0) {
+        await delay(rest)
+        if (this.#stopping) return
+      }
       const device = prng.below(clients.length)
       const all = blocks[device] ?? 1
       // A third of the writes meet in a few blocks, so that overwrites and concurrent overlaps are common.
