@@ -152,6 +152,21 @@ export class Cast {
     this.#sim.suspended = false
     for (const site of this.present) await this.pause(site, false)
     await this.#sim.supervise()
+    if (this.#sim.logRots > 0) this.#restoreLost()
+  }
+
+  /** What the log lost is written anew, as an operator would from a backup. */
+  #restoreLost(): void {
+    const { primary } = this.#sim.world
+    if (!primary.running) return
+    for (const { deviceId, offset, length } of primary.group.writeBack.lostRanges()) {
+      const device = this.presentDevices.find((one) => one.deviceId === deviceId)
+      if (device === undefined) continue
+      for (let at = 0; at < length; at += MIB) {
+        const bytes = this.#sim.payload(Math.min(MIB, length - at))
+        primary.write({ device: device.number, offset: offset + at, bytes })
+      }
+    }
   }
 
   // --- verbs ----------------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ export class Simulation {
   /** Last moment at which a policy, a suspension or a stop entitled the primary to keep or fail its writers. */
   mayHoldMs = Number.NEGATIVE_INFINITY
   mayFailMs = Number.NEGATIVE_INFINITY
-  lastAnswerMs = 0
+  /** Bits of the log that rotted: reads of what is lost fail until it is overwritten. */
+  logRots = 0
   suspended = false
 
   /** `digest`: take what the disks hold at the end into the digest as well. */
@@ -170,7 +171,6 @@ export class Simulation {
     const { world, trace } = this
     const answered = world.primary.onAnswer
     world.primary.onAnswer = (ticket: Ticket) => {
-      this.lastAnswerMs = this.nowMs
       trace.note(`${this.nowMs} ${ticket.kind} ${ticket.lsn} ${ticket.errno}\n`)
       answered?.(ticket)
       for (const checker of this.#checkers) checker.answered?.(ticket)

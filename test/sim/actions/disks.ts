@@ -16,7 +16,11 @@ export const DISKS: readonly Action[] = [
   },
   { name: 'a bit of an agent rots', weight: 6, family: 'rot', run: agentRot },
   { name: 'a dirty log of the primary rots', weight: 4, family: 'rot', run: primaryRot },
+  { name: 'a bit of the log rots', weight: 3, family: 'rot', possible: ({ logRots }) => logRots < 1, run: logRot },
 ]
+
+/** Superblocks and their room; the ring begins behind (docs/internals/replog-format.md). */
+const LOG_HEAD_BYTES = 256 * 1024
 
 /** Bounded, so that every retry ends. */
 function drawFault({ prng, scenario }: Simulation): DiskFault {
@@ -88,10 +92,28 @@ function primaryRot(sim: Simulation): string {
   return `${path}: byte ${rot(sim, disks, path)}`
 }
 
-function rot({ prng }: Simulation, disks: FaultDiskProvider, path: string): number {
+/**
+ * In the ring: both superblocks at once would be the end of any log. What nobody else has is lost with it, if nothing in
+ * the log says that it was there; what was there is known to be lost until it is overwritten.
+ */
+function logRot(sim: Simulation): string {
+  const { world, cast } = sim
+  const { primary } = world
+  sim.logRots++
+  sim.primaryFaultMs = sim.nowMs
+  primary.promised.written = 0
+  primary.promised.durable = 0
+  for (const { agent } of cast.sites) {
+    agent.owed.received = 0
+    agent.owed.durable = 0
+  }
+  return `byte ${rot(sim, primary.disks, LOG_FILE, LOG_HEAD_BYTES)}`
+}
+
+function rot({ prng }: Simulation, disks: FaultDiskProvider, path: string, from = 0): number {
   const medium = disks.medium(path)
   // Where something is: most of a journal is empty.
-  const used = [...medium.visible().present()]
+  const used = [...medium.visible().present()].filter(({ offset }) => offset >= from)
   const { offset, bytes } = used.length === 0 ? { offset: 0, bytes: { length: medium.sizeBytes } } : prng.pick(used)
   const at = Math.min(medium.sizeBytes - 1, offset + prng.below(bytes.length))
   medium.flipBit(at, prng.below(8))
