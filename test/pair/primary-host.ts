@@ -6,7 +6,7 @@
  * is what its disks hold; nothing else survives from one life to the next.
  */
 import assert from 'node:assert/strict'
-import type { Frame, MemoryNetwork } from '@sitelink/protocol'
+import type { Clock, Frame, MemoryNetwork, Random } from '@sitelink/protocol'
 import {
   encodeOwnerState,
   GroupAdmin,
@@ -138,33 +138,9 @@ export class PrimaryHost {
   // --- life -----------------------------------------------------------------------------------------------------
 
   /** Makes the log and the configuration of a new group. */
-  async create(): Promise<void> {
+  create(): Promise<void> {
     const { clock, logBytes } = this.#options
-    const owner = encodeOwnerState({ groupUuid: UUID, epoch: 1, appliedLsn: 0, slinks: [], lost: [] })
-    const disk = await this.disks.create(LOG_FILE, logBytes, { exclusive: true })
-    const silent = { written() {}, durable() {}, spaceFreed() {}, failed() {}, ownerState: () => owner }
-    const { log } = await openRingLog({
-      disk,
-      mode: 'create',
-      rule: 'dense',
-      sizeBytes: logBytes,
-      sparse: true,
-      clock,
-      random: this.#prng.fork('create'),
-      listener: silent,
-    })
-    await log.close()
-    const config: GroupConfig = {
-      uuid: UUID,
-      epoch: 1,
-      log: { path: LOG_FILE, startBytes: 0 },
-      nextDeviceId: 1,
-      devices: [],
-      slinks: [],
-      nbd: { listen: null },
-    }
-    await this.disks.replaceFile(CONFIG_FILE, Buffer.from(JSON.stringify(config)))
-    await this.disks.replaceFile(PEERS_FILE, Buffer.from('{}'))
+    return createGroup({ disks: this.disks, clock, random: this.#prng.fork('create'), logBytes })
   }
 
   /** Opens the group; `run` false leaves it starting. Rejects with what `openGroup` rejects with. */
@@ -342,6 +318,45 @@ export class PrimaryHost {
   }
 }
 
+/** Makes the log and the configuration of a new group on the disks of a host. */
+export async function createGroup({
+  disks,
+  clock,
+  random,
+  logBytes,
+}: {
+  readonly disks: DiskProvider
+  readonly clock: Clock
+  readonly random: Random
+  readonly logBytes: number
+}): Promise<void> {
+  const owner = encodeOwnerState({ groupUuid: UUID, epoch: 1, appliedLsn: 0, slinks: [], lost: [] })
+  const disk = await disks.create(LOG_FILE, logBytes, { exclusive: true })
+  const silent = { written() {}, durable() {}, spaceFreed() {}, failed() {}, ownerState: () => owner }
+  const { log } = await openRingLog({
+    disk,
+    mode: 'create',
+    rule: 'dense',
+    sizeBytes: logBytes,
+    sparse: true,
+    clock,
+    random,
+    listener: silent,
+  })
+  await log.close()
+  const config: GroupConfig = {
+    uuid: UUID,
+    epoch: 1,
+    log: { path: LOG_FILE, startBytes: 0 },
+    nextDeviceId: 1,
+    devices: [],
+    slinks: [],
+    nbd: { listen: null },
+  }
+  await disks.replaceFile(CONFIG_FILE, Buffer.from(JSON.stringify(config)))
+  await disks.replaceFile(PEERS_FILE, Buffer.from('{}'))
+}
+
 /** A request as the NBD server would hand it over. */
 export class Request {
   readonly operation: 'write' | 'trim' | 'write-zeroes' | 'flush' | 'read'
@@ -388,7 +403,7 @@ export class Request {
 }
 
 /** The configuration in a file that is replaced as a whole; a change is durable when its promise resolves. */
-class StoredConfig implements ConfigStore {
+export class StoredConfig implements ConfigStore {
   readonly #disks: DiskProvider
   #current: GroupConfig
   #queue: Promise<unknown> = Promise.resolve()
@@ -420,7 +435,7 @@ class StoredConfig implements ConfigStore {
 }
 
 /** The peers in a file of their own. */
-class StoredPeers implements PeerStore {
+export class StoredPeers implements PeerStore {
   readonly #disks: DiskProvider
   readonly #records: Map<number, PeerRecord>
   #queue: Promise<unknown> = Promise.resolve()

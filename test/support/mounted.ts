@@ -55,10 +55,10 @@ export class LoopedExport {
   }
 
   /** Mounts the filesystem on it and answers where. */
-  async mount(): Promise<string> {
+  async mount(options: readonly string[] = []): Promise<string> {
     const place = join(this.folder, 'mounted')
     mkdirSync(place, { recursive: true })
-    await mustRun(this.tools.mount, [this.device, place])
+    await mustRun(this.tools.mount, [...(options.length > 0 ? ['-o', options.join(',')] : []), this.device, place])
     this.#mounted = place
     return place
   }
@@ -89,8 +89,12 @@ export class LoopedExport {
     standing.delete(this)
   }
 
-  /** The same without waiting for anything: for the way out after a failure. */
+  /**
+   * The same without waiting for anything: for the way out after a failure. nbdfuse goes first, so that what is still
+   * written fails: the export may be served by this very process, which answers nothing any more.
+   */
   abandon(): void {
+    this.#fuse?.signal('SIGKILL')
     if (this.#mounted !== null) spawnSync('umount', ['--lazy', this.#mounted])
     if (this.device !== '') spawnSync(this.tools.losetup, ['--detach', this.device])
     if (this.#fuse !== null) spawnSync(this.tools.fusermount3, ['-u', '-z', this.#fuseFolder])

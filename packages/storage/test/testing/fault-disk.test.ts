@@ -257,6 +257,27 @@ describe('FaultDisk', () => {
 })
 
 describe('FaultDiskProvider', () => {
+  it('a copy of a host has what is durable, what is unsynced and the names, and goes its own way', async () => {
+    const provider = new FaultDiskProvider()
+    provider.addDevice('/dev/a', 64 * KIB)
+    provider.link('/dev/a', '/dev/alias')
+    const disk = await provider.open('/dev/a', { exclusive: true })
+    await disk.write([filled(1, 4096)], 0)
+    await disk.sync()
+    await disk.write([filled(2, 4096)], 0)
+    const lost = provider.fork(new Prng(seed)).powerCut({ kind: 'lose-all' })
+    const kept = provider.fork(new Prng(seed)).powerCut({ kind: 'keep-all' })
+    await disk.write([filled(3, 4096)], 0)
+    const bytes = Buffer.alloc(4096)
+    lost.medium('/dev/a').read(bytes, 0)
+    assert.deepEqual(bytes, filled(1, 4096))
+    kept.medium('/dev/alias').read(bytes, 0)
+    assert.deepEqual(bytes, filled(2, 4096))
+    await kept.open('/dev/a', { exclusive: true })
+    await disk.read(bytes, 0)
+    assert.deepEqual(bytes, filled(3, 4096))
+  })
+
   it('opens what is there, holds it exclusively and frees it when the process dies', async () => {
     const provider = new FaultDiskProvider()
     provider.addDevice('/dev/a', 64 * KIB)
