@@ -1,7 +1,8 @@
 /** Situations in which a pair once came to a halt, or once said what was not so. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { REPLICA_STATE_FILE, type AgentHost } from './agent-host.js'
+import { Prng, seedFromEnv } from '@sitelink/storage/testing'
+import { JOURNAL_FILE, REPLICA_STATE_FILE, type AgentHost } from './agent-host.js'
 import { dirtyLogPath, livePair, round, writeAt } from './pairs.js'
 import { LOG_FILE } from './primary-host.js'
 import { MIB, World, type SiteWish } from './world.js'
@@ -272,4 +273,30 @@ test('an agent whose journal was cut reports no lag once it has applied what is 
   await world.advance(5000)
   assert.equal(world.agent.events.filter(({ kind }) => kind === 'journal-cut').length, 1)
   assert.equal(world.agent.status().replica?.lagBytes, 0)
+})
+
+test('what rots in the journal between its receipt and its application is reported, and never applied', async () => {
+  const seed = seedFromEnv('rot')
+  const prng = new Prng(seed)
+  let damaged = 0
+  for (let round = 0; round < 8; round++) {
+    // Little memory for what is on its way to the devices: most of it is read from the journal again.
+    const world = await livePair(
+      `rot ${seed} ${round}`,
+      {},
+      { agentLimits: { writeBackBytesMax: MIB }, diskLatency: { writeMs: [0, 40] } },
+    )
+    const { agent } = world
+    for (const offset of Array.from({ length: 24 }, (_, at) => (at % 8) * 256 * 1024))
+      world.primary.write({ device: 1, offset, bytes: world.prng.bytes(256 * 1024) })
+    await world.advance(prng.between(20, 200))
+    const used = [...agent.disks.medium(JOURNAL_FILE).visible().present()].filter(({ offset }) => offset >= 256 * 1024)
+    for (let flips = 0; flips < 3 && used.length > 0; flips++) {
+      const { offset, bytes } = prng.pick(used)
+      agent.disks.medium(JOURNAL_FILE).flipBit(offset + prng.below(bytes.length), prng.below(8))
+    }
+    await world.settle()
+    if (agent.events.some(({ kind }) => kind === 'journal-damaged')) damaged++
+  }
+  assert.ok(damaged > 0, 'some of it was noticed by this way')
 })

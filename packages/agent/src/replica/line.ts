@@ -22,6 +22,7 @@ import { LayeredWriteBack, type BlockDevice, type WriteBack, type WriteBackStatu
 import { Applier } from '../apply/applier.js'
 import { RegionCopies, type DirtyAgain } from '../apply/region-copies.js'
 import type { DeviceSet } from '../device/device-set.js'
+import type { CutPlace } from '../journal/cut-place.js'
 import type { Journal } from '../journal/journal.js'
 import type { AgentLimits } from '../limits.js'
 import { isCopy, isEntry } from '../receive/order-check.js'
@@ -192,9 +193,9 @@ export class Line {
   }
 
   /** The journal is cut at `position`, behind `common`; durable on return. Nothing gathers. */
-  async cut(position: LogPosition, common: LogPoint): Promise<void> {
+  async cut({ position, lastEnd }: CutPlace, common: LogPoint): Promise<void> {
     this.applier.beginCut(position)
-    await this.journal.cut(position, { end: position, ...common, crc: 0, frames: 0 })
+    await this.journal.cut(position, { end: lastEnd, ...common, crc: 0, frames: 0 })
     this.#copies.cut(position)
     await this.cutTable(common)
     this.applier.endCut()

@@ -175,10 +175,10 @@ export class Replica {
     const before = journal.received
     const history = this.state.incarnations
     if (common.lsn < before.lsn) {
-      const position = await cutPlace(journal.log, common.lsn)
-      if (position === null || position < line.applier.position)
+      const place = await cutPlace(journal.log, common.lsn)
+      if (place === null || place.position < line.applier.position)
         throw new Error(`the primary resumes at LSN ${common.lsn}, which is applied already`)
-      await line.cut(position, common)
+      await line.cut(place, common)
       this.#event(
         'warn',
         'journal-cut',

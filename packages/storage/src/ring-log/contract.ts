@@ -180,7 +180,7 @@ export interface RingLog {
   regionsBetween(from: LogPosition, to: LogPosition): AsyncIterable<SegmentRegions>
   /** One entry's payload bytes, CRC-checked, for the overlay; rejects if it cannot be read. */
   readEntry(position: LogPosition): Promise<LogEntry>
-  /** Bytes of a payload without checking its CRC again (it was checked when the position was taken). */
+  /** A piece of a payload, checked as a whole: what rotted since it was written is refused, never handed out. */
   readPayload(position: LogPosition, offset: number, length: number): Promise<Buffer>
   /**
    * Journal only: voids everything from `position` on, durably, by a new incarnation; `position` is where an entry

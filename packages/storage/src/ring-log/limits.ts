@@ -85,6 +85,9 @@ export const CHUNKS_MAX = 32
 /** Reads of cursors that are under way at the same time. */
 export const CHUNK_READS_MAX = 4
 
+/** Entries that are read at once for pieces of their payloads, each of up to 1 MiB: enough to keep a disk's queue busy. */
+export const PAYLOAD_READS_MAX = 16
+
 /** One write while a new ring is filled. */
 export const FILL_BYTES = 4 * 1024 * 1024
 

@@ -92,31 +92,3 @@ export async function readEntry(view: LogView, position: LogPosition): Promise<L
     lease.release()
   }
 }
-
-/** Bytes of a payload, unchecked: `offset` bytes into that of the entry at `position`. */
-export async function readPayload(
-  view: LogView,
-  position: LogPosition,
-  offset: number,
-  length: number,
-): Promise<Buffer> {
-  const held = view.recent.entryAt(position)?.frame.payload
-  if (held !== undefined && held !== null) return held.subarray(offset, offset + length)
-  if (position < view.tail().entriesEnd)
-    throw new LogError('LOG_GONE', `position ${position} of the log was freed`, { position })
-  const lease = view.lease(position)
-  try {
-    const bytes = Buffer.allocUnsafe(length)
-    await view.space.read(bytes, position + FRAME_HEADER_BYTES + offset)
-    return bytes
-  } catch (error) {
-    throw new LogError(
-      'LOG_ENTRY_UNREADABLE',
-      `the entry at position ${position} cannot be read`,
-      { position, offset, length },
-      { cause: error },
-    )
-  } finally {
-    lease.release()
-  }
-}

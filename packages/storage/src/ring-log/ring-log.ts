@@ -30,7 +30,7 @@ import {
   SYNC_DELAY_MS_DEFAULT,
 } from './limits.js'
 import { spansOf, type LifeSpan } from './lives.js'
-import { locate, readEntry, readPayload } from './locate.js'
+import { locate, readEntry } from './locate.js'
 import { LogError } from './log-error.js'
 import type { LogView } from './log-view.js'
 import type { OpenLogOptions } from './open.js'
@@ -42,6 +42,7 @@ import type { RingSpace } from './ring-space.js'
 import type { Segments } from './segments.js'
 import type { SuperblockStore } from './superblock-store.js'
 import type { Superblock } from './superblock.js'
+import { PayloadReader } from './payload-reader.js'
 import { scanToCut } from './truncate.js'
 import { SyncSchedule } from './sync-schedule.js'
 
@@ -57,6 +58,7 @@ export class OpenRingLog implements RingLog {
   readonly #commit: GroupCommit
   readonly #sync: SyncSchedule
   readonly #view: LogView
+  readonly #payloads: PayloadReader
   /** As it was written last. */
   #superblock: Superblock
   #spans: readonly LifeSpan[]
@@ -127,6 +129,7 @@ export class OpenRingLog implements RingLog {
       found.head,
     )
     this.#view = this.#makeView(found.superblock.logId)
+    this.#payloads = new PayloadReader(this.#view)
   }
 
   get identity(): Id64 {
@@ -223,7 +226,7 @@ export class OpenRingLog implements RingLog {
   }
 
   readPayload(position: LogPosition, offset: number, length: number): Promise<Buffer> {
-    return readPayload(this.#view, position, offset, length)
+    return this.#payloads.read(position, offset, length)
   }
 
   async truncate(position: LogPosition): Promise<void> {

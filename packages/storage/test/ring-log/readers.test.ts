@@ -1,10 +1,11 @@
 /** Cursors, look-ups, region walks and truncation. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FrameType } from '@sitelink/protocol/entry'
+import { FRAME_HEADER_BYTES, FrameType } from '@sitelink/protocol/entry'
 import { ChunkPool, type ChunkHolder } from '../../src/ring-log/chunk-pool.js'
 import type { LogEntry, RegionRun, SegmentRegions } from '../../src/ring-log/contract.js'
 import { checkLog } from '../../src/ring-log/inspect.js'
+import { RING_OFFSET_BYTES } from '../../src/ring-log/limits.js'
 import { RegionSet } from '../../src/ring-log/region-set.js'
 import { RingSpace } from '../../src/ring-log/ring-space.js'
 import { Prng, seedFromEnv } from '../../src/testing/index.js'
@@ -274,4 +275,30 @@ test('an entry is read by its position, from memory and from the disk, and piece
   await assert.rejects(bench.clock.runUntil(cold.log.readEntry(recorder.written_[0]?.position ?? 0)), {
     code: 'LOG_GONE',
   })
+})
+
+test('a payload that rotted is refused, whichever piece of it is asked for, and its neighbours are read', async () => {
+  const bench = new Bench()
+  const { log, recorder, disk } = await bench.open(bench.disk())
+  for (let each = 0; each < 5; each++) append(log, 10_000)
+  await bench.clock.advance(300)
+  const next = disk.crashProcess()
+  const cold = await bench.open(next)
+  const { position } = recorder.written_[2] as LogEntry
+  next.flipBit(RING_OFFSET_BYTES + position + FRAME_HEADER_BYTES + 7000)
+  // Many at once, so that they share reads.
+  const wanted = recorder.written_.flatMap((entry) =>
+    Array.from({ length: 20 }, (_, at) => ({ entry, offset: at * 500 })),
+  )
+  const reads = wanted.map(({ entry, offset }) => cold.log.readPayload(entry.position, offset, 500))
+  const results = await bench.clock.runUntil(Promise.allSettled(reads))
+  for (const [at, { entry, offset }] of wanted.entries()) {
+    const result = results[at]
+    if (entry.position === position) {
+      assert.ok(result?.status === 'rejected' && result.reason.code === 'LOG_ENTRY_UNREADABLE')
+    } else {
+      assert.ok(result?.status === 'fulfilled')
+      assert.ok(result.value.equals(entry.frame.payload?.subarray(offset, offset + 500) ?? Buffer.alloc(0)))
+    }
+  }
 })

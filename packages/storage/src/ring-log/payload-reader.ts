@@ -1,0 +1,63 @@
+/**
+ * Reads pieces of payloads that are in the log file alone, and hands out nothing that does not check.
+ *
+ * A checksum covers a whole payload, so the whole entry is read and checked for each piece. Owns what keeps that bounded:
+ * pieces of one entry that are wanted at the same time share one read, and few entries are read at once.
+ */
+import type { LogPosition } from '@sitelink/protocol/entry'
+import type { LogEntry } from './contract.js'
+import { LogError } from './log-error.js'
+import { PAYLOAD_READS_MAX } from './limits.js'
+import { readEntry } from './locate.js'
+import type { LogView } from './log-view.js'
+
+export class PayloadReader {
+  readonly #view: LogView
+  readonly #underWay = new Map<LogPosition, Promise<LogEntry>>()
+  #reading = 0
+  readonly #waiting: (() => void)[] = []
+
+  constructor(view: LogView) {
+    this.#view = view
+  }
+
+  /** `length` bytes of the payload of the entry at `position`. Rejects with LOG_GONE or LOG_ENTRY_UNREADABLE. */
+  async read(position: LogPosition, offset: number, length: number): Promise<Buffer> {
+    const held = this.#view.recent.entryAt(position)?.frame.payload
+    if (held !== undefined && held !== null) return held.subarray(offset, offset + length)
+    const { payload } = (await this.#entryAt(position)).frame
+    if (payload === null || offset + length > payload.length)
+      throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} is not what was written there`, {
+        position,
+        offset,
+        length,
+      })
+    const piece = payload.subarray(offset, offset + length)
+    // A small piece must not keep a large payload in memory.
+    return length * 2 < payload.length ? Buffer.from(piece) : piece
+  }
+
+  #entryAt(position: LogPosition): Promise<LogEntry> {
+    const shared = this.#underWay.get(position)
+    if (shared !== undefined) return shared
+    const reading = this.#fetch(position).finally(() => this.#underWay.delete(position))
+    this.#underWay.set(position, reading)
+    return reading
+  }
+
+  async #fetch(position: LogPosition): Promise<LogEntry> {
+    if (position < this.#view.tail().entriesEnd)
+      throw new LogError('LOG_GONE', `position ${position} of the log was freed`, { position })
+    const lease = this.#view.lease(position)
+    try {
+      if (this.#reading >= PAYLOAD_READS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+      else this.#reading++
+      return await readEntry(this.#view, position)
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#reading--
+      else next()
+      lease.release()
+    }
+  }
+}
