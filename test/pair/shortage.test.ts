@@ -200,3 +200,18 @@ test('[MSG-04] [WR-19] a slink that is deleted lets go of the log and of the wri
   )
   await world.checkLocal()
 })
+
+test('a site that has everything when it comes back lets go of a full log, although nothing can be sent to it', async () => {
+  const world = await livePair('full and equal', { overflow: 'stall' }, SMALL)
+  const { primary, agent } = world
+  // The agent gets everything; its acknowledgements get lost.
+  world.silenceOneWay(agent.name, PRIMARY)
+  const tickets = burst(world, 40)
+  await world.until('the log is full', () => unanswered(tickets) > 0 && primary.group.writePath.waitingCount > 0)
+  await world.advance(1000)
+  assert.equal(agent.status().replica?.durableLsn, primary.group.writePath.lastLsn, 'the agent has all of it')
+  world.cut()
+  world.silence(agent, false)
+  await world.until('all writers are answered', () => unanswered(tickets) === 0)
+  await world.settle()
+})

@@ -212,7 +212,7 @@ export class Line {
     }
   }
 
-  /** Resolves when all that may be applied now is on the devices, and nothing more follows until `thaw`. */
+  /** Resolves when all that may be applied is on the devices; nothing more follows until `thaw`. */
   async freeze(): Promise<void> {
     await this.applier.settled()
     this.applier.freeze()
@@ -272,12 +272,8 @@ export class Line {
       throw new Error(
         `device ${number} "${name}" has ${sizeBytes} bytes, the agent's "${remote}" only ${device.sizeBytes}`,
       )
-    const row: ReplicaMapping = {
-      deviceId,
-      ...mapping,
-      path: this.#parts.devices.path(remote) ?? device.description,
-      sinceLsn: frame.lsn,
-    }
+    const path = this.#parts.devices.path(remote) ?? device.description
+    const row: ReplicaMapping = { deviceId, ...mapping, path, sinceLsn: frame.lsn }
     await this.dirty.add(row, clean ? 'all-clean' : 'all-dirty')
     if (!clean) this.#unannounced.set(mappingId, 0)
     // What is in no table would count as dirty for ever.

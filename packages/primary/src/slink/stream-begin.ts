@@ -61,8 +61,11 @@ export async function beginStream(
   const skipped = common.lsn < place.point.lsn
   const start = skipped ? place.point : common
   // The place's own position may lie below its point: it moves by whole runs.
-  const position = await context.log.locate(start.lsn)
+  const found = await context.log.locate(start.lsn)
   if (session.ended || slink.standing !== standing) throw new Error('the session ended before it began')
+  const position = must(found, 'the log holds everything from a slink’s place on')
+  // The first acknowledgement may cover all there is: then no run follows that could move the place.
+  place.passed(start.lsn, position)
   slink.mappings.beginSession()
   const stream = new StreamSession({
     session,
@@ -72,7 +75,7 @@ export async function beginStream(
     mappings: slink.mappings,
     start,
     acked: common,
-    position: must(position, 'the log holds everything from a slink’s place on'),
+    position,
     read: (deviceId, offset, length) => context.read(deviceId, offset, length),
     headLsn: () => context.appended().lsn,
     resyncBytesPerSecond: () => slink.config.resyncBytesPerSecond,
