@@ -300,3 +300,20 @@ test('what rots in the journal between its receipt and its application is report
   }
   assert.ok(damaged > 0, 'some of it was noticed by this way')
 })
+
+test('an agent that could not write down that it is clean says so all the same, and writes it down later', async () => {
+  const world = new World({ seed: 'clean later' })
+  await world.start()
+  const { primary, agent } = world
+  await world.addSite({ devices: [0], initial: 'sync' })
+  await world.until('the resync has begun', () => agent.status().replica?.dirtyRegions === 2)
+  const path = agent.disks.paths().find((one) => one.startsWith('/state/dirty-')) as string
+  const fault = agent.disks.inject(path, { on: 'write', error: 'ENOSPC', count: 3 })
+  await world.settle()
+  await world.until('it was tried again', () => fault.hits === 3)
+  await world.advance(3000)
+  await world.restartAgent('power-cut')
+  assert.equal(agent.status().replica?.dirtyRegions, 0, 'it is written down')
+  await world.settle()
+  assert.equal(primary.slink().copiedBytes, 2 * MIB, 'nothing was copied twice')
+})

@@ -36,6 +36,9 @@ interface Page {
   readonly brought: Set<number>
 }
 
+/** Pages that could not be written are tried again after so long. */
+const RETRY_MS = 1000
+
 /** Regions of one dirty-map message: small enough that many mappings share a turn. */
 const REGIONS_PER_MESSAGE = 1 << 20
 
@@ -43,6 +46,8 @@ const REGIONS_PER_MESSAGE = 1 << 20
 export class DirtyBook {
   readonly #options: DirtyBookOptions
   readonly #pages = new Map<string, Page>()
+  /** Pages whose regions were cleared and not yet written so. */
+  readonly #unwritten = new Set<Page>()
   #timer: Timer | null = null
   #cleaning: Promise<void> = Promise.resolve()
   #closed = false
@@ -137,17 +142,26 @@ export class DirtyBook {
     const page = this.#pages.get(mappingId)
     if (page === undefined || !page.log.bitmap.isDirty(region)) return
     page.brought.add(region)
+    this.#cleanWithin(this.#options.cleanMsMax)
+  }
+
+  /** Clears the regions that were brought, durably; what cannot be written is tried again later. Never rejects. */
+  clean(): Promise<void> {
+    this.#cleaning = this.#cleaning
+      .then(() => this.#clean())
+      .catch((error: unknown) => {
+        this.#options.failed(error)
+        this.#cleanWithin(RETRY_MS)
+      })
+    return this.#cleaning
+  }
+
+  #cleanWithin(ms: number): void {
     if (this.#timer !== null || this.#closed) return
-    this.#timer = this.#options.clock.after(this.#options.cleanMsMax, () => {
+    this.#timer = this.#options.clock.after(ms, () => {
       this.#timer = null
       void this.clean()
     })
-  }
-
-  /** Clears the regions that were brought, durably. Never rejects. */
-  clean(): Promise<void> {
-    this.#cleaning = this.#cleaning.then(() => this.#clean()).catch((error: unknown) => this.#options.failed(error))
-    return this.#cleaning
   }
 
   /** The map of every mapping with dirty regions, in messages of bounded size. */
@@ -164,26 +178,28 @@ export class DirtyBook {
 
   /** Writes what is to be written and closes all logs. */
   async close(): Promise<void> {
-    this.#timer?.cancel()
-    this.#timer = null
     await this.clean()
     this.#closed = true
+    this.#timer?.cancel()
     for (const { log } of this.#pages.values()) await log.close()
     this.#pages.clear()
   }
 
   async #clean(): Promise<void> {
-    const pages = [...this.#pages.values()].filter(({ brought }) => brought.size > 0)
-    if (pages.length === 0 || this.#closed) return
-    const taken = pages.map((page) => ({ page, regions: [...page.brought] }))
-    for (const { page, regions } of taken) {
-      for (const region of regions) {
-        // What was made dirty again meanwhile is not in the set any more.
-        if (page.brought.delete(region)) page.log.clearRegion(region)
-      }
-      if (this.#pages.get(page.mapping.mappingId) === page) await page.log.flush(ORIGIN)
+    if (this.#closed) return
+    for (const page of this.#pages.values()) {
+      if (page.brought.size === 0) continue
+      for (const region of page.brought) page.log.clearRegion(region)
+      page.brought.clear()
+      this.#unwritten.add(page)
     }
+    if (this.#unwritten.size === 0) return
+    // Clean in memory is clean: a page that still says otherwise costs a copy after a restart.
     this.#options.changed()
+    for (const page of this.#unwritten) {
+      if (this.#pages.get(page.mapping.mappingId) === page) await page.log.flush(ORIGIN)
+      this.#unwritten.delete(page)
+    }
   }
 
   #page(mappingId: string): Page {
