@@ -35,6 +35,8 @@ export interface AgentHostOptions {
   readonly journalBytes: number
   readonly limits?: Partial<AgentLimits>
   readonly diskLatency?: DiskLatency
+  /** What another host left behind: its disks and devices. Default: a new host. */
+  readonly left?: { readonly disks: FaultDiskProvider; readonly devices: AgentHost['devices'] }
 }
 
 const STATE = '/state'
@@ -80,11 +82,14 @@ export class AgentHost {
     this.name = options.name
     this.address = `memory:${options.name}`
     this.#prng = options.prng.fork(options.name)
-    const { clock, diskLatency } = options
-    this.disks = new FaultDiskProvider({
-      prng: this.#prng.fork('disks'),
-      ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }),
-    })
+    const { clock, diskLatency, left } = options
+    this.disks =
+      left?.disks ??
+      new FaultDiskProvider({
+        prng: this.#prng.fork('disks'),
+        ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }),
+      })
+    this.devices.push(...(left?.devices ?? []))
   }
 
   get running(): boolean {

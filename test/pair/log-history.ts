@@ -27,6 +27,15 @@ export class LogHistory {
   #incarnation = 0
   #view: View | null = null
 
+  /** A history of its own that begins with all of this one. */
+  copy(): LogHistory {
+    const copy = new LogHistory()
+    for (const device of this.#devices.values()) copy.addDevice(device)
+    for (const [incarnation, frames] of this.#lives) copy.#lives.set(incarnation, frames.slice())
+    copy.#incarnation = this.#incarnation
+    return copy
+  }
+
   /** A device of the group; everything of it was zero at first. */
   addDevice(device: HistoryDevice): void {
     this.#devices.set(device.deviceId, device)

@@ -47,6 +47,8 @@ export interface PrimaryHostOptions {
   readonly logBytes: number
   readonly diskLatency?: DiskLatency
   readonly limits?: Partial<GroupLimits>
+  /** What another host left behind: its disks, and what was once in its log. Default: a new host. */
+  readonly left?: { readonly disks: FaultDiskProvider; readonly history: LogHistory }
 }
 
 /** A request that a test made: how it ended, and where it stands in the order. */
@@ -78,7 +80,7 @@ export interface WriteWish {
 }
 
 export class PrimaryHost {
-  readonly history = new LogHistory()
+  readonly history: LogHistory
   readonly events: GroupEvent[] = []
   /** Called at each answer, in the turn of the answer. */
   onAnswer: ((ticket: Ticket) => void) | null = null
@@ -99,11 +101,14 @@ export class PrimaryHost {
   constructor(options: PrimaryHostOptions) {
     this.#options = options
     this.#prng = options.prng.fork('primary')
-    const { diskLatency, clock } = options
-    this.disks = new Disks({
-      prng: this.#prng.fork('disks'),
-      ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }),
-    })
+    const { diskLatency, clock, left } = options
+    this.history = left?.history.copy() ?? new LogHistory()
+    this.disks =
+      left?.disks ??
+      new Disks({
+        prng: this.#prng.fork('disks'),
+        ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }),
+      })
   }
 
   get running(): boolean {

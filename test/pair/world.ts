@@ -12,8 +12,8 @@ import { MemoryNetwork, type LinkConditions } from '@sitelink/protocol'
 import type { AgentLimits } from '@sitelink/agent'
 import type { GroupLimits, NewMapping, NewSlink } from '@sitelink/primary'
 import { Prng, SimClock, SparseBytes, type DiskLatency } from '@sitelink/storage/testing'
-import { AgentHost } from './agent-host.js'
-import { PRIMARY, PrimaryHost, type Ticket } from './primary-host.js'
+import { AgentHost, type AgentHostOptions } from './agent-host.js'
+import { PRIMARY, PrimaryHost, type PrimaryHostOptions, type Ticket } from './primary-host.js'
 
 export const MIB = 1024 * 1024
 
@@ -29,6 +29,11 @@ export interface WorldOptions {
   readonly primaryLimits?: Partial<GroupLimits>
   readonly link?: Partial<LinkConditions>
   readonly diskLatency?: DiskLatency
+  /** What other hosts left behind, one agent; see {@link World.revive}. */
+  readonly left?: {
+    readonly primary: NonNullable<PrimaryHostOptions['left']>
+    readonly agent: NonNullable<AgentHostOptions['left']>
+  }
 }
 
 /** A slink with its mappings, as a test wishes it. */
@@ -64,13 +69,28 @@ export class World {
     this.network = new MemoryNetwork({ clock, random: prng.fork('network'), link })
     const { network } = this
     const latency = diskLatency === undefined ? {} : { diskLatency }
-    const primaryOptions = primaryLimits === undefined ? {} : { limits: primaryLimits }
+    const { left } = options
+    const primaryOptions = {
+      ...(primaryLimits === undefined ? {} : { limits: primaryLimits }),
+      ...(left === undefined ? {} : { left: left.primary }),
+    }
+    const leftAgent = left === undefined ? {} : { left: left.agent }
     this.primary = new PrimaryHost({ clock, network, prng, logBytes, ...latency, ...primaryOptions })
     this.deviceBytes = options.deviceBytes ?? [2 * MIB, 3 * MIB]
     const limits = agentLimits === undefined ? {} : { limits: agentLimits }
     this.agents = Array.from(
       { length: options.agents ?? 1 },
-      (_, at) => new AgentHost({ clock, network, prng, name: `agent${at + 1}`, journalBytes, ...limits, ...latency }),
+      (_, at) =>
+        new AgentHost({
+          clock,
+          network,
+          prng,
+          name: `agent${at + 1}`,
+          journalBytes,
+          ...limits,
+          ...latency,
+          ...leftAgent,
+        }),
     )
     this.primary.onAnswer = (ticket) => this.#onAnswer(ticket)
   }
@@ -94,6 +114,12 @@ export class World {
       primary.history.addDevice({ deviceId: number + 1, sizeBytes })
       await this.run(primary.admin.addDevice({ number, path: `/dev/local${number}`, name: `dev${number}`, sizeBytes }))
     }
+  }
+
+  /** Starts hosts whose disks are there already. */
+  async revive(): Promise<void> {
+    for (const agent of this.agents) await this.run(agent.start())
+    await this.run(this.primary.start())
   }
 
   /** Adds a slink and maps devices to it. */

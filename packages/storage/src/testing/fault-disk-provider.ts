@@ -12,10 +12,11 @@ import type { Disk, DiskProvider, OpenOptions } from '../disk/disk.js'
 import { FaultDisk } from './fault-disk.js'
 import type { DiskCounts, DiskLatency } from './fault-disk-options.js'
 import { FaultMedium } from './fault-medium.js'
+import { callSite, HostRecorder, HostTrace, type HostFile } from './host-trace.js'
 import { FaultPlan, type DiskFault, type InjectedFault } from './fault-plan.js'
 import type { PowerCutPolicy } from './power-cut.js'
 import { Prng } from './prng.js'
-import { SPARSE_CHUNK_BYTES } from './sparse-bytes.js'
+import { SPARSE_CHUNK_BYTES, type SparseBytes } from './sparse-bytes.js'
 
 export interface FaultProviderOptions {
   readonly prng?: Prng
@@ -52,6 +53,7 @@ interface Shared {
   readonly nodes: Map<string, Node>
   readonly prng: Prng
   nextId: number
+  recorder: HostRecorder | null
 }
 
 export class FaultDiskProvider implements DiskProvider {
@@ -63,7 +65,7 @@ export class FaultDiskProvider implements DiskProvider {
 
   constructor(options: FaultProviderOptions = {}, shared?: Shared) {
     this.#options = options
-    this.#shared = shared ?? { nodes: new Map(), prng: options.prng ?? new Prng(1), nextId: 1 }
+    this.#shared = shared ?? { nodes: new Map(), prng: options.prng ?? new Prng(1), nextId: 1, recorder: null }
   }
 
   // ----- what a test does to it -----
@@ -75,6 +77,29 @@ export class FaultDiskProvider implements DiskProvider {
     options: { readonly sectorBytes?: 512 | 4096; readonly readOnly?: boolean } = {},
   ): void {
     this.#shared.nodes.set(path, this.#newNode('block-device', sizeBytes, { ...options, reservedBytes: 0 }))
+  }
+
+  /** Puts a file or device there with this content, all of it durable. */
+  put(path: string, { kind, sizeBytes, sectorBytes, content }: Omit<HostFile, 'id'>): void {
+    const node = this.#newNode(kind, sizeBytes, { sectorBytes, reservedBytes: 0 }, content)
+    this.#shared.nodes.set(path, node)
+  }
+
+  /**
+   * Records everything that happens to the disks of this host from here on, in this process and those after it. `host`
+   * stands before each path; with `into` the events of several hosts stand in one order.
+   */
+  startTrace(host = '', into = new HostTrace()): HostTrace {
+    const { nodes } = this.#shared
+    const recorder = new HostRecorder(into, host)
+    this.#shared.recorder = recorder
+    for (const [path, node] of nodes) recorder.found(path, fileOf(node))
+    for (const node of new Set(nodes.values())) {
+      for (const change of node.medium.unsynced) recorder.happened(node.id, { kind: 'change', change })
+      node.medium.watch = (event) => recorder.happened(node.id, event)
+    }
+    into.givenCount = into.events.length
+    return into
   }
 
   /** Makes `path` another name of what is at `target`. */
@@ -147,7 +172,7 @@ export class FaultDiskProvider implements DiskProvider {
       copies.set(node, copy)
       nodes.set(path, copy)
     }
-    return new FaultDiskProvider({ prng }, { nodes, prng, nextId: this.#shared.nextId })
+    return new FaultDiskProvider({ prng }, { nodes, prng, nextId: this.#shared.nextId, recorder: null })
   }
 
   // ----- DiskProvider -----
@@ -172,8 +197,7 @@ export class FaultDiskProvider implements DiskProvider {
     const reservedBytes = options.preallocate === true ? sizeBytes : 0
     if (!this.#hasSpace(reservedBytes)) throw new DiskError('DISK_FULL', path, 'cannot create', { errno: 'ENOSPC' })
     const node = this.#newNode('file', sizeBytes, { reservedBytes })
-    const put = (): void => void this.#shared.nodes.set(path, node)
-    await this.#name(put)
+    await this.#name(this.#putting(path, node))
     if (options.preallocate === true) {
       options.progress?.(Math.floor(sizeBytes / 2))
       options.progress?.(sizeBytes)
@@ -210,13 +234,16 @@ export class FaultDiskProvider implements DiskProvider {
     const node = this.#newNode('file', bytes.length, { reservedBytes: bytes.length })
     if (bytes.length > 0) node.medium.apply(0, bytes.length, bytes)
     node.medium.synced(node.medium.sequence)
-    await this.#name(() => void this.#shared.nodes.set(path, node))
+    await this.#name(this.#putting(path, node))
   }
 
   async removeFile(path: string): Promise<void> {
     await this.#turn()
     this.#strike('removeFile', path)
-    await this.#name(() => void this.#shared.nodes.delete(path))
+    const askedBy = this.#shared.recorder === null ? '' : callSite()
+    await this.#name(() => {
+      if (this.#shared.nodes.delete(path)) this.#shared.recorder?.removed(path, askedBy)
+    })
   }
 
   // ----- inside -----
@@ -225,12 +252,13 @@ export class FaultDiskProvider implements DiskProvider {
     kind: Node['kind'],
     sizeBytes: number,
     options: { readonly sectorBytes?: 512 | 4096; readonly readOnly?: boolean; readonly reservedBytes: number },
+    content?: SparseBytes,
   ): Node {
     const id = `${kind}:${this.#shared.nextId++}`
     return {
       id,
       kind,
-      medium: new FaultMedium(sizeBytes, this.#shared.prng.fork(id)),
+      medium: new FaultMedium(sizeBytes, this.#shared.prng.fork(id), content?.clone(), content?.clone()),
       faults: new FaultPlan(),
       counts: { reads: 0, writes: 0, syncs: 0, discards: 0, readBytes: 0, writtenBytes: 0, failures: 0 },
       sectorBytes: options.sectorBytes ?? 512,
@@ -238,6 +266,18 @@ export class FaultDiskProvider implements DiskProvider {
       reservedBytes: options.reservedBytes,
       handles: new Set(),
       heldBy: null,
+    }
+  }
+
+  /** The change that lets a path lead to a new node. */
+  #putting(path: string, node: Node): () => void {
+    const askedBy = this.#shared.recorder === null ? '' : callSite()
+    return () => {
+      this.#shared.nodes.set(path, node)
+      const { recorder } = this.#shared
+      if (recorder === null) return
+      recorder.named(path, fileOf(node), askedBy)
+      node.medium.watch = (event) => recorder.happened(node.id, event)
     }
   }
 
@@ -306,4 +346,9 @@ export class FaultDiskProvider implements DiskProvider {
       if (underWay === 'all' || (underWay !== 'none' && this.#shared.prng.chance(0.5))) change()
     for (const node of new Set(this.#shared.nodes.values())) for (const disk of [...node.handles]) disk.die(underWay)
   }
+}
+
+/** What a node holds durably now. */
+function fileOf({ id, kind, sectorBytes, medium }: Node): HostFile {
+  return { id, kind, sectorBytes, sizeBytes: medium.sizeBytes, content: medium.durableContent() }
 }

@@ -22,6 +22,7 @@ import type { Disk, DiskExtent } from '../disk/disk.js'
 import { FaultPlan, type DiskFault, type DiskOperation, type InjectedFault } from './fault-plan.js'
 import { FaultMedium, type TraceEvent } from './fault-medium.js'
 import type { PowerCutPolicy, UnsyncedUnit } from './power-cut.js'
+import { callSite } from './host-trace.js'
 import type { DiskCounts, FaultDiskOptions } from './fault-disk-options.js'
 import { Prng } from './prng.js'
 import { SPARSE_CHUNK_BYTES } from './sparse-bytes.js'
@@ -148,9 +149,10 @@ export class FaultDisk implements Disk {
   sync(): Promise<void> {
     this.counts.syncs++
     const covered = this.medium.sequence
-    return this.#run('sync', 0, 0, () => this.medium.synced(covered), {
+    const askedBy = this.medium.watch === null ? '' : callSite()
+    return this.#run('sync', 0, 0, () => this.medium.synced(covered, askedBy), {
       land: (upTo) => {
-        if (upTo === null) this.medium.synced(covered)
+        if (upTo === null) this.medium.synced(covered, askedBy)
       },
       partial: (keep) => this.medium.syncFailed(covered, keep),
     })

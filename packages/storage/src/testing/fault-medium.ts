@@ -33,6 +33,11 @@ export type TraceEvent =
   /** Something that the test wanted to remember: see {@link FaultMedium.mark}. */
   | { readonly kind: 'mark'; readonly label: string }
 
+/** An event as {@link FaultMedium.watch} tells it: of a sync also who asked for it. */
+export type WatchedEvent =
+  | Exclude<TraceEvent, { readonly kind: 'synced' | 'mark' }>
+  | { readonly kind: 'synced'; readonly sequence: number; readonly askedBy: string }
+
 interface Trace {
   readonly events: TraceEvent[]
   readonly cache: SparseBytes
@@ -50,6 +55,8 @@ export class FaultMedium {
   #abandoned: Change[] = []
   #sequence = 0
   #trace: Trace | null = null
+  /** Called in the turn of each event, for a trace of several media. */
+  watch: ((event: WatchedEvent) => void) | null = null
   /** Sectors that cannot be read until they are written again. */
   readonly #unreadable = new Set<number>()
 
@@ -96,6 +103,11 @@ export class FaultMedium {
     this.#durable.read(into, offset)
   }
 
+  /** A copy of what is durable. */
+  durableContent(): SparseBytes {
+    return this.#durable.clone()
+  }
+
   /** Makes a change visible; `bytes` is kept and must not change. */
   apply(offset: number, length: number, bytes: Buffer | null): void {
     assert(bytes === null || bytes.length === length, 'a change has as many bytes as it says')
@@ -114,11 +126,12 @@ export class FaultMedium {
   }
 
   /** A sync ended well: everything up to `sequence` is durable. */
-  synced(sequence: number): void {
+  synced(sequence: number, askedBy = ''): void {
     const covered = this.#unsynced.filter((change) => change.sequence <= sequence)
     for (const change of covered) applyTo(this.#durable, change, change.offset, change.length)
     this.#unsynced = this.#unsynced.filter((change) => change.sequence > sequence)
     this.#trace?.events.push({ kind: 'synced', sequence })
+    this.watch?.({ kind: 'synced', sequence, askedBy })
   }
 
   /**
@@ -126,7 +139,7 @@ export class FaultMedium {
    * by a later sync.
    */
   syncFailed(sequence: number, keep: 'all' | 'none' | 'random' = 'random'): void {
-    assert(this.#trace === null, 'failed syncs are not traced')
+    assert(this.#trace === null && this.watch === null, 'failed syncs are not traced')
     const covered = this.#unsynced.filter((change) => change.sequence <= sequence)
     const units = unitsOf(covered, this.#durable)
     this.#settle(
@@ -185,6 +198,7 @@ export class FaultMedium {
     }
     this.sizeBytes = sizeBytes
     this.#trace?.events.push({ kind: 'resized', sizeBytes })
+    this.watch?.({ kind: 'resized', sizeBytes })
   }
 
   /** Rot: inverts one bit, durably and visibly. */
@@ -273,6 +287,7 @@ export class FaultMedium {
       }
     }
     this.#trace?.events.push({ kind: 'change', change })
+    this.watch?.({ kind: 'change', change })
   }
 
   /** Brings to the platters, for each sector, its changes up to and with the newest one that is kept. */
