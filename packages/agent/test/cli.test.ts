@@ -152,7 +152,7 @@ describe('while it runs', () => {
   })
 
   function newPrimary(): FakePrimary {
-    return new FakePrimary({
+    const fake = new FakePrimary({
       clock,
       random: new RealRandom(),
       transport: new TcpTransport({ clock }),
@@ -169,6 +169,9 @@ describe('while it runs', () => {
         },
       ],
     })
+    // It lives in this process, which stands still while a command runs.
+    fake.detectMs = 60_000
+    return fake
   }
 
   test('[WR-06] what a primary sends over TCP is journaled, acknowledged, applied, and there after kill -9', async () => {
