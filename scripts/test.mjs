@@ -19,7 +19,7 @@ const CONCURRENCY = 2
 const FILE_SECONDS_MAX = 180
 const PROCESS_FILE_SECONDS_MAX = 900
 /** Files under these folders start real programs and run after all others. */
-const processFolders = ['test/e2e/', 'test/interop/', 'test/power-cut/', 'test/storm/']
+const processFolders = ['test/e2e/', 'test/interop/', 'test/power-cut/', 'test/storm/', 'test/sim/']
 
 const programs = ['packages/primary/bin/sitelink.js', 'packages/agent/bin/sitelink-agent.js']
 

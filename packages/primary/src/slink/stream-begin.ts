@@ -64,8 +64,9 @@ export async function beginStream(
   const found = await context.log.locate(start.lsn)
   if (session.ended || slink.standing !== standing) throw new Error('the session ended before it began')
   const position = must(found, 'the log holds everything from a slink’s place on')
-  // The first acknowledgement may cover all there is: then no run follows that could move the place.
-  place.passed(start.lsn, position)
+  // The first acknowledgement may cover all there is: then no run follows that could move the place. What is found may
+  // lie a little beyond the last entry, where no place is.
+  place.passed(start.lsn, Math.max(place.position, Math.min(position, context.written().position)))
   slink.mappings.beginSession()
   const stream = new StreamSession({
     session,
