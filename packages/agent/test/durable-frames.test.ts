@@ -72,20 +72,23 @@ test('the journal keeps an unmap until the table has forgotten its mapping, dura
   await world.stop()
 })
 
-test('a stop waits until an unmap is written down', async () => {
-  const [world, held] = await pairWith(6, 6)
-  const { primary } = world
-  held.hold('replica.json')
-  primary.push(primary.unmapFrame(1))
-  primary.devices = primary.devices.slice(1)
-  await world.until(() => held.waitingCount === 1)
-  let stopped = false
-  const stop = world.stop().then(() => (stopped = true))
-  await world.clock.advance(2000)
-  assert.equal(stopped, false)
-  held.letGo()
-  await stop
-  assert.equal((await stateOf(world)).mappings.length, 1)
+test('a stop waits until an unmap is written down, and its dirty log is gone', async () => {
+  for (const part of ['replica.json', 'aaaaaaaaaaaa0000']) {
+    const [world, held] = await pairWith(6, 6)
+    const { primary } = world
+    held.hold(part)
+    primary.push(primary.unmapFrame(1))
+    primary.devices = primary.devices.slice(1)
+    await world.until(() => held.waitingCount === 1)
+    let stopped = false
+    const stop = world.stop().then(() => (stopped = true))
+    await world.clock.advance(2000)
+    assert.equal(stopped, false, part)
+    held.letGo()
+    await stop
+    assert.equal((await stateOf(world)).mappings.length, 1)
+    assert(!world.disks.paths().some((path) => path.includes('aaaaaaaaaaaa0000')))
+  }
 })
 
 test('a device that is let go while it is mapped is dirty from end to end, durably, before anything of it is dropped', async () => {

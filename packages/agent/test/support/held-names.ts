@@ -1,7 +1,7 @@
 /**
- * Disks on which the replacement of a file waits until a test lets it go: what has to wait for it is seen to wait.
+ * Disks on which the replacement or removal of a file waits until a test lets it go: what has to wait for it is seen to wait.
  *
- * Owns the gates; everything else is the simulated disks' own. A replacement that was let go happens at once and is durable.
+ * Owns the gates; everything else is the simulated disks' own. What was let go happens at once and is durable.
  */
 import type { Disk, DiskProvider, OpenOptions } from '@sitelink/storage'
 
@@ -14,12 +14,12 @@ export class HeldNames implements DiskProvider {
     this.#inner = inner
   }
 
-  /** How many replacements wait. */
+  /** How many replacements and removals wait. */
   get waitingCount(): number {
     return this.#waiting.length
   }
 
-  /** Replacements of paths that contain `part` wait from here on. */
+  /** Replacements and removals of paths that contain `part` wait from here on. */
   hold(part: string): void {
     this.#part = part
   }
@@ -31,9 +31,13 @@ export class HeldNames implements DiskProvider {
   }
 
   async replaceFile(path: string, content: Buffer): Promise<void> {
-    if (this.#part !== null && path.includes(this.#part))
-      await new Promise<void>((resolve) => void this.#waiting.push(resolve))
+    await this.#pass(path)
     await this.#inner.replaceFile(path, content)
+  }
+
+  async removeFile(path: string): Promise<void> {
+    await this.#pass(path)
+    await this.#inner.removeFile(path)
   }
 
   open(path: string, options?: OpenOptions): Promise<Disk> {
@@ -56,7 +60,8 @@ export class HeldNames implements DiskProvider {
     return this.#inner.readFile(path)
   }
 
-  removeFile(path: string): Promise<void> {
-    return this.#inner.removeFile(path)
+  async #pass(path: string): Promise<void> {
+    if (this.#part !== null && path.includes(this.#part))
+      await new Promise<void>((resolve) => void this.#waiting.push(resolve))
   }
 }
