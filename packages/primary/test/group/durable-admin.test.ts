@@ -100,6 +100,20 @@ test('what was written while a device is mapped is in its dirty log, durably, ho
   assert.ok(!world.kinds().includes('dirty-log-lost'))
 })
 
+test('what was written while a device is mapped is in its dirty log when the mapping is made', async () => {
+  const world = await GroupWorld.running({ devices: [4 * MIB] })
+  await world.clock.runUntil(world.admin.addSlink(slink))
+  world.disks.addDevice('/dev/dirty', MIB)
+  world.disks.inject('/dev/dirty', { on: 'sync', delayMs: 3000, count: 1 })
+  const mapping = world.admin.map(wish({ initial: 'nosync', dirtyLog: { type: 'disk', path: '/dev/dirty' } }))
+  await world.clock.advance(100)
+  await world.ok(world.write(0, 3 * MIB, bytes(4096, 1)))
+  await world.clock.runUntil(mapping)
+  world.powerCut(lose)
+  await world.open()
+  assert.equal(world.group.slinks.get(1)?.mappings.get(1)?.dirty.bitmap.isDirty(3), true)
+})
+
 test('a full resync is stored before it begins', async () => {
   const world = await GroupWorld.running()
   await world.clock.runUntil(world.admin.addSlink(slink))

@@ -154,6 +154,18 @@ test('what is being written when one sync follows another is synced right behind
   assert.equal(recorder.durableLsn, 2)
 })
 
+test('a wish for durability that comes while an entry is being written starts a sync right behind that write', async () => {
+  const bench = new Bench()
+  const latency = { writeMs: [20, 20], syncMs: [5, 5] } as const
+  const { log, recorder } = await bench.open(new FaultDisk({ sizeBytes: 2 * MIB, clock: bench.clock, latency }))
+  await bench.clock.advance(1000)
+  append(log)
+  await bench.clock.advance(10)
+  log.requestSync()
+  await bench.clock.advance(20)
+  assert.equal(recorder.durableLsn, 1)
+})
+
 test('what a truncation keeps is durable when it resolves, and the cut as well', async () => {
   const bench = new Bench(1, 'monotone')
   const slow = new FaultDisk({ sizeBytes: 2 * MIB, clock: bench.clock, latency: { writeMs: [1, 1], syncMs: [20, 20] } })
