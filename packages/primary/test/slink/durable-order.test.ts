@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FrameType, type Ack, type LogPoint, type Welcome } from '@sitelink/protocol'
 import { SimClock } from '@sitelink/storage/testing'
+import { peerStore } from '../../src/cli/open-state.js'
 import type { SlinkConfig } from '../../src/config.js'
 import { Copier } from '../../src/resync/copier.js'
 import type { Group } from '../../src/group/group.js'
@@ -13,7 +14,7 @@ import { prepareResume } from '../../src/slink/resume.js'
 import { marksTo } from '../../src/slink/standing.js'
 import { beginStream } from '../../src/slink/stream-begin.js'
 import type { StreamOwner, StreamSession } from '../../src/slink/stream-session.js'
-import { hasEnded, MAPPING_ID, MIB, SlowSite } from './slow-marks.js'
+import { Gate, hasEnded, MAPPING_ID, MIB, SlowSite } from './slow-marks.js'
 
 const at = (lsn: number): LogPoint => ({ incarnation: 1, lsn })
 
@@ -53,6 +54,22 @@ test('the plan goes out only when the dirty map of the agent is stored with the 
   site.recording.open()
   assert.equal(await hasEnded(planned), true)
   assert.deepEqual(site.recorded, [{ agent: 'the agent', journal: 'its journal' }])
+})
+
+test('who an agent is counts as recorded when the file of the peers is durable', async () => {
+  const gate = new Gate()
+  let current: { peers: Record<string, unknown> } = { peers: {} }
+  const file = {
+    update: async (change: (now: typeof current) => typeof current) => {
+      await gate.opened
+      current = change(current)
+    },
+  }
+  const recorded = peerStore(file as unknown as Parameters<typeof peerStore>[0]).set(7, { agent: 'a', journal: 'j' })
+  assert.equal(await hasEnded(recorded), false)
+  gate.open()
+  await recorded
+  assert.deepEqual(current.peers, { 7: { agent: 'a', journal: 'j' } })
 })
 
 test('the first frame waits until the marks up to the place of the site are stored', async () => {
