@@ -1,5 +1,6 @@
 /**
- * The mutation run: `pnpm mutants`, `pnpm mutants --only 'dirty log' --jobs 1`, `pnpm mutants --share 1/3`.
+ * The mutation run: `pnpm mutants`, `pnpm mutants --only 'dirty log' --jobs 1`, `pnpm mutants --share 1/3`; `--share 3`
+ * takes one of three shares, another one for every commit.
  *
  * Owns the words of the command line. Each mutant of test/mutants is one bug on purpose; this says which test kills it,
  * and fails unless all are killed. Build first: it changes what was compiled, in memory, never on the disk.
@@ -17,7 +18,7 @@ for (let word = words.shift(); word !== undefined; word = words.shift()) {
 }
 
 const { MUTANTS } = await import('../test/dist/mutants/table.js')
-const [part, parts] = options.share
+const [part, parts] = options.share.length === 2 ? options.share : shareOfCommit(options.share[0])
 const chosen = MUTANTS.filter(
   ({ bug, file }, at) =>
     at % parts === part - 1 &&
@@ -35,3 +36,7 @@ const percent = counts.all === 0 ? 0 : Math.floor((100 * counts.killed) / counts
 const seconds = ((performance.now() - startedMs) / 1000).toFixed(0)
 console.log(`kill rate ${counts.killed} of ${counts.all} (${percent} %), ${seconds} s`)
 process.exitCode = counts.all > 0 && counts.killed === counts.all ? 0 : 1
+
+function shareOfCommit(parts) {
+  return [(Number.parseInt(defaultSeed(), 16) % parts) + 1, parts]
+}

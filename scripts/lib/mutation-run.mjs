@@ -13,10 +13,8 @@ import { pathToFileURL } from 'node:url'
 import { ORDER_VARIABLE, orderOf, testPath } from '../../test/dist/mutants/mutant.js'
 import { environment, root } from './workspace.mjs'
 
-/** Longest time for one killer with a mutant; they take a few seconds. */
-const KILLER_SECONDS_MAX = 60
-/** What stops progress is noticed by the simulated worlds within this time, or not at all. */
-const HANG_SECONDS_MAX = 20
+/** Longest times in seconds: for one killer, which takes a few, and for one of a mutant that is said to stop progress. */
+const LIMITS = { killer: 60, hang: 30 }
 
 const hook = new URL('../../test/dist/mutants/hook.js', import.meta.url).href
 const reporter = pathToFileURL(join(root, 'scripts', 'lib', 'test-events.mjs')).href
@@ -64,7 +62,7 @@ export async function checkKillers(mutants, { jobs, seed, print = console.log })
 }
 
 /** Runs the killers of each mutant until one kills it, the cheap ones first. Prints a line each; answers the counts. */
-export async function runMutants(mutants, { jobs, seed, costs, print = console.log }) {
+export async function runMutants(mutants, { jobs, seed, costs, limits = LIMITS, print = console.log }) {
   const costOf = ({ killers: [first] }) =>
     first.kind === 'storm' ? Infinity : (costs?.get(`${first.file}: ${first.name}`) ?? 0)
   const ordered = mutants.toSorted((a, b) => costOf(a) - costOf(b))
@@ -72,7 +70,7 @@ export async function runMutants(mutants, { jobs, seed, costs, print = console.l
   const alive = []
   await inParallel(ordered, jobs, async (mutant) => {
     const startedMs = performance.now()
-    const verdict = await judge(mutant, seed)
+    const verdict = await judge(mutant, seed, limits)
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
     const line = `${verdict.word.padEnd(10)} ${seconds.padStart(5)} s  ${mutant.bug}\n${' '.repeat(20)}${verdict.why}`
     print(line)
@@ -83,10 +81,10 @@ export async function runMutants(mutants, { jobs, seed, costs, print = console.l
   return { killed, all: mutants.length }
 }
 
-async function judge(mutant, seed) {
+async function judge(mutant, seed, limits) {
   const loaded = []
   for (const killer of mutant.killers) {
-    const secondsMax = mutant.hangs === true ? HANG_SECONDS_MAX : KILLER_SECONDS_MAX
+    const secondsMax = mutant.hangs === true ? limits.hang : limits.killer
     const { failed, late, problem, report } = await runKiller(killer, { seed, secondsMax, mutant })
     const other = report.filter((line) => line !== 'applied')
     if (other.length > 0) return { word: 'NOT TESTED', why: other[0] }

@@ -180,8 +180,9 @@ test('marks of a drop are looked for when all that was appended is in the log fi
     allWritten: () => new Promise<void>((resolve) => (write = resolve)),
     log: {
       writtenEnd: 500,
-      async *regionsBetween(from: number, to: number) {
+      regionsBetween(from: number, to: number) {
         asked.push([from, to])
+        return []
       },
     },
   }

@@ -11,7 +11,7 @@ import { Mapping } from '../../src/slink/mapping.js'
 import { Place } from '../../src/slink/place.js'
 import type { SlinkContext } from '../../src/slink/slink-context.js'
 import type { Slink } from '../../src/slink/slink.js'
-import type { Standing } from '../../src/slink/standing.js'
+import { pointOfStanding, type Standing } from '../../src/slink/standing.js'
 
 export const MIB = 1024 * 1024
 export const GROUP = '01234567-89ab-cdef-0123-456789abcdef'
@@ -62,22 +62,18 @@ export class SlowSite {
   readonly session: Session
 
   private constructor(standing: Standing) {
-    const site = this
     this.standing = standing
-    this.slink = {
+    const slink = {
       number: 1,
       mappings: this.marks,
       config: { resyncBytesPerSecond: 0 },
-      get standing() {
-        return site.standing
-      },
-      get point() {
-        return site.standing.kind === 'behind' ? site.standing.since : site.standing.place.acked
-      },
       flushMarks: () => this.marks.flush({ incarnation: 1, lsn: 20 }),
       becomePlaced: (place: Place) => void (this.standing = { kind: 'log', place, announced: false }),
       announceAfter: () => {},
-    } as unknown as Slink
+    }
+    Object.defineProperty(slink, 'standing', { get: () => this.standing })
+    Object.defineProperty(slink, 'point', { get: () => pointOfStanding(this.standing) })
+    this.slink = slink as unknown as Slink
     this.context = {
       clock: this.clock,
       log: this.#log(),
