@@ -19,18 +19,18 @@ const LIMITS = { killer: 60, hang: 30 }
 const hook = new URL('../../test/dist/mutants/hook.js', import.meta.url).href
 const reporter = pathToFileURL(join(root, 'scripts', 'lib', 'test-events.mjs')).href
 
-/** The processes of a killer, one after the other: arguments of node and variables. The one place that knows `storm`. */
-function processesOf(killer) {
-  if (killer.kind === 'storm') {
-    const env = { PAIR_SEEDS: String(killer.seeds) }
-    return ['async', 'sync'].map((mode) => ({ path: `test/dist/pair/storm-${mode}.test.js`, names: [], env }))
-  }
-  const names = killer.names ?? [killer.name]
-  return [{ path: testPath(killer), names, env: {} }]
+/** What node runs for a killer: its arguments, and whether it reports tests. The one place that knows what a storm is. */
+function processOf(killer, seed, eventsPath) {
+  if (killer.kind === 'storm')
+    return ['scripts/sim.mjs', '--seeds', String(killer.seeds), '--seed', seed, '--jobs', '1']
+  const args = [`--test-reporter=${reporter}`, `--test-reporter-destination=${eventsPath}`]
+  for (const name of killer.names ?? [killer.name])
+    args.push(`--test-name-pattern=${name.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')}`)
+  return [...args, testPath(killer)]
 }
 
 function sayKiller(killer) {
-  return killer.kind === 'storm' ? `${killer.seeds} storms` : `${killer.file}: ${killer.name}`
+  return killer.kind === 'storm' ? `${killer.seeds} simulated lives` : `${killer.file}: ${killer.name}`
 }
 
 /**
@@ -114,33 +114,23 @@ async function runKiller(killer, { seed, secondsMax, mutant }) {
             [ORDER_VARIABLE]: JSON.stringify(orderOf(mutant, reportPath)),
             NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${hook}`.trim(),
           }
-    const result = { tests: [], failed: [], late: false, problem: null, report: [] }
-    for (const [at, { path, names, env }] of processesOf(killer).entries()) {
-      const eventsPath = join(scratch, `events-${at}`)
-      const args = [`--test-reporter=${reporter}`, `--test-reporter-destination=${eventsPath}`]
-      for (const name of names) args.push(`--test-name-pattern=${name.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')}`)
-      const ended = await runNode([...args, path], { ...environment, SEED: seed, ...env, ...order }, secondsMax)
-      collect(
-        result,
-        linesOf(eventsPath).map((line) => JSON.parse(line)),
-      )
-      result.late ||= ended.late
-      result.problem ??= ended.problem
-      if (result.failed.length > 0 || result.late) break
-    }
-    result.report = linesOf(reportPath)
-    return result
+    const eventsPath = join(scratch, 'events')
+    const variables = { ...environment, SEED: seed, ...order, NODE_TEST_CONTEXT: undefined }
+    const ended = await runNode(processOf(killer, seed, eventsPath), variables, secondsMax)
+    return { ...testsOf(eventsPath), ...ended, report: linesOf(reportPath) }
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
 }
 
-function collect(result, events) {
-  for (const event of events) {
-    if (event.kind === 'note' || event.suite || /^test name does not match/.test(String(event.skip))) continue
-    result.tests.push(event)
-    if (event.kind === 'fail' && !/^\d+ subtests? failed/.test(event.error ?? '')) result.failed.push(event)
-  }
+/** The tests that ran, and those of them that failed. */
+function testsOf(eventsPath) {
+  const events = linesOf(eventsPath).map((line) => JSON.parse(line))
+  const tests = events.filter(
+    (event) => event.kind !== 'note' && !event.suite && !/^test name does not match/.test(String(event.skip)),
+  )
+  const failed = tests.filter((event) => event.kind === 'fail' && !/^\d+ subtests? failed/.test(event.error ?? ''))
+  return { tests, failed }
 }
 
 function linesOf(path) {

@@ -24,8 +24,8 @@ export const AGENT_REPLICA: readonly Mutant[] = [
   step(
     'a mapping is in the journal before the table has it durably',
     'agent/replica/line',
-    'await this.table.add(row); this.table.mapAppended',
-    'void this.table.add(row); this.table.mapAppended',
+    'await this.table.add(row).catch(async (error) => {',
+    'void this.table.add(row).catch(async (error) => {',
     by('agent/sessions', 'mappings come and go in the order of the stream, over a restart'),
   ),
   step(
@@ -126,8 +126,15 @@ export const AGENT_REPLICA: readonly Mutant[] = [
   step(
     'a stop does not wait for the updates of the tables',
     'agent/replica/line',
-    'await this.applier.stop(); await this.#updates;',
-    'await this.applier.stop();',
+    'await this.applier.stop(); await this.#updates.stop();',
+    'await this.applier.stop(); void this.#updates.stop();',
+    by('agent/durable-frames', 'a stop waits until an unmap is written down, and its dirty log is gone'),
+  ),
+  step(
+    'a stop does not wait for the update of a table that is under way',
+    'agent/replica/table-updates',
+    'this.#wake(); await this.#queue;',
+    'this.#wake();',
     by('agent/durable-frames', 'a stop waits until an unmap is written down, and its dirty log is gone'),
   ),
   step(
@@ -401,8 +408,8 @@ export const AGENT_REPLICA: readonly Mutant[] = [
   rule(
     'a device that is too small is accepted',
     'agent/replica/line',
-    'if (device.sizeBytes < sizeBytes) {',
-    'if (false) {',
+    'if (device.sizeBytes < sizeBytes) throw',
+    'if (false) throw',
     by('agent/durable-frames', 'a mapping of more bytes than its device has is refused, whatever hello said of it'),
   ),
   rule(

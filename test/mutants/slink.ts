@@ -17,8 +17,8 @@ export const SLINK: readonly Mutant[] = [
   step(
     'a drop marks nothing',
     'primary/slink/slink',
-    'await this.#context.markRange(this, position); await this.mappings.flush(place.point);',
-    'await this.mappings.flush(place.point);',
+    'await markRange(this, (await log.locate(place.point.lsn)) ?? Math.max(place.position, log.tail));',
+    '',
     by(
       'pair/outage',
       'an overflow makes exactly the regions of dropped entries dirty, and a crash of the primary forgets none',
