@@ -65,7 +65,7 @@ export const AGENT_REPLICA: readonly Mutant[] = [
   step(
     'the tables are cut and not the journal',
     'agent/replica/line',
-    'await this.journal.cut(position, { end: position, ...common, crc: 0, frames: 0 });',
+    'await this.journal.cut(position, { end: lastEnd, ...common, crc: 0, frames: 0 });',
     '',
     by('agent/sessions', 'what a primary lost is cut from the journal, durably, and never comes back'),
   ),
