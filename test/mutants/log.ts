@@ -372,6 +372,16 @@ export const LOG: readonly Mutant[] = [
     by('storage/ring-log/damage', 'a group that checks but does not follow from the one before is not believed'),
   ),
   rule(
+    'a payload that is read again from the log is not checked again',
+    'storage/ring-log/payload-reader',
+    'const { payload } = (await this.#entryAt(position)).frame;',
+    'const payload = Buffer.alloc(length + offset); await this.#view.space.read(payload, position + 96);',
+    by(
+      'storage/ring-log/readers',
+      'a payload that rotted is refused, whichever piece of it is asked for, and its neighbours are read',
+    ),
+  ),
+  rule(
     'recovery does not check the payload',
     'storage/ring-log/scan-facts',
     'payloadGood: payloadMatches(header, payload)',

@@ -32,6 +32,16 @@ export const SLINK: readonly Mutant[] = [
     by('primary/slink/durable-order', 'the first frame waits until the marks up to the place of the site are stored'),
   ),
   step(
+    'a site that is complete when it comes back does not move its place',
+    'primary/slink/stream-begin',
+    'place.passed(start.lsn, position);',
+    '',
+    by(
+      'pair/shortage',
+      'a site that has everything when it comes back lets go of a full log, although nothing can be sent to it',
+    ),
+  ),
+  step(
     'what the agent has dirty is not stored before the plan goes out',
     'primary/slink/resume',
     'if (slink.mappings.dirtyRegions > 0) await slink.flushMarks();',

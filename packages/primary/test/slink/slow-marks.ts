@@ -135,7 +135,7 @@ export class SlowSite {
       incarnations: [{ number: 1, id: { high: 0, low: 1 }, firstLsn: 1 }],
       lastHeaderCrc: 0,
       writtenEnd: 4096,
-      locate: () => Promise.resolve(0),
+      locate: () => Promise.resolve(4096),
       cursor: () => ({ next: () => null, close() {} }),
     }
     Object.defineProperty(log, 'lastLsn', { get: () => this.lastLsn })
