@@ -225,7 +225,8 @@ async function makeDirectory(path: string, program: string): Promise<Before> {
     const parent = (await mkdir(dirname(path), { recursive: true })) ?? null
     await mkdir(path, { mode: 0o700 })
     made = parent ?? path
-    await realSteps.syncDirectory(dirname(path))
+    // The name of each new directory lies in the one above it.
+    for (let at = path; at.startsWith(made); at = dirname(at)) await realSteps.syncDirectory(dirname(at))
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw systemError(error) ?? error
   }

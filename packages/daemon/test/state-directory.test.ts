@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { loadFlock, StateDirectory, withDaemonOrLock } from '../src/index.js'
@@ -15,12 +16,52 @@ async function initialised(t: TestContext, options = {}): Promise<StateDirectory
   return StateDirectory.open(path, { program, ...options })
 }
 
+/** The inodes of what is synced from here on, in order, and how to find the one of a path. */
+async function watchSyncs(
+  t: TestContext,
+  directory: string,
+): Promise<{ synced: number[]; inode: (path: string) => number }> {
+  const probe = await open(directory, 'r')
+  const handles = Object.getPrototypeOf(probe) as FileHandle
+  await probe.close()
+  const { sync } = handles
+  const synced: number[] = []
+  t.mock.method(handles, 'sync', async function (this: FileHandle) {
+    const { ino } = await this.stat()
+    await sync.call(this)
+    synced.push(ino)
+  })
+  return { synced, inode: (path) => statSync(path).ino }
+}
+
 describe('a state directory', () => {
   it('is made with mode 0700 where nothing was, parents included', async (t) => {
     const path = join(tempDirectory(t), 'a', 'b')
     await StateDirectory.initialise(path, { program }, async () => {})
     assert.equal(statSync(path).mode & 0o777, 0o700)
     assert.equal(statSync(join(path, 'sitelink-state.json')).mode & 0o777, 0o600)
+  })
+
+  it('is durable by name before anything is in it, and so is each directory that was made above it', async (t) => {
+    const top = tempDirectory(t)
+    const path = join(top, 'a', 'b', 'state')
+    const { synced, inode } = await watchSyncs(t, top)
+    let before: number[] = []
+    await StateDirectory.initialise(path, { program }, async () => {
+      before = [...synced]
+    })
+    const names = [join(top, 'a', 'b'), join(top, 'a'), top].map(inode)
+    assert.deepEqual(before.slice(0, 3), names)
+    assert.equal(before.at(-1), inode(path), 'the mark that it was begun is durable before it is filled')
+    assert.equal(synced.at(-1), inode(path))
+  })
+
+  it('is ready only when its first files are there: a process that dies before that leaves it unfinished', async (t) => {
+    const path = join(tempDirectory(t), 'state')
+    await StateDirectory.initialise(path, { program }, async () => {
+      await assert.rejects(StateDirectory.open(path, { program }), code('STATE_UNFINISHED'))
+    })
+    await StateDirectory.open(path, { program })
   })
 
   it('is made of an empty directory, which becomes private', async (t) => {

@@ -172,7 +172,6 @@ export class Journal {
 
   /** The frame at the cursor waits: brings about what it waits for, if that is in our hands. */
   limitWanted(frame: Frame): void {
-    if (this.log.durableEnd < this.log.writtenEnd) this.log.requestSync()
     if (comparePoints(this.#told, this.#toldDurable) <= 0 || frame.lsn > this.#told.lsn) return
     if (this.#toldTimer !== null || this.#closed || this.#failure !== null) return
     const waitMs = Math.max(0, this.#toldAtMs + this.#options.toldMsMin - this.#options.clock.nowMs())

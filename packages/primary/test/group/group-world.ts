@@ -23,6 +23,7 @@ import { GroupAdmin } from '../../src/group/group-admin.js'
 import type { Group } from '../../src/group/group.js'
 import { openGroup } from '../../src/group/open-group.js'
 import { encodeOwnerState } from '../../src/group/owner-state.js'
+import type { PeerStore } from '../../src/slink/peers.js'
 
 export const KIB = 1024
 export const MIB = 1024 * KIB
@@ -116,6 +117,7 @@ export class GroupWorld {
   disks: FaultDiskProvider
   readonly config: MemoryConfig
   readonly events: GroupEvent[] = []
+  peers: PeerStore = { get: () => null, set: () => Promise.resolve() }
   #group: Group | null = null
   #process: SimProcessClock
 
@@ -195,7 +197,7 @@ export class GroupWorld {
       random,
       disks: this.disks,
       config: this.config,
-      peers: { get: () => null, set: () => Promise.resolve() },
+      peers: this.peers,
       event: (event) => this.events.push(event),
       transport: () => null,
       dirtyLogPath: (slink, mappingId) => `/dirty/slink-${slink}-${mappingId}`,

@@ -172,6 +172,28 @@ test('[FLU-05] the first entry after a flush says so, and no other', () => {
   )
 })
 
+test('a flush and a FUA write ask for the sync that they wait for, a plain write and a flush of nothing do not', () => {
+  const bench = new Bench()
+  bench.write(0, 512)
+  assert.equal(bench.syncs, 0)
+  bench.path.flush(new Asked('flush', 0, 0))
+  assert.equal(bench.syncs, 1)
+  bench.write(512, 512, true)
+  assert.equal(bench.syncs, 2)
+  bench.durableLsn = bench.frames.length
+  bench.path.flush(new Asked('flush', 0, 0))
+  assert.equal(bench.syncs, 2)
+})
+
+test('a request of very many entries asks for a sync on its way, so that the log need not wait for it with the rest', () => {
+  const bench = new Bench()
+  const trim = (entries: number): void => bench.path.submit(1, new Asked('trim', 0, entries * RANGE_BYTES_MAX) as never)
+  trim(64)
+  assert.equal(bench.syncs, 0)
+  trim(130)
+  assert.equal(bench.syncs, 1)
+})
+
 test('[FLU-01] [FLU-04] a flush and a FUA write wait for durability, a plain write does not', () => {
   const bench = new Bench()
   const plain = bench.write(0, 512)

@@ -1,7 +1,7 @@
 /** The feed alone: a session with so much credit, a log of a few entries, a copier that has what the test gives it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { encodeFrame, frameBytes, FrameType, ORIGIN, type Frame } from '@sitelink/protocol'
+import { encodeFrame, frameBytes, FrameType, ORIGIN, type Frame, type LogPoint } from '@sitelink/protocol'
 import type { LogEntry, RingLog } from '@sitelink/storage'
 import type { Copier, ReadyCopy } from '../../src/resync/copier.js'
 import { RegionTracker } from '../../src/resync/region-tracker.js'
@@ -13,7 +13,7 @@ const STEP_BYTES = 2 * 96 + MIB
 const LOG_ID = { high: 1, low: 2 }
 
 /** A site with one device of 8 regions of 1 MiB, of which `dirty` are dirty. */
-function feedOf(entries: readonly Frame[], dirty: Set<number>) {
+function feedOf(entries: readonly Frame[], dirty: Set<number>, since: LogPoint = ORIGIN) {
   const sent: Frame[] = []
   const ready: ReadyCopy[] = []
   const session = {
@@ -60,7 +60,7 @@ function feedOf(entries: readonly Frame[], dirty: Set<number>) {
     log: log as unknown as RingLog,
     position: 0,
     point: ORIGIN,
-    device: () => ({ since: ORIGIN, tracker }),
+    device: () => ({ since, tracker }),
     copier: copier as unknown as Copier,
     passed: () => {},
     hole: () => assert.fail('there is no hole'),
@@ -75,7 +75,7 @@ function feedOf(entries: readonly Frame[], dirty: Set<number>) {
     stamp: entries.length,
     last: true,
   })
-  return { feed, session, tracker, ready, sent, copyOf }
+  return { feed, session, log, tracker, ready, sent, copyOf }
 }
 
 function write(lsn: number, offset: number, bytes: number): Frame {
@@ -120,4 +120,65 @@ test('an entry is left out only where all that it touches is still to be read', 
     ],
     'the first two are in the copies to come, the third reaches into a clean region',
   )
+})
+
+test('entries from before a device was mapped are left out, whatever is dirty', () => {
+  const entries = [1, 2, 3, 4].map((lsn) => write(lsn, 0, 512))
+  const { feed, session, sent } = feedOf(entries, new Set(), { incarnation: 1, lsn: 2 })
+  session.creditBytes = 8 * MIB
+  feed.pump()
+  assert.deepEqual(
+    sent.map(({ type, lsn, aux }) => [type, lsn, aux]),
+    [
+      [FrameType.skip, 2, 1],
+      [FrameType.write, 3, 0],
+      [FrameType.write, 4, 0],
+    ],
+  )
+})
+
+test('no more is sent than was granted, and the rest when more is', () => {
+  const entries = Array.from({ length: 12 }, (_, at) => write(at + 1, 0, 300_000))
+  const { feed, session, sent } = feedOf(entries, new Set())
+  session.creditBytes = STEP_BYTES + 200_000
+  feed.pump()
+  const first = sent.length
+  assert.ok(first > 0 && first < 12)
+  session.creditBytes += 8 * MIB
+  feed.pump()
+  assert.equal(sent.length, 12)
+})
+
+test('a frame between entries promises no more than what is durable here, and nothing beyond itself', () => {
+  for (const [durableLsn, promised] of [
+    [1, 1],
+    [9, 3],
+  ] as const) {
+    const { feed, session, log, sent } = feedOf(
+      [1, 2, 3].map((lsn) => write(lsn, 0, 512)),
+      new Set([0]),
+    )
+    log.durableLsn = durableLsn
+    session.creditBytes = 8 * MIB
+    feed.pump()
+    assert.deepEqual(
+      sent.map(({ type, lsn, durableLsn }) => [type, lsn, durableLsn]),
+      [[FrameType.skip, 3, promised]],
+    )
+  }
+})
+
+test('a resync has its share of a link that entries alone would fill', () => {
+  const entries = Array.from({ length: 200 }, (_, at) => write(at + 1, 5 * MIB, 100_000))
+  const dirty = new Set([0])
+  const { feed, session, tracker, ready, sent, copyOf } = feedOf(entries, dirty)
+  feed.pump()
+  const before = sent.length
+  tracker.startRead(0)
+  ready.push(copyOf(0))
+  session.creditBytes = 64 * MIB
+  feed.pump()
+  assert.equal(sent.length, 201)
+  const at = sent.findIndex(({ type }) => type === FrameType.copyZeroes)
+  assert.ok(at >= before && at < 100, `the copy is frame ${at}`)
 })

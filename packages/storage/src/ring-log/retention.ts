@@ -14,6 +14,8 @@ class HeldLease implements Lease {
   constructor(
     public position: LogPosition,
     readonly held: Set<HeldLease>,
+    /** Called when it holds less than before. */
+    readonly moved: () => void,
   ) {
     held.add(this)
   }
@@ -21,10 +23,11 @@ class HeldLease implements Lease {
   advance(position: LogPosition): void {
     assert(position >= this.position, 'a lease moves forward')
     this.position = position
+    this.moved()
   }
 
   release(): void {
-    this.held.delete(this)
+    if (this.held.delete(this)) this.moved()
   }
 }
 
@@ -36,11 +39,18 @@ export class Retention {
   #released: LogPosition
   #tail: Anchor
   #freedTo: LogPosition
+  readonly #unheld: () => void
   /** Somebody wanted room that was not there; a step smaller than usual is worth its sync. */
   starving = false
 
-  /** `tail` is durable; `marks` lie above it, ascending. */
-  constructor(geometry: Geometry, tail: Anchor, marks: readonly Anchor[]) {
+  /**
+   * `tail` is durable; `marks` lie above it, ascending. `unheld` is called when a lease moved while somebody starves:
+   * what was released before may be free only now, and nothing else need ever happen to notice it.
+   */
+  constructor(geometry: Geometry, tail: Anchor, marks: readonly Anchor[], unheld: () => void) {
+    this.#unheld = () => {
+      if (this.starving) unheld()
+    }
     this.#geometry = geometry
     this.#tail = tail
     this.#freedTo = tail.position
@@ -66,7 +76,7 @@ export class Retention {
 
   lease(position: LogPosition): Lease {
     assert(position >= this.#tail.entriesEnd, 'a lease is not taken below the tail')
-    return new HeldLease(position, this.#leases)
+    return new HeldLease(position, this.#leases, this.#unheld)
   }
 
   release(position: LogPosition): void {

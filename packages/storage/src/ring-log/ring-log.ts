@@ -77,7 +77,7 @@ export class OpenRingLog implements RingLog {
     this.#store = found.store
     this.#segments = found.segments
     this.#recent = new RecentGroups(options.recentBytesMax ?? RECENT_BYTES_DEFAULT)
-    this.#retention = new Retention(this.#geometry, found.superblock.tail, found.marks)
+    this.#retention = new Retention(this.#geometry, found.superblock.tail, found.marks, () => this.#maybeStep())
     this.#order = new AppendOrder(options.rule, found.head)
     this.#commit = new GroupCommit(
       {

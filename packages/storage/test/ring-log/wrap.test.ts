@@ -164,6 +164,26 @@ test('a lease holds what is released until it is let go', async () => {
   assert.equal(log.status().usedBytes, 0)
 })
 
+test('who waits for room that a lease held back gets it when the lease is let go, though nothing else happens', async () => {
+  for (const end of ['release', 'advance'] as const) {
+    const bench = new Bench()
+    const opened = await bench.open(bench.disk())
+    const { log, recorder } = opened
+    await appendAlone(bench, opened, 100_000)
+    const lease = log.lease(recorder.written_[0]?.position ?? assert.fail())
+    while (log.hasRoom(1, 100_000)) await appendAlone(bench, opened, 100_000)
+    log.releaseBelow(log.writtenEnd)
+    await bench.clock.advance(1000)
+    assert.equal(log.hasRoom(1, 100_000), false)
+    const told = recorder.spaceFreedCount
+    if (end === 'release') lease.release()
+    else lease.advance(log.writtenEnd)
+    await bench.clock.advance(1000)
+    assert.equal(recorder.spaceFreedCount, told + 1, end)
+    assert.equal(log.hasRoom(1, 100_000), true)
+  }
+})
+
 test('whatever hasRoom admits fits, and the log is never wedged', async () => {
   const seed = seedFromEnv('room')
   const prng = new Prng(seed)

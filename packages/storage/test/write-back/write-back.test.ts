@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Prng } from '../../src/testing/index.js'
+import { FaultDisk, Prng } from '../../src/testing/index.js'
 import { FrameType } from '@sitelink/protocol/entry'
 import { MIB, World } from './world.js'
 
@@ -149,3 +149,44 @@ function asDurable(w: World): number[] {
   const bytes = w.disk().peekDurable(0, 4096)
   return [...new Uint32Array(new Uint8Array(bytes).buffer)]
 }
+
+test('whatever was not synced through the old handle of a device is written again through the new one', async () => {
+  const w = world()
+  w.write(0, 4096)
+  w.allow()
+  await w.clock.advance(100)
+  assert.deepEqual(new Set(w.onDisk(0, 4096)), new Set([1]), 'it is written, and not synced yet')
+  assert.equal(w.applied.lsn, 0)
+  const again = new FaultDisk({ sizeBytes: 4 * MIB, prng: new Prng(3) })
+  w.writeBack.attach(1, w.addDisk(1, again))
+  await w.check()
+  await w.clock.advance(3000)
+  assert.equal(w.applied.lsn, 1)
+  assert.deepEqual(new Set(new Uint8Array(again.peekDurable(0, 4))), new Set([1, 0]))
+})
+
+test('a part counts as written only when its zeros have landed as well', async () => {
+  const w = world()
+  w.write(0, 65_536)
+  w.allow()
+  await w.clock.advance(100)
+  w.disk().inject({ on: 'writeZeroes', delayMs: 500 })
+  w.note({ type: FrameType.zeroes, deviceId: 1, offset: 0, length: 32_768 })
+  w.write(32_768, 4096)
+  w.allow()
+  await w.clock.advance(300)
+  await w.check()
+  await w.clock.advance(1000)
+  await w.check()
+})
+
+test('the lag of the devices stays within its limit, in bytes of the log', async () => {
+  const w = world({ limits: { lagBytesMax: 100_000 } })
+  while (w.writeBack.hasRoom(4096)) {
+    w.write(0, 4096)
+    assert.ok(w.writeBack.status().lagBytes <= 100_000 + 4096, 'but for the header of the last entry')
+  }
+  w.allow()
+  await w.clock.advance(5000)
+  assert.equal(w.writeBack.hasRoom(4096), true)
+})

@@ -1,0 +1,281 @@
+/** The agent: its journal, what it applies, its sessions. */
+import { and, by, rule, step, stops, type Mutant } from './mutant.js'
+
+export const AGENT_STREAM: readonly Mutant[] = [
+  // ----- without one durability step -----
+
+  step(
+    'what is in the journal file is acknowledged as durable before the sync',
+    'agent/journal/journal',
+    'this.#durable.push(this.#received); // Durable',
+    'this.#durable.push(this.#received); this.#durable.reach(this.#received.end); // Durable',
+    by('agent/durable-steps', 'an acknowledgement says durable of nothing that a power cut takes'),
+  ),
+  step(
+    'the journal is not synced for the acknowledgements that wait',
+    'agent/journal/journal',
+    'this.log.requestSync(); this.#options.listener.written(entries.length, bytes);',
+    'this.#options.listener.written(entries.length, bytes);',
+    by(
+      'agent/durable-steps',
+      'what is received is acknowledged as durable only when the journal is synced, which is asked for at once',
+    ),
+  ),
+  step(
+    'what the primary told is relied on before it is durable here',
+    'agent/journal/journal',
+    'return { told: this.#toldDurable, journalDurableEnd: this.log.durableEnd };',
+    'return { told: this.#told, journalDurableEnd: this.log.durableEnd };',
+    by('agent/random-history', 'the applied devices are a durable prefix after any crash, round 2'),
+  ),
+  step(
+    'what the primary told counts as durable before the superblock is',
+    'agent/journal/journal',
+    'this.#superblock = writing; await writing;',
+    'this.#superblock = writing;',
+    by(
+      'agent/durable-steps',
+      'what the primary told is relied on only when a superblock of the journal has it, and that one only for what it says',
+    ),
+  ),
+  step(
+    'what the primary told is not written for a frame that waits',
+    'agent/journal/journal',
+    'this.persist().catch(() => { }); // a failed',
+    '// a failed',
+    by('agent/damage', 'a missing, foreign or damaged journal stops the agent and is left as it is'),
+  ),
+  step(
+    'a superblock that was under way counts for what was told since',
+    'agent/journal/journal',
+    'while (this.#superblock !== null) await this.#superblock;',
+    'if (this.#superblock !== null) { await this.#superblock; this.#toldDurable = this.#told; return; }',
+    by(
+      'agent/durable-steps',
+      'what the primary told is relied on only when a superblock of the journal has it, and that one only for what it says',
+    ),
+  ),
+  step(
+    'a welcome does not wait until the journal is durable',
+    'agent/journal/journal',
+    'while (!this.#isQuiet()) {',
+    'while (false) {',
+    by(
+      'agent/sessions',
+      'welcome names everything that an older session brought into the journal, and nothing follows it',
+    ),
+  ),
+  step(
+    'a cut of the journal is not waited for',
+    'agent/journal/journal',
+    'await this.log.truncate(position); this.#durable.cut(position);',
+    'void this.log.truncate(position).catch(() => {}); this.#durable.cut(position);',
+    by(
+      'agent/durable-steps',
+      'what a primary lost is cut from the journal before its table of lives stands, and durably before it may send',
+    ),
+  ),
+  step(
+    'a cut does not void the journal',
+    'agent/journal/journal',
+    'await this.log.truncate(position); this.#durable.cut(position);',
+    'this.#durable.cut(position);',
+    by('agent/sessions', 'what a primary lost is cut from the journal, durably, and never comes back'),
+  ),
+  step(
+    'the journal frees what is not on the devices',
+    'agent/journal/journal',
+    'this.#log.releaseBelow(this.#recorded.end);',
+    'this.#log.releaseBelow(this.#received.end);',
+    by('agent/durable-steps', 'an acknowledgement says durable of nothing that a power cut takes'),
+  ),
+  step(
+    'the journal frees while the tables of the state directory lag behind',
+    'agent/journal/journal',
+    'if (this.#holds > 0 || this.#log === null) return;',
+    'if (this.#log === null) return;',
+    by(
+      'agent/durable-frames',
+      'the journal keeps an unmap until the table has forgotten its mapping, durably, and its dirty log goes with it',
+    ),
+  ),
+  step(
+    'the journal is not closed cleanly',
+    'agent/journal/journal',
+    'this.#toldTimer = null; await this.log.close();',
+    'this.#toldTimer = null;',
+    by('agent/damage', 'a missing, foreign or damaged journal stops the agent and is left as it is'),
+  ),
+  step(
+    'frames are applied that the journal does not have durably',
+    'agent/apply/apply-limit',
+    'return end <= limit.journalDurableEnd && coveredBy(frame, limit.told, isVoid);',
+    'return coveredBy(frame, limit.told, isVoid);',
+    by('agent/pure', 'a void copy waits for nothing but its place: no life may ever come as far as its stamp'),
+  ),
+  step(
+    'frames are applied beyond what the primary has durably',
+    'agent/apply/apply-limit',
+    'return end <= limit.journalDurableEnd && coveredBy(frame, limit.told, isVoid);',
+    'return end <= limit.journalDurableEnd;',
+    by('agent/pure', 'a void copy waits for nothing but its place: no life may ever come as far as its stamp'),
+  ),
+  step(
+    'a copy is applied before the primary is durable to its stamp',
+    'agent/apply/apply-limit',
+    'return isVoid || !isCopy(frame.type) || frame.aux <= told.lsn;',
+    'return true;',
+    by('agent/pure', 'nothing is applied that primary or journal may still lose'),
+  ),
+  step(
+    'an unmap does not wait for its device',
+    'agent/apply/applier',
+    'await this.#host.unmapped(entry.frame);',
+    'void this.#host.unmapped(entry.frame);',
+    by('agent/sessions', 'mappings come and go in the order of the stream, over a restart'),
+  ),
+  step(
+    'frames behind a resync-begin do not wait until it is durable',
+    'agent/receive/receiver',
+    'if (isBarrier(frame)) this.#beginBarrier(frame);',
+    'if (isBarrier(frame)) { if (this.#check(frame)) { void this.#host.barrier(frame); this.#append(frame); } }',
+    by('agent/resync', 'a resync is announced durably before anything behind it is taken'),
+  ),
+  step(
+    'an agent is welcomed before the older session is fenced',
+    'agent/session/session-set',
+    "await other.fence('a newer session took over');",
+    '',
+    by('agent/sessions', 'a new session fences the old one: what that one still sends reaches nobody'),
+  ),
+  step(
+    'the fence does not wait for what the older session began',
+    'agent/session/agent-session',
+    'this.#session.close(why); await this.#receiver?.close();',
+    'this.#session.close(why);',
+    by(
+      'agent/durable-frames',
+      'a session that takes over hears its welcome only when what the older one began is over',
+    ),
+  ),
+  step(
+    'what the last frame of a session began goes on beside the next',
+    'agent/session/session-set',
+    'void this.#step(() => session.quiet());',
+    '',
+    by(
+      'agent/sessions',
+      'what the last frame of a session began is over before the agent stops, or another session begins',
+    ),
+  ),
+
+  // ----- other bugs -----
+
+  rule(
+    'void copies are applied',
+    'agent/apply/apply-limit',
+    'return voids.some((one) => position < one.below && frame.aux > one.stampAbove);',
+    'return false;',
+    by('agent/pure', 'a copy of a lost tail is void, an entry never is'),
+  ),
+  rule(
+    'a frozen agent goes on applying',
+    'agent/apply/applier',
+    "if (this.#flow === 'flowing') this.#flow = 'frozen';",
+    '',
+    by('agent/export', 'an export shows one point of the whole group while entries keep coming'),
+  ),
+  rule(
+    'what may not be applied is passed over',
+    'agent/apply/applier',
+    'this.#host.limitWanted(frame); return false;',
+    'this.#host.limitWanted(frame); this.#next++; continue;',
+    by('agent/damage', 'a missing, foreign or damaged journal stops the agent and is left as it is'),
+  ),
+  and(
+    rule(
+      'half a copy makes its region clean',
+      'agent/apply/region-copies',
+      'return nextOffset === regionEnd && !this.#dirtiedBehind(frame.deviceId, region, end) ? region : null;',
+      'return !this.#dirtiedBehind(frame.deviceId, region, end) ? region : null;',
+      by('agent/pure', 'a region is clean only with every part of one copy, in order'),
+    ),
+    'if (!follows) return null;',
+    '',
+  ),
+  rule(
+    'a region that was made dirty behind its copy becomes clean',
+    'agent/apply/region-copies',
+    '&& !this.#dirtiedBehind(frame.deviceId, region, end) ? region',
+    '? region',
+    by('agent/pure', 'a region that was made dirty behind its copy stays dirty'),
+  ),
+  rule(
+    'two halves of different copies make a region clean',
+    'agent/apply/region-copies',
+    'before.stamp === frame.aux &&',
+    '',
+    by('agent/pure', 'a region is clean only with every part of one copy, in order'),
+  ),
+  rule(
+    'the stream may leave its device',
+    'agent/receive/receiver',
+    'const problem = rangeProblem(frame, this.#host.device(frame.deviceId)) ?? this.#order.pass(frame);',
+    'const problem = this.#order.pass(frame);',
+    by('agent/sessions', 'a frame out of order or out of its device ends the session and nothing of it is kept'),
+  ),
+  rule(
+    'the CRC of the predecessor is not checked in the stream',
+    'agent/receive/order-check',
+    'headerPreviousCrc(frame.header) !== this.#crc',
+    'false',
+    by('agent/pure', 'behind a skip the predecessor is not known, behind an entry it is'),
+  ),
+  rule(
+    'a gap in the stream is not seen',
+    'agent/receive/order-check',
+    'if (frame.lsn !== this.#lsn + 1 && !this.#begins)',
+    'if (false)',
+    by('agent/pure', 'the stream is taken in order, and every way to break it has a sentence'),
+  ),
+  rule(
+    'the incarnation of the stream is not checked',
+    'agent/receive/order-check',
+    'if (frame.incarnation >= this.#incarnation) return null;',
+    'return null;',
+    by('agent/pure', 'the stream is taken in order, and every way to break it has a sentence'),
+  ),
+  rule(
+    'a frame of another log is taken',
+    'agent/receive/order-check',
+    'if (!sameId64(headerLogId(frame.header), this.#logId))',
+    'if (false)',
+    by('agent/pure', 'the stream is taken in order, and every way to break it has a sentence'),
+  ),
+  stops(
+    rule(
+      'credit is never returned',
+      'agent/receive/receiver',
+      'this.#window.consume(bytes); this.#window.measure',
+      'this.#window.measure',
+      by('agent/sessions', 'a journal that cannot be emptied stops the primary, bounded, and goes on by itself'),
+    ),
+  ),
+  rule(
+    'damage of the journal is passed over',
+    'agent/apply/applier',
+    'this.#becomeDamaged(`entries ${entry.firstLsn} to ${entry.lastLsn} cannot be read`); return false;',
+    'this.#next++; continue;',
+    by(
+      'agent/durable-frames',
+      'damage that applying finds ends it there: nothing behind is applied, and no session goes on before it is written down',
+    ),
+  ),
+  rule(
+    'the journal of another agent is opened',
+    'agent/journal/journal-file',
+    'if (found.ringId !== ringId)',
+    'if (false)',
+    by('agent/damage', 'a missing, foreign or damaged journal stops the agent and is left as it is'),
+  ),
+]

@@ -1,0 +1,436 @@
+/** The sites of the primary: overflow, resync, protection, the stream. */
+import { and, by, rule, step, stops, type Mutant } from './mutant.js'
+
+export const SLINK: readonly Mutant[] = [
+  // ----- without one durability step -----
+
+  step(
+    'a site is behind before what it misses is marked',
+    'primary/slink/overflow',
+    'while (!(await this.#stored(place))) {',
+    'while (false) {',
+    by(
+      'pair/outage',
+      'an overflow makes exactly the regions of dropped entries dirty, and a crash of the primary forgets none',
+    ),
+  ),
+  step(
+    'a drop marks nothing',
+    'primary/slink/slink',
+    'await markRange(this, (await log.locate(place.point.lsn)) ?? Math.max(place.position, log.tail));',
+    '',
+    by(
+      'pair/outage',
+      'an overflow makes exactly the regions of dropped entries dirty, and a crash of the primary forgets none',
+    ),
+  ),
+  step(
+    'the marks up to its place are not stored before the first frame',
+    'primary/slink/stream-begin',
+    'await slink.mappings.flush(point);',
+    '',
+    by('primary/slink/durable-order', 'the first frame waits until the marks up to the place of the site are stored'),
+  ),
+  step(
+    'a site that is complete when it comes back does not move its place',
+    'primary/slink/stream-begin',
+    'place.passed(start.lsn, position);',
+    '',
+    by(
+      'pair/shortage',
+      'a site that has everything when it comes back lets go of a full log, although nothing can be sent to it',
+    ),
+  ),
+  step(
+    'what the agent has dirty is not stored before the plan goes out',
+    'primary/slink/resume',
+    'if (slink.mappings.dirtyRegions > 0) await slink.flushMarks();',
+    '',
+    by(
+      'primary/slink/durable-order',
+      'the plan goes out only when the dirty map of the agent is stored with the own one, and then who the agent is',
+    ),
+  ),
+  step(
+    'who the agent is is not stored before the plan goes out',
+    'primary/slink/resume',
+    'await context.recordPeer(slink.number, { agent: welcome.agent, journal });',
+    'void context.recordPeer(slink.number, { agent: welcome.agent, journal }).catch(() => {});',
+    by(
+      'primary/slink/durable-order',
+      'the plan goes out only when the dirty map of the agent is stored with the own one, and then who the agent is',
+    ),
+  ),
+  step(
+    'who the agent is is not stored',
+    'primary/slink/resume',
+    'await context.recordPeer(slink.number, { agent: welcome.agent, journal });',
+    '',
+    by('pair/dirty-log', 'a dirty log that says clean is not believed of an agent that has lost what it acknowledged'),
+  ),
+  step(
+    'a superblock names a position before the agent has the announcement durably',
+    'primary/slink/slink',
+    "if (this.#standing.kind !== 'log' || this.#standing.announced || stream.durableFrames < this.#announceFrames)",
+    "if (this.#standing.kind !== 'log' || this.#standing.announced)",
+    by(
+      'pair/regressions',
+      'a superblock calls a site behind until the site has the announcement of its resync durably',
+    ),
+  ),
+  step(
+    'a site that is not announced counts as placed on disk',
+    'primary/slink/standing',
+    "return standing.kind === 'behind' || (standing.kind === 'log' && !standing.announced);",
+    "return standing.kind === 'behind';",
+    by(
+      'pair/regressions',
+      'a superblock calls a site behind until the site has the announcement of its resync durably',
+    ),
+  ),
+  step(
+    'marks are not stored before the tail moves',
+    'primary/slink/slink',
+    'return this.mappings.size > 0 && isBehindOnDisk(this.#standing);',
+    'return false;',
+    by('pair/dirty-log', 'a power cut at any moment of an overflow loses no mark, and makes nothing else dirty'),
+  ),
+  step(
+    'bitmaps are called complete beyond what is marked',
+    'primary/slink/standing',
+    "return standing.kind === 'behind' ? appended : standing.place.point;",
+    'return appended;',
+    by(
+      'primary/slink/durable-order',
+      'bitmaps are complete up to the place of a site in the log, and to the last entry only while appends are marked',
+    ),
+  ),
+  step(
+    'what a site acknowledged as received frees the log',
+    'primary/slink/stream-session',
+    'const [incarnation, lsn, frames] = ack.durable;',
+    'const [incarnation, lsn, frames] = ack.received;',
+    by('pair/protection', 'a write waits for what its site received, FLUSH and FUA for what it has durably'),
+  ),
+  step(
+    'a place moves by what was sent',
+    'primary/slink/place',
+    'while (this.#head < this.#lsns.length && this.#lsns[this.#head] <= point.lsn) {',
+    'while (this.#head < this.#lsns.length) {',
+    by('primary/slink/place', 'the pinned position moves by whole runs, and never beyond what is acknowledged'),
+  ),
+  step(
+    'a region is clean before the copy is durable at the agent',
+    'primary/resync/region-tracker',
+    'active.streamFrames > streamFrames ||',
+    '',
+    by(
+      'primary/resync/region-tracker',
+      'a region is clean only when the agent has that very copy durable and the log is durable to its stamp',
+    ),
+  ),
+  step(
+    'a region is clean before the log is durable to the stamp of its copy',
+    'primary/resync/region-tracker',
+    '|| active.stamp > durableLsn)',
+    ')',
+    by(
+      'primary/resync/region-tracker',
+      'a region is clean only when the agent has that very copy durable and the log is durable to its stamp',
+    ),
+  ),
+  step(
+    'the clears of a resync are stored by nobody',
+    'primary/slink/slink',
+    'cleaned: () => this.#cleanFlush.soon(),',
+    'cleaned: () => {},',
+    by('pair/resync', 'a resync that is interrupted by a crash of the primary goes on where it was'),
+  ),
+  step(
+    'a superblock is not wished for when the site is announced',
+    'primary/slink/slink',
+    'this.#standing = { ...this.#standing, announced: true }; this.#context.superblockWanted();',
+    'this.#standing = { ...this.#standing, announced: true };',
+    by('pair/steps', 'that a site has a place again is written down, though nothing else happens'),
+  ),
+  step(
+    'that a site is protected is not stored',
+    'primary/slink/slink',
+    'latchChanged() { this.#context.superblockWanted(); }',
+    'latchChanged() { }',
+    by('pair/policy', 'a protected stall site holds writers after a restart of the primary, until it is back'),
+  ),
+  step(
+    'a slink that is closed does not close its dirty logs',
+    'primary/slink/slink',
+    'for (const mapping of this.mappings) await mapping.dirty.close();',
+    '',
+    by('primary/group/durable-admin', 'a stop lets the dirty logs go: the next start finds them as they were'),
+  ),
+  step(
+    'an entry promises that the primary has it durably',
+    'primary/group/write-path',
+    'durableLsn: this.#log.durableLsn,',
+    'durableLsn: lsn,',
+    by('pair/outage', 'the tail that a power cut takes from the primary is cut at the agent and never comes back'),
+  ),
+  step(
+    'who the agent is counts as stored before it is',
+    'primary/cli/open-state',
+    'await file.update(({ peers }) => {',
+    'void file.update(({ peers }) => {',
+    by('primary/slink/durable-order', 'who an agent is counts as recorded when the file of the peers is durable'),
+  ),
+
+  // ----- other bugs -----
+
+  rule(
+    'an overflow does not go on marking what is written',
+    'primary/slink/slink',
+    "return this.#standing.kind !== 'log' && this.mappings.size > 0;",
+    'return false;',
+    by(
+      'pair/shortage',
+      'a site that was dropped says that it is behind until its resync ends; what is written meanwhile is only marked',
+    ),
+  ),
+  rule(
+    'a drop says that it is behind before it marks',
+    'primary/slink/overflow',
+    "owner.setStanding({ kind: 'dropping', place });",
+    "owner.setStanding({ kind: 'behind', since: place.acked, answered: place.answered });",
+    by('pair/dirty-log', 'a power cut at any moment of an overflow loses no mark, and makes nothing else dirty'),
+  ),
+  rule(
+    'the dirty map of the agent is not taken over',
+    'primary/slink/resume',
+    'for (const map of maps) takeMap(slink, map);',
+    '',
+    by(
+      'primary/slink/durable-order',
+      'the plan goes out only when the dirty map of the agent is stored with the own one, and then who the agent is',
+    ),
+  ),
+  rule(
+    'an agent that starts over is not all dirty',
+    'primary/slink/resume',
+    'if (plan.allDirty !== null && slink.mappings.size > 0) {',
+    'if (false) {',
+    by('pair/dirty-log', 'a dirty log that says clean is not believed of an agent that has lost what it acknowledged'),
+  ),
+  and(
+    rule(
+      'the stamp of a copy is taken at the start of its read',
+      'primary/resync/copier',
+      'this.#bytesInMemory += length; this.#spend(length);',
+      'this.#bytesInMemory += length; this.#spend(length); const stampAtStart = this.#options.headLsn();',
+      by('primary/slink/durable-order', 'a copy has the stamp of the end of its read, not of its begin'),
+    ),
+    'stamp: this.#options.headLsn(),',
+    'stamp: stampAtStart,',
+  ),
+  rule(
+    'a region that was dirtied again becomes clean',
+    'primary/resync/region-tracker',
+    'if (!active.again) clean.push(region);',
+    'clean.push(region);',
+    by('primary/resync/region-tracker', 'a region that was dirtied again does not become clean by the copy under way'),
+  ),
+  rule(
+    'an entry whose region is clean is skipped',
+    'primary/resync/region-tracker',
+    'if (active !== undefined || !this.#bits.isDirty(region)) skip = false;',
+    'if (active !== undefined) skip = false;',
+    by('primary/resync/region-tracker', 'an entry that touches a dirty and a clean region is sent'),
+  ),
+  rule(
+    'an entry passes a region that is being read',
+    'primary/resync/region-tracker',
+    "this.#blockedFirst = first; this.#blockedLast = last; return 'stop';",
+    'skip = false; continue;',
+    by('primary/resync/region-tracker', 'no read starts in what the stopped entry touches, until it has passed'),
+  ),
+  rule(
+    'an entry to a region in flight is left out',
+    'primary/resync/region-tracker',
+    'if (active !== undefined || !this.#bits.isDirty(region)) skip = false;',
+    'if (!this.#bits.isDirty(region)) skip = false;',
+    by(
+      'primary/resync/region-tracker',
+      'an entry stops at a region that is being read, and goes on when the copy is queued',
+    ),
+  ),
+  rule(
+    'a region is clean as soon as it is read',
+    'primary/resync/region-tracker',
+    'this.#reading += 1; this.#scanFrom = region + 1;',
+    'this.#reading += 1; this.#scanFrom = region + 1; this.#bits.clear(region);',
+    by('primary/resync/region-tracker', 'a region whose read failed is read again'),
+  ),
+  stops(
+    rule(
+      'a new read starts in what the stopped entry touches',
+      'primary/resync/region-tracker',
+      'return this.#blockedFirst >= 0 && region >= this.#blockedFirst && region <= this.#blockedLast;',
+      'return false;',
+      by('primary/resync/region-tracker', 'no read starts in what the stopped entry touches, until it has passed'),
+    ),
+  ),
+  rule(
+    'a copy is read from the device without its overlay',
+    'primary/group/slink-surroundings',
+    'read: (deviceId, offset, length) => group.writeBack.read(deviceId, offset, length),',
+    'read: async (deviceId, offset, length) => { const into = Buffer.alloc(length); await group.devices.get(deviceId).device.read(into, offset); return [into]; },',
+    by('primary/slink/durable-order', 'a resync reads through the overlay, not from the device behind it'),
+  ),
+  rule(
+    'protected is said before the site has everything',
+    'primary/slink/protection',
+    'if (this.#protectedFrom === null || this.#protected || durableLsn < this.#protectedFrom)',
+    'if (this.#protectedFrom === null || this.#protected)',
+    by(
+      'primary/slink/durable-order',
+      'a site is protected once it has durably all that was given out before writers waited for it, and not before',
+    ),
+  ),
+  rule(
+    'protected is said while regions are dirty',
+    'primary/slink/stream-session',
+    'return (mappings.dirtyRegions === 0 &&',
+    'return (',
+    by(
+      'primary/slink/durable-order',
+      'nobody counts on what the stream of a resync has passed, before all of it is copied',
+    ),
+  ),
+  rule(
+    'a site is caught up whatever it lacks',
+    'primary/slink/protection',
+    'if (ios > CAUGHT_UP_ENTRIES || bytes > CAUGHT_UP_BYTES) return;',
+    '',
+    by('primary/slink/durable-order', 'a site that lacks more than its window is not caught up, however clean it is'),
+  ),
+  stops(
+    rule(
+      'held writers are not let go after the hold time',
+      'primary/slink/protection',
+      'if (holdMs === null || nowMs - this.#waitingSinceMs < holdMs) return;',
+      'if (holdMs !== 0) return;',
+      by(
+        'pair/policy',
+        'with policy drop a writer waits for a dead sync site as long as its hold time, and is answered',
+      ),
+    ),
+  ),
+  rule(
+    'a stall site that was protected does not hold writers from the start on',
+    'primary/slink/guard',
+    "return facts.mode === 'sync' && facts.latched && facts.overflow === 'stall' ? 'wait' : 'none';",
+    "return 'none';",
+    by('pair/policy', 'a protected stall site holds writers after a restart of the primary, until it is back'),
+  ),
+  rule(
+    'a paused slink forgets its position',
+    'primary/slink/slink',
+    "this.#link.stop('paused by the operator');",
+    "this.#link.stop('paused by the operator'); if (this.#standing.kind === 'log') { const { point, position } = this.#context.written(); this.#standing.place.moveTo(point, position); }",
+    by('pair/steps', 'a paused site keeps its place: what was written before and during the pause reaches it'),
+  ),
+  rule(
+    'writers count on a site during its resync',
+    'primary/slink/stream-session',
+    'return this.#trusted ? this.receivedLsn : this.#options.acked.lsn;',
+    'return this.receivedLsn;',
+    by(
+      'primary/slink/durable-order',
+      'nobody counts on what the stream of a resync has passed, before all of it is copied',
+    ),
+  ),
+  rule(
+    'a flush counts on a site during its resync',
+    'primary/slink/stream-session',
+    'return this.#trusted ? this.durableLsn : Math.min(this.durableLsn, this.#options.acked.lsn);',
+    'return this.durableLsn;',
+    by(
+      'primary/slink/durable-order',
+      'nobody counts on what the stream of a resync has passed, before all of it is copied',
+    ),
+  ),
+  rule(
+    'entries from before a mapping are sent to it',
+    'primary/slink/feed',
+    "if (frame.incarnation < since.incarnation || (frame.incarnation === since.incarnation && frame.lsn <= since.lsn)) return 'skip';",
+    '',
+    by('primary/slink/feed', 'entries from before a device was mapped are left out, whatever is dirty'),
+  ),
+  rule(
+    'a run that is left out is not told',
+    'primary/slink/feed',
+    'const frame = this.#encode({ type: FrameType.skip, aux: this.#skipFrom }, null); this.#skipFrom = 0; this.#out.push(frame); this.#outBytes += frameBytes(frame);',
+    'this.#skipFrom = 0;',
+    by('primary/slink/feed', 'an entry is left out only where all that it touches is still to be read'),
+  ),
+  rule(
+    'a site is fed beyond the credit that it gave',
+    'primary/slink/feed',
+    'if (this.#outBytes + bytes > credit || this.#outBytes >= FEED_BYTES_MAX) break;',
+    '',
+    by('primary/slink/feed', 'no more is sent than was granted, and the rest when more is'),
+  ),
+  rule(
+    'a frame promises that the primary has it durably',
+    'primary/slink/feed',
+    'durableLsn: Math.min(log.durableLsn, lsn) }',
+    'durableLsn: lsn }',
+    by(
+      'primary/slink/feed',
+      'a frame between entries promises no more than what is durable here, and nothing beyond itself',
+    ),
+  ),
+  rule(
+    'a hole of the log is passed in silence',
+    'primary/slink/feed',
+    'if (hole !== null) { this.close(); this.#options.hole(hole); }',
+    'if (hole !== null) this.#at += 1;',
+    by(
+      'pair/recovery',
+      'a damaged payload is never sent: the site gets its region as a copy of the local device, and only that',
+    ),
+  ),
+  rule(
+    'a drop leaves the session to go on',
+    'primary/slink/overflow',
+    'owner.hangUp(reason);',
+    '',
+    by(
+      'pair/shortage',
+      'a site that is slow but alive is dropped when the log is full, writers go on, and it ends equal',
+    ),
+  ),
+  rule(
+    'the resync gets no share of a busy link',
+    'primary/slink/feed',
+    'if (live && this.#entryBytesSinceCopy < FEED_BYTES_MAX / RESYNC_SHARE_PARTS) return false;',
+    'if (live) return false;',
+    by('primary/slink/feed', 'a resync has its share of a link that entries alone would fill'),
+  ),
+  rule(
+    'the rate of a resync is not limited',
+    'primary/resync/copier',
+    'if (this.#options.bytesPerSecond() > 0) this.#tokens -= bytes;',
+    '',
+    by('pair/resync', 'the rate of a resync can be lowered and raised while it runs'),
+  ),
+  stops(
+    rule(
+      'nobody is dropped when the ring is full',
+      'primary/group/shortage-watch',
+      "void slink.overflow.drop('the log is short of space');",
+      'void 0;',
+      by(
+        'pair/shortage',
+        'an outage of the link drops the site once the log does not hold it any more, and not before',
+      ),
+    ),
+  ),
+]

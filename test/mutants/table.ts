@@ -1,0 +1,32 @@
+/**
+ * All mutants: what the tests of this repository must notice.
+ *
+ * The mutants that are a step are the list of the durability steps: each of them takes exactly one away, or moves it. What
+ * a reader of the code would expect here and does not find stands in {@link REDUNDANT}, with the reason.
+ */
+import { AGENT_REPLICA } from './agent-replica.js'
+import { AGENT_STREAM } from './agent-stream.js'
+import { DIRTY_LOG } from './dirty-log.js'
+import { FILES } from './files.js'
+import { GROUP } from './group.js'
+import { GROUP_OPENING } from './group-opening.js'
+import { LOG } from './log.js'
+import { SLINK } from './slink.js'
+import { WIRE } from './wire.js'
+import { WRITE_BACK } from './write-back.js'
+import type { Mutant } from './mutant.js'
+
+export const MUTANTS: readonly Mutant[] = [
+  ...LOG,
+  ...WRITE_BACK,
+  ...DIRTY_LOG,
+  ...FILES,
+  ...GROUP,
+  ...GROUP_OPENING,
+  ...SLINK,
+  ...AGENT_STREAM,
+  ...AGENT_REPLICA,
+  ...WIRE,
+]
+
+export { REDUNDANT } from './redundant.js'

@@ -1,0 +1,142 @@
+/** Frames and sessions: what is checked on the wire. */
+import { by, rule, stops, type Mutant } from './mutant.js'
+
+export const WIRE: readonly Mutant[] = [
+  // ----- other bugs -----
+
+  rule(
+    'the payload of a frame on the wire is not checked',
+    'protocol/entry/frame',
+    'return (bytes === 0 ? 0 : crc32(payload)) === header.readUInt32LE(FRAME_OFFSET.payloadCrc);',
+    'return true;',
+    by('protocol/entry/frame', 'random bytes and random damage are never taken for a frame'),
+  ),
+  rule(
+    'the header of a frame is not checked',
+    'protocol/entry/frame',
+    "if (crc32(header.subarray(0, FRAME_OFFSET.headerCrc)) !== header.readUInt32LE(FRAME_OFFSET.headerCrc)) return 'crc';",
+    '',
+    by('protocol/entry/frame', 'random bytes and random damage are never taken for a frame'),
+  ),
+  rule(
+    'the epoch is not checked',
+    'protocol/session/handshake-agent',
+    'if (hello.epoch < facts.epoch) {',
+    'if (false) {',
+    by('protocol/session/handshake', 'a refused hello fences nobody: the session that lives goes on'),
+  ),
+  rule(
+    'an agent of another group is taken',
+    'protocol/session/handshake-agent',
+    'if (facts.group !== null && facts.group !== hello.group) {',
+    'if (false) {',
+    by(
+      'protocol/session/handshake',
+      'an agent refuses a wire, a group, an epoch, a slink that is not its own, each with its sentence',
+    ),
+  ),
+  rule(
+    'an agent that was promoted is written to',
+    'protocol/session/handshake-agent',
+    'if (facts.promoted)',
+    'if (false)',
+    by(
+      'protocol/session/handshake',
+      'an agent refuses a wire, a group, an epoch, a slink that is not its own, each with its sentence',
+    ),
+  ),
+  rule(
+    'the resume ignores the common point',
+    'protocol/session/resume-plan',
+    'return begin(facts, welcome, common, never ? facts.start : common);',
+    'return begin(facts, welcome, pointOf(replica.end), never ? facts.start : pointOf(replica.end));',
+    by('protocol/session/resume-plan', 'two names of one point are one point'),
+  ),
+  rule(
+    'an agent that applied a lost tail is resumed',
+    'protocol/session/resume-plan',
+    'if (!history.contains(applied) || history.compare(applied, common) > 0) {',
+    'if (false) {',
+    by('protocol/session/resume-plan', 'no lie of an agent joins a diverged history without being told'),
+  ),
+  rule(
+    'an agent that was told of a lost tail is resumed',
+    'protocol/session/resume-plan',
+    'if (!history.contains(told)) {',
+    'if (false) {',
+    by('protocol/session/resume-plan', 'applied or promised durable beyond what both have is corruption'),
+  ),
+  rule(
+    'an agent that has less than it acknowledged is resumed',
+    'protocol/session/resume-plan',
+    'if (comparePoints(durable, position) < 0) {',
+    'if (false) {',
+    by('protocol/session/resume-plan', 'a replica from before the slink’s start starts over'),
+  ),
+  rule(
+    'another agent than the recorded one is resumed',
+    'protocol/session/resume-plan',
+    'if (recorded !== null && recorded.agent !== welcome.agent) {',
+    'if (false) {',
+    by('protocol/session/resume-plan', 'another agent, another journal, another log start over'),
+  ),
+  rule(
+    'another journal than the recorded one is resumed',
+    'protocol/session/resume-plan',
+    'if (recorded !== null && recorded.journal !== welcome.journal) {',
+    'if (false) {',
+    by('protocol/session/resume-plan', 'another agent, another journal, another log start over'),
+  ),
+  rule(
+    'an entry at the common point that differs is not seen',
+    'protocol/session/resume-plan',
+    'if (crcDiffers(facts, replica, common)) {',
+    'if (false) {',
+    by(
+      'protocol/session/resume-plan',
+      'another entry at the common point is corruption; an unknown CRC on either side proves nothing',
+    ),
+  ),
+  rule(
+    'entries that the log no longer has are passed over',
+    'protocol/session/resume-plan',
+    'if (!facts.behind && after.lsn + 1 < facts.firstLsn) {',
+    'if (false) {',
+    by('protocol/session/resume-plan', 'entries that the log no longer has start over, unless the slink is behind'),
+  ),
+  stops(
+    rule(
+      'heartbeats are not sent',
+      'protocol/session/pulse',
+      "if (step.kind === 'send') this.#send(nowMs);",
+      '',
+      by('protocol/session/pulse', 'a process that was held up itself hears what waited at its door before it judges'),
+    ),
+  ),
+  stops(
+    rule(
+      'a silent peer is never given up',
+      'protocol/session/keep-alive',
+      'if (!this.#deaf && silentMs >= this.#times.detectMs)',
+      'if (false)',
+      by(
+        'protocol/session/pulse',
+        'silence is told exactly at the detection time, and never while anything was heard within it',
+      ),
+    ),
+  ),
+  rule(
+    'the window of credit is not bounded',
+    'protocol/session/credit',
+    'this.#window = Math.min(this.#bytesMax, Math.max(this.#bytesMin, wanted, shrunk));',
+    'this.#window = Math.max(this.#bytesMin, wanted, shrunk);',
+    by('protocol/session/credit', 'a short path keeps the smallest window, a long fast one stops at the budget'),
+  ),
+  rule(
+    'credit grows with everything that was consumed',
+    'protocol/session/credit',
+    'const total = this.#consumed + this.#window;',
+    'const total = this.#granted + this.#window;',
+    by('protocol/session/credit', 'a smaller budget takes effect without taking granted credit back'),
+  ),
+]

@@ -1,0 +1,214 @@
+/** Write-back: what reads see, when a device is synced, how far it may go. */
+import { by, rule, step, stops, type Mutant } from './mutant.js'
+
+export const WRITE_BACK: readonly Mutant[] = [
+  // ----- without one durability step -----
+
+  step(
+    'a device is not synced: a sync only says that it was',
+    'storage/write-back/lane',
+    'await device.sync(); this.#syncing = false;',
+    'await Promise.resolve(); this.#syncing = false;',
+    by(
+      'storage/write-back/write-back',
+      'a layer is written in few, merged, sorted writes, the last writer of a block only',
+    ),
+  ),
+  step(
+    'a sync of a device covers what was written while it ran',
+    'storage/write-back/lane',
+    'this.syncedSequence = sequence;',
+    'this.syncedSequence = this.writtenSequence;',
+    by('storage/write-back/model', 'whatever happens, reads see the newest bytes and the devices end with them'),
+  ),
+  step(
+    'what is being written while a sync runs counts as synced',
+    'storage/write-back/lane',
+    'this.#unsynced = this.#writing !== null;',
+    'this.#unsynced = false;',
+    by('storage/write-back/model', 'whatever happens, reads see the newest bytes and the devices end with them'),
+  ),
+  step(
+    'the applied position moves over layers that no sync covers',
+    'storage/write-back/flusher',
+    'while (this.#writtenCount > 0 && this.#isSynced(this.#stack.layers[0]))',
+    'while (this.#writtenCount > 0)',
+    by(
+      'storage/write-back/write-back',
+      'after a failed sync reads come from the log, everything since the last good one is rewritten, then synced',
+    ),
+  ),
+  stops(
+    step(
+      'nobody calls for a sync of the devices',
+      'storage/write-back/flusher',
+      'lane.maybeSync(); } for',
+      '{} } for',
+      by('storage/write-back/write-back', 'a partly covered read is put together from memory and device'),
+    ),
+  ),
+  step(
+    'a failed sync of a device drops the overlay',
+    'storage/write-back/lane',
+    'if (device === this.device) this.#distrust();',
+    '',
+    by(
+      'storage/write-back/write-back',
+      'after a failed sync reads come from the log, everything since the last good one is rewritten, then synced',
+    ),
+  ),
+  step(
+    'after a failed sync of a device nothing is written again',
+    'storage/write-back/lane',
+    'this.writtenSequence = this.syncedSequence; this.#unsynced = true;',
+    'this.#unsynced = true;',
+    by(
+      'storage/write-back/write-back',
+      'after a failed sync reads come from the log, everything since the last good one is rewritten, then synced',
+    ),
+  ),
+  step(
+    'another way to a device is believed to hold what the old one had not synced',
+    'storage/write-back/lane',
+    'this.device = device; this.#distrust();',
+    'this.device = device;',
+    by(
+      'storage/write-back/write-back',
+      'whatever was not synced through the old handle of a device is written again through the new one',
+    ),
+  ),
+  step(
+    'a device goes before what waits for it is applied',
+    'storage/write-back/flusher',
+    'await this.#waiters.add({ sequence: this.#stack.active.sequence - 1, lane });',
+    '',
+    by(
+      'storage/write-back/lifecycle',
+      'detaching applies first what was noted, waiting for the limit, and drops what comes later',
+    ),
+  ),
+  step(
+    'a drain does not wait',
+    'storage/write-back/flusher',
+    'return this.#waiters.add({ sequence: this.#hurryTarget, lane: null });',
+    'return Promise.resolve();',
+    by('storage/write-back/lifecycle', 'a drain waits for a failing device'),
+  ),
+  step(
+    'a stop does not wait for what is under way on the devices',
+    'storage/write-back/flusher',
+    'await Promise.all([...this.lanes.values()].map((lane) => lane.halt()));',
+    'for (const lane of this.lanes.values()) void lane.halt();',
+    by('storage/write-back/lifecycle', 'a stop waits for what is under way, starts nothing, and ends the waits'),
+  ),
+  step(
+    'a device is given what is not durable in the log',
+    'storage/write-back/flusher',
+    'if (!layer.closed || layer.end > this.allowed) return false;',
+    'if (!layer.closed) return false;',
+    by('storage/write-back/write-back', 'nothing above the limit is written, and the limit is asked for'),
+  ),
+  step(
+    'a lost range is forgotten for good before what overwrote it is applied',
+    'storage/write-back/lost-ranges',
+    'removeFrom(this.#current, deviceId, offset, length, Number.POSITIVE_INFINITY);',
+    'removeFrom(this.#current, deviceId, offset, length, Number.POSITIVE_INFINITY); removeFrom(this.#stored, deviceId, offset, length, Number.POSITIVE_INFINITY);',
+    by(
+      'storage/write-back/lifecycle',
+      'a lost range reads as EIO until it is overwritten, and is stored until that is applied',
+    ),
+  ),
+  step(
+    'the sync of a device file is not passed on',
+    'storage/device/file-device',
+    'return this.disk.sync();',
+    'return Promise.resolve();',
+    by('storage/device/file-device', 'a failing disk is passed on as it is'),
+  ),
+
+  // ----- other bugs -----
+
+  rule(
+    'the overlay ignores the device number',
+    'storage/write-back/write-back',
+    'const part = layer.parts.get(deviceId); if (part !== undefined) plan.take(part);',
+    'for (const part of layer.parts.values()) plan.take(part);',
+    by('storage/write-back/write-back', 'the same offset on two devices is never mixed'),
+  ),
+  rule(
+    'the overlay answers with the older of two writes',
+    'storage/write-back/write-back',
+    'for (let i = layers.length - 1; i >= 0 && !plan.complete; i--) { const layer = layers[i]; if (layer.sequence <= written) break;',
+    'for (let i = 0; i < layers.length && !plan.complete; i++) { const layer = layers[i]; if (layer.sequence <= written) continue;',
+    by('storage/write-back/model', 'whatever happens, reads see the newest bytes and the devices end with them'),
+  ),
+  rule(
+    'a part is written while its zeros are under way',
+    'storage/write-back/part-writer',
+    'await eachOf(plan.zeroes, limits.writesInFlightMax,',
+    'void eachOf(plan.zeroes, limits.writesInFlightMax,',
+    by('storage/write-back/write-back', 'a part counts as written only when its zeros have landed as well'),
+  ),
+  rule(
+    'a TRIM leaves what was there',
+    'storage/write-back/layer-stack',
+    'if (!ignore) this.#noteZeroes(layer, frame, entry.position);',
+    'if (!ignore && frame.type !== FrameType.trim) this.#noteZeroes(layer, frame, entry.position);',
+    by('storage/write-back/write-back', 'after a trim a range reads as zeros, from the layers and from the device'),
+  ),
+  rule(
+    'the memory budget of the overlay is never enforced',
+    'storage/write-back/layer-stack',
+    '|| this.#memoryBytes + length > this.#memoryBytesMax',
+    '',
+    by('storage/write-back/model', 'memory and intervals stay within their limits, whatever is noted'),
+  ),
+  rule(
+    'the lag of the local devices is never limited',
+    'storage/write-back/write-back',
+    'end - this.appliedPosition + payloadBytes <= lagBytesMax',
+    'true',
+    by('storage/write-back/write-back', 'the lag of the devices stays within its limit, in bytes of the log'),
+  ),
+  rule(
+    'the intervals of the overlay are never limited',
+    'storage/write-back/write-back',
+    'intervalCount + INTERVALS_PER_ENTRY_MAX <= intervalsMax',
+    'true',
+    by('storage/write-back/model', 'memory and intervals stay within their limits, whatever is noted'),
+  ),
+  rule(
+    'a lost range reads as what the device holds',
+    'storage/write-back/write-back',
+    "if (lost.touches(deviceId)) lost.within(deviceId, offset, length, (start, end) => plan.takeRange(start, end, 'lost'));",
+    '',
+    by(
+      'storage/write-back/lifecycle',
+      'a lost range reads as EIO until it is overwritten, and is stored until that is applied',
+    ),
+  ),
+  rule(
+    'a read that raced with a failed sync is believed',
+    'storage/write-back/read',
+    'if (fetch.usesDevice && lane !== null && lane.generation !== generation) continue;',
+    '',
+    by('storage/write-back/lifecycle', 'a read that was under way while a sync failed is done again from the layers'),
+  ),
+  rule(
+    'a read of the log takes no lease',
+    'storage/write-back/read',
+    'const lease = lowest === Number.POSITIVE_INFINITY ? null : source.log.lease(lowest);',
+    'const lease = null;',
+    by(
+      'storage/write-back/lifecycle',
+      'a payload that the log cannot give back is reported, and passed once it is declared lost',
+    ),
+  ),
+  rule(
+    'entries of a device that is not known are given to the others',
+    'storage/write-back/flusher',
+    'for (const deviceId of this.held) if (layer.parts.has(deviceId)) return false; return true;',
+    'return true;',
+    by('storage/write-back/lifecycle', 'held entries are discarded when the operator says so'),
+  ),
+]
