@@ -68,6 +68,8 @@ export class AgentHost {
   /** In this life: the program would end now. */
   journalFailed = false
   onEvent: ((event: AgentEvent) => void) | null = null
+  /** Bits of its disks rotted: what it owed may be gone, whenever that is found. */
+  rotten = false
   /** When its power failed last. */
   lostPowerMs = Number.NEGATIVE_INFINITY
   readonly #options: AgentHostOptions

@@ -1,6 +1,7 @@
 /** Situations in which a pair once came to a halt, or once said what was not so. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { groupStatus } from '@sitelink/primary'
 import { Prng, seedFromEnv } from '@sitelink/storage/testing'
 import { JOURNAL_FILE, REPLICA_STATE_FILE, type AgentHost } from './agent-host.js'
 import { dirtyLogPath, livePair, round, writeAt } from './pairs.js'
@@ -316,4 +317,33 @@ test('an agent that could not write down that it is clean says so all the same, 
   assert.equal(agent.status().replica?.dirtyRegions, 0, 'it is written down')
   await world.settle()
   assert.equal(primary.slink().copiedBytes, 2 * MIB, 'nothing was copied twice')
+})
+
+test('an entry that rots in the log before it is on its device is lost in the open, and what was written over it stays', async () => {
+  const world = await livePair('rot before redo')
+  const { primary } = world
+  const fault = primary.disks.inject('/dev/local0', { on: 'write', error: 'EIO', count: Number.POSITIVE_INFINITY })
+  await writeAt(world, 0, [0], 65_536)
+  await writeAt(world, 0, [32_768], 16_384)
+  const [rotten, over] = primary.history.entries(1, 2)
+  // After a restart the bytes are in the log alone; the rot comes when the log has been opened and found whole.
+  await world.restartPrimary('crash')
+  const medium = primary.disks.medium(LOG_FILE)
+  const log = Buffer.alloc(medium.sizeBytes)
+  medium.read(log, 0)
+  medium.flipBit(log.indexOf(rotten?.payload as Buffer) + 100, 3)
+  fault.remove()
+  await world.until('it is noticed', () => primary.eventsOf('log-hole').length > 0)
+  const read = async (offset: number, length: number): Promise<Buffer | number> => {
+    const { ticket, request } = primary.readTicket(0, offset, length)
+    return (await world.answered(ticket)) === 0 ? (request.bytes as Buffer) : (ticket.errno as number)
+  }
+  assert.equal(await read(0, 4096), 5, 'what is lost fails')
+  assert.deepEqual(await read(32_768, 16_384), over?.payload, 'what was written over it is read')
+  await world.until('nothing waits for the device', () => groupStatus(primary.group).local.lagBytes === 0)
+  await world.restartPrimary('power-cut')
+  assert.equal(await read(0, 4096), 5, 'also after a restart')
+  await writeAt(world, 0, [0, 49_152], 32_768)
+  await world.settle()
+  await world.checkLocal()
 })

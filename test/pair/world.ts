@@ -244,6 +244,7 @@ export class World {
     for (const slink of this.primary.group.slinks.values()) {
       if (!slink.sync || !slink.protection.protected) continue
       const agent = this.agentOf(slink.number)
+      if (agent.rotten) continue
       // What a host had only received is gone with its power, also for answers that its last acknowledgements still bring.
       const stale = slink.stream === null || slink.stream.startedMs <= agent.lostPowerMs
       if (ticket.kind === 'write' && !stale) agent.owed.received = Math.max(agent.owed.received, ticket.lsn)

@@ -152,13 +152,13 @@ export class Cast {
     this.#sim.suspended = false
     for (const site of this.present) await this.pause(site, false)
     await this.#sim.supervise()
-    if (this.#sim.logRots > 0) this.#restoreLost()
+    this.restoreLost()
   }
 
   /** What the log lost is written anew, as an operator would from a backup. */
-  #restoreLost(): void {
+  restoreLost(): void {
     const { primary } = this.#sim.world
-    if (!primary.running) return
+    if (this.#sim.logRots === 0 || !primary.running || primary.open.size > 0) return
     for (const { deviceId, offset, length } of primary.group.writeBack.lostRanges()) {
       const device = this.presentDevices.find((one) => one.deviceId === deviceId)
       if (device === undefined) continue

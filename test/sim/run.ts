@@ -18,6 +18,10 @@ export interface RunOptions {
   readonly failuresMax?: number
   /** Digests take in what the disks hold at the end. Default false. */
   readonly digest?: boolean
+  /** No further life begins once this says so. */
+  readonly enough?: (outcome: Outcome) => boolean
+  /** For the processes: more environment. */
+  readonly env?: Readonly<Record<string, string>>
   readonly onOutcome?: (outcome: Outcome, done: number) => void
 }
 
@@ -36,12 +40,14 @@ const LIFE_MS_MAX = 120_000
 const WORKER = fileURLToPath(new URL('worker.js', import.meta.url))
 
 export async function runLives(options: RunOptions): Promise<RunResult> {
-  const { seed, count, from = 0, jobs, failuresMax = 1, digest = false, onOutcome } = options
+  const { seed, count, from = 0, jobs, failuresMax = 1, digest = false, enough, env = {}, onOutcome } = options
   const events: Record<string, number> = {}
   const failures: Outcome[] = []
   const total = { lives: 0, steps: 0, simulatedMs: 0, entries: 0 }
   let next = from
-  const take = (): string | null => (next < from + count && failures.length < failuresMax ? `${seed}/${next++}` : null)
+  let done = false
+  const take = (): string | null =>
+    !done && next < from + count && failures.length < failuresMax ? `${seed}/${next++}` : null
   const add = (outcome: Outcome): void => {
     total.lives++
     total.steps += outcome.steps
@@ -49,19 +55,26 @@ export async function runLives(options: RunOptions): Promise<RunResult> {
     total.entries += outcome.entries
     for (const [kind, times] of Object.entries(outcome.events)) events[kind] = (events[kind] ?? 0) + times
     if (outcome.failure !== null) failures.push(outcome)
+    if (enough?.(outcome) === true) done = true
     onOutcome?.(outcome, total.lives)
   }
-  await Promise.all(Array.from({ length: Math.max(1, Math.min(jobs, count)) }, () => work(take, add, digest)))
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(jobs, count)) }, () => work(take, add, { digest, env })))
   return { ...total, events, failures }
 }
 
-async function work(take: () => string | null, add: (outcome: Outcome) => void, digest: boolean): Promise<void> {
+interface How {
+  readonly digest: boolean
+  readonly env: Readonly<Record<string, string>>
+}
+
+async function work(take: () => string | null, add: (outcome: Outcome) => void, { digest, env }: How): Promise<void> {
   let worker: ChildProcess | null = null
   try {
     for (let seed = take(); seed !== null; seed = take()) {
       worker ??= fork(WORKER, [], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
         execArgv: ['--enable-source-maps'],
+        env: { ...process.env, ...env },
       })
       const outcome: Outcome = await ask(worker, seed, digest)
       add(outcome)

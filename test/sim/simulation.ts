@@ -163,6 +163,7 @@ export class Simulation {
       demand('convergence', this.nowMs < startMs + HEAL_MS_MAX, () => `not within ${HEAL_MS_MAX} ms: ${what}`)
       await clock.advance(5)
       await this.supervise()
+      this.cast.restoreLost()
     }
   }
 

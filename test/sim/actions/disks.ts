@@ -75,6 +75,7 @@ function agentRot(sim: Simulation): string {
   const site = prng.pick(cast.sites)
   const { disks, name, owed } = site.agent
   site.faultMs = sim.nowMs
+  site.agent.rotten = true
   owed.received = 0
   owed.durable = 0
   const dirty = disks.paths().filter((path) => path.startsWith('/state/dirty-'))

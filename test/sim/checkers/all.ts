@@ -1,6 +1,7 @@
 /** Every checker, by the promise of the design that it is about. */
 import type { MakeChecker } from './checker.js'
 import { answersChecker } from './answers.js'
+import { causesChecker } from './causes.js'
 import { countersChecker } from './counters.js'
 import { coverChecker } from './cover.js'
 import { equalChecker } from './equal.js'
@@ -16,5 +17,6 @@ export const CHECKERS: readonly MakeChecker[] = [
   answersChecker,
   countersChecker,
   memoryChecker,
+  causesChecker,
   equalChecker,
 ]

@@ -27,7 +27,7 @@ import type { GroupLimits } from '../limits.js'
 import type { PeerStore } from '../slink/peers.js'
 import type { Slink } from '../slink/slink.js'
 import type { DeviceExport } from './device-export.js'
-import { deviceFailed, deviceRecovered, readFailed } from './device-troubles.js'
+import { deviceFailed, deviceRecovered, entryUnreadable, readFailed } from './device-troubles.js'
 import type { EventSink } from './events.js'
 import { Holds } from './holds.js'
 import { LagLedger } from './lag-ledger.js'
@@ -38,6 +38,7 @@ import { encodeOwnerState } from './owner-state.js'
 import { ShortageWatch } from './shortage-watch.js'
 import { SuperblockWish } from './superblock-wish.js'
 import { Tail } from './tail.js'
+import { within } from './within.js'
 import { WritePath, type WritePathOwner } from './write-path.js'
 
 export type GroupState = 'starting' | 'running' | 'suspended' | 'failed' | 'stopping' | 'stopped'
@@ -182,7 +183,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#refuseWaiting()
     this.#tick?.cancel()
     for (const slink of this.slinks.values()) await slink.close('the primary stops', false)
-    if (!failed) await this.#within(applyMs, this.#applyAll())
+    if (!failed) await within(this.parts.clock, applyMs, this.#applyAll())
     await this.#writeBack.stop()
     this.holds.fail(null)
     this.#tail.close()
@@ -210,15 +211,6 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     if (this.#log.durableLsn < lastLsn) this.#log.requestSync()
     await this.#durableWaiters.reach(lastLsn, this.#log.durableLsn)
     await this.#writeBack.drain()
-  }
-
-  async #within(ms: number, work: Promise<void>): Promise<void> {
-    let timer: Timer | null = null
-    const timeout = new Promise<void>((resolve) => {
-      timer = this.parts.clock.after(ms, resolve)
-    })
-    await Promise.race([work.catch(() => {}), timeout])
-    ;(timer as Timer | null)?.cancel()
   }
 
   #onTick(): void {
@@ -337,6 +329,10 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   deviceRecovered(deviceId: number): void {
     deviceRecovered(this, deviceId)
+  }
+
+  logUnreadable(position: LogPosition, deviceId: number, offset: number, length: number, error: Error): void {
+    entryUnreadable(this, { position, deviceId, offset, length }, error)
   }
 
   /** Answers with EIO what waits for this site. */

@@ -42,7 +42,7 @@ export interface WriteBackListener {
   deviceRecovered(deviceId: number): void
   /**
    * The payload of an entry that is to be written to a device could not be read from the log. It is tried again with
-   * backoff; {@link WriteBack.noteLost} of the range ends that.
+   * backoff; {@link WriteBack.noteUnreadable} ends that.
    */
   logUnreadable?(position: LogPosition, deviceId: number, offset: number, length: number, error: Error): void
 }
@@ -83,6 +83,11 @@ export interface WriteBack {
    * start, the ranges that were stored come before the first entry.
    */
   noteLost(deviceId: number, offset: number, length: number): void
+  /**
+   * The payload of the entry at `position` is given up: what nobody has overwritten of it in this range is lost from now
+   * on, and answered. What was written over it stays.
+   */
+  noteUnreadable(position: LogPosition, deviceId: number, offset: number, length: number): readonly LostRange[]
   /**
    * What to store with the applied position and to note lost again at the next start: ranges that no entry below the
    * applied position has overwritten.

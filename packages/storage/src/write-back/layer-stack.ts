@@ -116,6 +116,11 @@ export class LayerStack {
     for (const layer of this.#layers) layer.parts.get(deviceId)?.cut(offset, length)
   }
 
+  /** What layers hold of an entry in this range need not be written; what others wrote there stays. */
+  cutEntry(position: LogPosition, deviceId: number, offset: number, length: number): void {
+    for (const layer of this.#layers) layer.parts.get(deviceId)?.cut(offset, length, position)
+  }
+
   /** The payloads of a part leave memory. */
   forgetBytes(part: Part): void {
     this.#memoryBytes -= part.memoryBytes

@@ -26,7 +26,7 @@ export class Part {
   #intervals = 0
   #memoryBytes = 0
   /** Ranges whose data intervals are to vanish before the next attempt to write this part (they are lost). */
-  #cuts: { readonly offset: number; readonly length: number }[] = []
+  #cuts: { readonly offset: number; readonly length: number; readonly position: LogPosition | null }[] = []
 
   constructor(deviceId: number) {
     this.deviceId = deviceId
@@ -91,28 +91,35 @@ export class Part {
     this.#memoryBytes = 0
   }
 
-  /** Remembers that the bytes of a range need not be written; takes effect with {@link applyCuts}. */
-  cut(offset: number, length: number): void {
-    this.#cuts.push({ offset, length })
+  /**
+   * Remembers that the bytes of a range need not be written, or only those of the entry at `position`; takes effect with
+   * {@link applyCuts}.
+   */
+  cut(offset: number, length: number, position: LogPosition | null = null): void {
+    this.#cuts.push({ offset, length, position })
   }
 
   /** Takes the ranges of {@link cut} out of the intervals. Never while the part is being written. */
   applyCuts(): void {
-    for (const { offset, length } of this.#cuts) {
+    for (const { offset, length, position } of this.#cuts) {
       for (const [index, list] of this.chunks) {
         const origin = index * CHUNK_BYTES
         if (origin >= offset + length || origin + CHUNK_BYTES <= offset) continue
-        const before = list.length
-        this.#memoryBytes -= replaceRange(
-          list,
-          Math.max(0, offset - origin),
-          Math.min(CHUNK_BYTES, offset + length - origin),
-          null,
-        )
-        this.#intervals += list.length - before
+        const start = Math.max(0, offset - origin)
+        const end = Math.min(CHUNK_BYTES, offset + length - origin)
+        if (position === null) this.#take(list, start, end)
+        else
+          for (const interval of list.filter((one) => one.position === position && one.start < end && one.end > start))
+            this.#take(list, Math.max(start, interval.start), Math.min(end, interval.end))
       }
     }
     this.#cuts = []
+  }
+
+  #take(list: Interval[], start: number, end: number): void {
+    const before = list.length
+    this.#memoryBytes -= replaceRange(list, start, end, null)
+    this.#intervals += list.length - before
   }
 
   #put(chunk: number, interval: Interval): void {

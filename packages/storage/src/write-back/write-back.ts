@@ -102,6 +102,19 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     this.#flusher.askPump()
   }
 
+  noteUnreadable(position: LogPosition, deviceId: number, offset: number, length: number): readonly LostRange[] {
+    const lost: LostRange[] = []
+    let at = offset
+    for (const piece of this.plan(deviceId, offset, length)) {
+      if (piece.from === 'log' && piece.position === position) lost.push({ deviceId, offset: at, length: piece.length })
+      at += piece.length
+    }
+    for (const range of lost) this.#stack.noteLost(deviceId, range.offset, range.length)
+    this.#stack.cutEntry(position, deviceId, offset, length)
+    this.#flusher.askPump()
+    return lost
+  }
+
   lostRanges(): readonly LostRange[] {
     return this.#stack.lost.stored()
   }

@@ -1,0 +1,160 @@
+/**
+ * Each checker of the simulation has a bug that it must catch: a checker that never fails proves nothing.
+ *
+ * The bug is made in memory while the workers load the code (test/mutants). It is caught if some life fails in the words of
+ * that checker; other checkers may fail as well, in other lives or before.
+ */
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { seedFromEnv } from '@sitelink/storage/testing'
+import { ORDER_VARIABLE, orderOf, rule, type Mutant } from '../mutants/mutant.js'
+import { runLives } from './run.js'
+
+const HOOK = new URL('../mutants/hook.js', import.meta.url).href
+const LIVES_MAX = 150
+
+const CANARIES: readonly (readonly [checker: string, mutant: Mutant])[] = [
+  [
+    'order',
+    rule(
+      'an agent calls itself consistent while regions are dirty',
+      'agent/replica/consistency',
+      'if (facts.dirtyRegions > 0)',
+      'if (false)',
+    ),
+  ],
+  [
+    'kept',
+    rule(
+      'an agent acknowledges as durable what is only in the file',
+      'agent/journal/journal',
+      'this.#durable.push(this.#received); // Durable',
+      'this.#durable.push(this.#received); this.#durable.reach(this.#received.end); // Durable',
+    ),
+  ],
+  [
+    'cover',
+    rule(
+      'what is written while a site is behind is not marked',
+      'primary/group/group',
+      'slink.mappings.mark(deviceId, offset, length, point);',
+      '',
+    ),
+  ],
+  [
+    'reads',
+    rule(
+      'a read does not see what is in the overlay',
+      'storage/write-back/read',
+      'const pieces = source.plan(deviceId, offset, length);',
+      "const pieces = [{ from: 'device', offset, length }];",
+    ),
+  ],
+  [
+    'answers',
+    rule(
+      'a full log that has room again lets nobody go',
+      'primary/group/group',
+      'spaceFreed() { this.#starving = false; this.#writePath.pump();',
+      'spaceFreed() { this.#starving = false;',
+    ),
+  ],
+  [
+    'progress',
+    rule(
+      'whoever waits for the log file is never told',
+      'primary/group/lsn-waiters',
+      'this.#waiters.shift()?.resolve();',
+      'this.#waiters.shift();',
+    ),
+  ],
+  [
+    'convergence',
+    rule(
+      'a region whose copy is everywhere stays dirty',
+      'primary/resync/region-tracker',
+      'if (!active.again)',
+      'if (active.again)',
+    ),
+  ],
+  [
+    'equal',
+    rule(
+      'zeros of a resync do not reach the device',
+      'agent/apply/applier',
+      'this.#writeBack.note(isVoid ?',
+      'this.#writeBack.note(isVoid || frame.type === FrameType.copyZeroes ?',
+    ),
+  ],
+  [
+    'counters',
+    rule(
+      'lag counts one write too few',
+      'primary/group/status',
+      'lagWrites: outstanding.ios,',
+      'lagWrites: outstanding.ios - 1,',
+    ),
+  ],
+  [
+    'memory',
+    rule(
+      'copies are read ahead without an end',
+      'primary/resync/copier',
+      'this.#bytesInMemory + COPY_FRAME_BYTES <= COPY_BYTES_IN_MEMORY_MAX',
+      'true',
+    ),
+  ],
+  [
+    'causes',
+    rule(
+      'an agent applies what the primary may still lose',
+      'agent/apply/apply-limit',
+      'export function mayApply(',
+      'export function mayApply() { return true; } function neverAsked(',
+    ),
+  ],
+  [
+    'verbs',
+    rule(
+      'a resync is refused although nothing speaks against it',
+      'primary/group/group-admin',
+      'if (slink.config.paused)',
+      'if (!slink.config.paused)',
+    ),
+  ],
+]
+
+const seed = String(seedFromEnv('canaries'))
+
+for (const [checker, mutant] of CANARIES) {
+  test(`the checker "${checker}" notices: ${mutant.bug}`, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'sitelink-canary-'))
+    try {
+      const report = join(folder, 'report')
+      const seen = new Map<string, number>()
+      const { lives } = await runLives({
+        seed: `${seed}/${checker}`,
+        count: LIVES_MAX,
+        jobs: 1,
+        failuresMax: LIVES_MAX,
+        env: {
+          [ORDER_VARIABLE]: JSON.stringify(orderOf(mutant, report)),
+          NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import=${HOOK}`.trim(),
+        },
+        enough: ({ failure }) => {
+          if (failure !== null) seen.set(failure.checker, (seen.get(failure.checker) ?? 0) + 1)
+          return failure?.checker === checker
+        },
+      })
+      assert.match(readFileSync(report, 'utf8'), /^applied\n/)
+      const said = [...seen].map(([who, times]) => `${who} ${times}`).join(', ')
+      assert.ok(seen.has(checker), `not within ${lives} lives; what was noticed: ${said || 'nothing'}`)
+      t.diagnostic(`life ${lives}; noticed: ${said}`)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+}
