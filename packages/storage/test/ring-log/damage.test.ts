@@ -137,6 +137,26 @@ test('a torn tail is cut at the first entry that does not check, and nothing bef
   assert.deepEqual(lsnsOf(await readAll(bench, third.log)), upTo(8))
 })
 
+test('a flipped bit in the header of the last group is a cut that is reported, in its magic as well', async () => {
+  for (const offset of [0, 1, 5, 20, 30, 92]) {
+    const bench = new Bench()
+    const opened = await groups(bench, 2)
+    for (let each = 0; each < 3; each++) append(opened.log, 100)
+    await bench.clock.settle()
+    const position = entry(opened, 7).position - 96
+    const disk = opened.disk.crashProcess('all')
+    disk.flipBit(placeOf(opened, position) + offset)
+    const { problems } = await checkLog(disk)
+    assert.deepEqual(
+      problems.map((problem) => problem.position),
+      [position],
+    )
+    const again = await bench.open(disk)
+    assert.deepEqual(lsnsOf(await readAll(bench, again.log)), upTo(6))
+    assert.deepEqual([again.report.cutBytes, again.report.cutLsn], [4096, 7], `a bit at ${offset}`)
+  }
+})
+
 test('[REC-02] [REC-12] a failed write fails the log once, reads go on, and the next opening starts clean', async () => {
   const bench = new Bench()
   const opened = await groups(bench, 2)
