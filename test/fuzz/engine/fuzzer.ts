@@ -184,7 +184,11 @@ function checkMemory(firstBytes: number): void {
 }
 
 /** What is tried, from large steps to small, to make a failing input smaller; `fails` is asked of each try. */
-export async function shrink(input: Buffer, fails: (input: Buffer) => Promise<boolean>, triesMax = 400): Promise<Buffer> {
+export async function shrink(
+  input: Buffer,
+  fails: (input: Buffer) => Promise<boolean>,
+  triesMax = 400,
+): Promise<Buffer> {
   let best = input
   let tries = 0
   for (let step = Math.max(1, best.length >> 1); step >= 1; step >>= 1) {

@@ -36,7 +36,8 @@ export function treeOf(value: unknown): Tree {
   if (value === null || value === undefined) return null
   if (Buffer.isBuffer(value)) return value
   if (Array.isArray(value)) return value.map(treeOf)
-  if (typeof value === 'object') return { pairs: Object.entries(value).map(([key, one]) => [key, treeOf(one)] as const) }
+  if (typeof value === 'object')
+    return { pairs: Object.entries(value).map(([key, one]) => [key, treeOf(one)] as const) }
   return value as Tree
 }
 
@@ -175,7 +176,8 @@ function write(tree: Tree, parts: Buffer[]): void {
 
 function numberBytes(value: number): Buffer {
   if (Number.isInteger(value) && value >= 0 && value < 128 && !Object.is(value, -0)) return Buffer.from([value])
-  if (Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff && !Object.is(value, -0)) return header(0xce, 4, value)
+  if (Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff && !Object.is(value, -0))
+    return header(0xce, 4, value)
   const bytes = Buffer.alloc(9)
   bytes[0] = 0xcb
   bytes.writeDoubleBE(value, 1)

@@ -34,8 +34,15 @@ const PAYLOADS = [
 /** The sentence of a refusal without the parts that come from the input. */
 function wordOf(what: string, why: string): string {
   hold(why.length > 0 && why.length < 4096 && !why.includes('\n'), 'a refusal is one sentence')
-  hold(!/\bat .*\(.*:\d+:\d+\)|TypeError|RangeError/.test(why), `a refusal is meant, not an accident: ${why.slice(0, 200)}`)
-  return `${what}: ${why.replace(/"[^"]*"/g, '""').replace(/\d+/g, '#').replace(/\[[#]*\]/g, '').slice(0, 60)}`
+  hold(
+    !/\bat .*\(.*:\d+:\d+\)|TypeError|RangeError/.test(why),
+    `a refusal is meant, not an accident: ${why.slice(0, 200)}`,
+  )
+  return `${what}: ${why
+    .replace(/"[^"]*"/g, '""')
+    .replace(/\d+/g, '#')
+    .replace(/\[[#]*\]/g, '')
+    .slice(0, 60)}`
 }
 
 function plain(value: unknown): void {

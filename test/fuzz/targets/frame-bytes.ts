@@ -16,8 +16,24 @@ const MAGIC = 0x4b4e4c53
 const AT = { payloadBytes: 80, payloadCrc: 84, headerCrc: 92 } as const
 /** Offset and width of every field of the header before its CRCs. */
 const FIELDS: readonly (readonly [at: number, width: number])[] = [
-  [0, 4], [4, 1], [5, 1], [6, 2], [8, 4], [12, 4], [16, 8], [24, 8], [32, 4], [36, 4], [40, 8], [48, 8], [56, 8],
-  [64, 8], [72, 8], [80, 4], [84, 4], [88, 4],
+  [0, 4],
+  [4, 1],
+  [5, 1],
+  [6, 2],
+  [8, 4],
+  [12, 4],
+  [16, 8],
+  [24, 8],
+  [32, 4],
+  [36, 4],
+  [40, 8],
+  [48, 8],
+  [56, 8],
+  [64, 8],
+  [72, 8],
+  [80, 4],
+  [84, 4],
+  [88, 4],
 ]
 
 /** From test/dist/fuzz/targets. */
@@ -89,7 +105,13 @@ export function mutateFrames(input: Buffer, prng: Prng, more: readonly Buffer[] 
       const [offset, width] = prng.pick(FIELDS)
       if (frame.length < HEADER_BYTES) break
       const now = frame.readUIntLE(offset, Math.min(6, width))
-      putNumber(frame, offset, prng.chance(0.4) ? Math.max(0, now + prng.between(-2, 2)) : prng.pick(INTERESTING), width, false)
+      putNumber(
+        frame,
+        offset,
+        prng.chance(0.4) ? Math.max(0, now + prng.between(-2, 2)) : prng.pick(INTERESTING),
+        width,
+        false,
+      )
     }
   }
   return Buffer.concat(frames)

@@ -20,7 +20,10 @@ function checkEntry(scan: Extract<Scan, { kind: 'entry' }>, bytes: Buffer, at: n
   const { frame, next } = scan
   const there = bytes.subarray(at, next)
   hold(frame.header.equals(there.subarray(0, HEADER_BYTES)), 'the header is the bytes that stand there')
-  hold((frame.payload ?? Buffer.alloc(0)).equals(there.subarray(HEADER_BYTES)), 'the payload is the bytes that stand there')
+  hold(
+    (frame.payload ?? Buffer.alloc(0)).equals(there.subarray(HEADER_BYTES)),
+    'the payload is the bytes that stand there',
+  )
   const payloadCrc = there.length === HEADER_BYTES ? 0 : crc32(there.subarray(HEADER_BYTES))
   hold(there.readUInt32LE(84) === payloadCrc, 'the CRC of the payload is true')
   hold(there.readUInt32LE(92) === crc32(there.subarray(0, 92)), 'the CRC of the header is true')
@@ -35,7 +38,10 @@ function checkRefusal(scan: Scan, bytes: Buffer, at: number): void {
   const left = bytes.subarray(at)
   switch (scan.kind) {
     case 'need-more':
-      hold(scan.bytes > 0 && scan.bytes <= HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX, 'need-more names bytes within the limit')
+      hold(
+        scan.bytes > 0 && scan.bytes <= HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX,
+        'need-more names bytes within the limit',
+      )
       return
     case 'end':
       hold(left.length === 0 || left.readUInt32LE(0) === 0, 'an end is no bytes or zero fill')
@@ -44,7 +50,8 @@ function checkRefusal(scan: Scan, bytes: Buffer, at: number): void {
       hold(scan.bytes > FRAME_PAYLOAD_BYTES_MAX, 'what is too large is larger than the limit')
       return
     case 'torn':
-      if (scan.why === 'header-crc') hold(left.readUInt32LE(92) !== crc32(left.subarray(0, 92)), 'a torn header does not check')
+      if (scan.why === 'header-crc')
+        hold(left.readUInt32LE(92) !== crc32(left.subarray(0, 92)), 'a torn header does not check')
       else hold(left.toString('latin1', 0, 4) !== 'SLNK', 'a frame without magic has none')
       return
     case 'corrupt': {

@@ -27,7 +27,7 @@ const CREDIT_BYTES = 20_000
 const END_KINDS: ReadonlySet<string> = new Set(['peer-bye', 'peer-error', 'protocol', 'connection'])
 
 /** A connection in memory: what is written is kept, what comes is given by the test. */
-class LooseEnd implements Connection {
+export class LooseEnd implements Connection {
   readonly description = 'loose end'
   readonly queuedBytes = 0
   readonly written: Buffer[] = []
