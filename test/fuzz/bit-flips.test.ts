@@ -24,7 +24,7 @@ const seed = seedFromEnv('bit flips')
 /** All flips together; `SITELINK_FLIPS` asks for more or fewer. */
 const TOTAL = Number(process.env['SITELINK_FLIPS'] ?? 100_000)
 /** Flips of each place. */
-const FLIPS = { log: 0.16 * TOTAL, journal: 0.1 * TOTAL, wire: 0.44 * TOTAL, dirty: 0.3 * TOTAL } as const
+const FLIPS = { log: 0.09 * TOTAL, journal: 0.06 * TOTAL, wire: 0.5 * TOTAL, dirty: 0.35 * TOTAL } as const
 /** Images that the flips of one place are spread over. */
 const IMAGES = 4
 

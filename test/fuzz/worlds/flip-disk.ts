@@ -5,7 +5,7 @@
  * cuts and errors are the matter of `FaultDisk`. Reads are counted, so that a reader that goes round in circles is seen
  * without a clock.
  */
-import type { Disk, DiskExtent, DiskProvider } from '@sitelink/storage'
+import { DiskError, type Disk, type DiskExtent, type DiskProvider } from '@sitelink/storage'
 import { Finding } from '../engine/target.js'
 
 export class FlipDisk implements Disk {
@@ -70,8 +70,7 @@ export class FlipDisk implements Disk {
   async read(into: Buffer, offset: number): Promise<void> {
     this.readBytes += into.length
     if (this.readBytes > this.readBytesMax) throw new Finding(`more than ${this.readBytesMax} bytes were read`)
-    if (!(offset >= 0) || offset + into.length > this.#sizeBytes)
-      throw new Finding(`a read of ${into.length} bytes at ${offset}`)
+    this.#checkRange('read', offset, into.length)
     this.#bytes.copy(into, 0, offset, offset + into.length)
   }
 
@@ -79,8 +78,7 @@ export class FlipDisk implements Disk {
     let at = offset
     this.writes++
     for (const chunk of chunks) {
-      if (!(at >= 0) || at + chunk.length > this.#sizeBytes)
-        throw new Finding(`a write of ${chunk.length} bytes at ${at}`)
+      this.#checkRange('write', at, chunk.length)
       this.poke(chunk, at)
       at += chunk.length
     }
@@ -107,6 +105,11 @@ export class FlipDisk implements Disk {
   }
 
   async close(): Promise<void> {}
+
+  #checkRange(what: string, offset: number, length: number): void {
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.#sizeBytes)
+      throw new DiskError('DISK_RANGE', this.description, `cannot ${what} ${length} bytes at ${offset} of`)
+  }
 }
 
 /** A provider of this one disk, as a block device or a file. */
