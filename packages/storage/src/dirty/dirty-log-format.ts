@@ -170,7 +170,8 @@ export function decodeHeader(sector: Buffer): HeaderScan {
     pagesDigest: sector.readUInt32LE(HEADER_OFFSET.pagesDigest),
   }
   // A field that this version cannot mean, behind a good CRC: written by something newer, or by a bug.
-  const sane = header.generation > header.goodGeneration && header.goodGeneration >= 0 && header.basePoint.lsn >= 0
+  const { generation, goodGeneration, basePoint, identity } = header
+  const sane = generation > goodGeneration && Math.min(goodGeneration, basePoint.lsn, identity.deviceBytes) >= 0
   const reserved = isZero(sector.subarray(HEADER_OFFSET.reserved, HEADER_OFFSET.crc))
   return sane && reserved ? { kind: 'valid', header } : { kind: 'unknown', why: 'field' }
 }
