@@ -109,8 +109,8 @@ function nextInput(target: Target, pool: readonly Buffer[], prng: Prng): Buffer 
   // What was kept last is tried more often: it is where the way goes on.
   const newest = Math.max(1, Math.floor(pool.length / 4))
   const from = prng.chance(0.3) ? (pool[pool.length - 1 - prng.below(newest)] as Buffer) : prng.pick(pool)
-  let input = mutate !== undefined && prng.chance(0.6) ? mutate(from, prng) : from
-  if (input === from || prng.chance(0.3)) input = mutateBytes(input, prng, { other: prng.pick(pool), tokens, bytesMax })
+  let input = mutate !== undefined && prng.chance(0.8) ? mutate(from, prng) : from
+  if (input === from || prng.chance(0.2)) input = mutateBytes(input, prng, { other: prng.pick(pool), tokens, bytesMax })
   if (repair !== undefined && prng.chance(0.7)) input = repair(input, prng)
   return input.length > bytesMax ? input.subarray(0, bytesMax) : input
 }
