@@ -1,5 +1,6 @@
 /** Every fuzz target, by name; each makes what it needs when it is asked for. */
 import type { Target } from './engine/target.js'
+import { agentPeerTarget } from './targets/agent-peer.js'
 import { controlHttpTarget } from './targets/control-http.js'
 import { controlMessageTarget } from './targets/control-message.js'
 import { controlVerbsTarget } from './targets/control-verbs.js'
@@ -7,6 +8,7 @@ import { dirtyLogTarget } from './targets/dirty-log.js'
 import { frameScannerTarget } from './targets/frame-scanner.js'
 import { nbdClientTarget } from './targets/nbd-client.js'
 import { nbdServerTarget } from './targets/nbd-server.js'
+import { primaryPeerTarget } from './targets/primary-peer.js'
 import { ringLogTarget } from './targets/ring-log.js'
 import { sessionTarget } from './targets/session.js'
 import { stateFilesTarget } from './targets/state-files.js'
@@ -22,4 +24,6 @@ export const targets: Readonly<Record<string, () => Target | Promise<Target>>> =
   'state-files': stateFilesTarget,
   'control-http': controlHttpTarget,
   'control-verbs': controlVerbsTarget,
+  'agent-peer': agentPeerTarget,
+  'primary-peer': primaryPeerTarget,
 }

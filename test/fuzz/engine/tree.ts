@@ -59,7 +59,7 @@ function anyValue(near: Tree, prng: Prng): Tree {
     () => [near, near, near],
     () => ({ pairs: [[prng.pick(BORN), near]] }),
     () => Array.from({ length: 50 }, () => near),
-    () => nested(prng.pick([3, 6, 7, 8, 50, 2000]), prng.chance(0.5)),
+    () => nested(prng.pick([3, 6, 7, 8, 50, 400]), prng.chance(0.5)),
     () => (typeof near === 'number' ? near + prng.between(-2, 2) : near),
     () => (typeof near === 'string' ? near + near : near),
     () => (typeof near === 'string' ? near.slice(0, prng.below(near.length + 1)) : near),
