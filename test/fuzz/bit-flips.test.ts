@@ -23,10 +23,12 @@ const seed = seedFromEnv('bit flips')
 
 /** All flips together; `SITELINK_FLIPS` asks for more or fewer. */
 const TOTAL = Number(process.env['SITELINK_FLIPS'] ?? 100_000)
-/** Flips of each place. */
-const FLIPS = { log: 0.09 * TOTAL, journal: 0.06 * TOTAL, wire: 0.5 * TOTAL, dirty: 0.35 * TOTAL } as const
 /** Images that the flips of one place are spread over. */
 const IMAGES = 4
+const share = (part: number): number => IMAGES * Math.round((part * TOTAL) / IMAGES)
+/** Flips of each place: those that take longest are fewest. */
+const FLIPS = { log: share(0.07), journal: share(0.05), dirty: share(0.35) } as const
+const WIRE_FLIPS = TOTAL - FLIPS.log - FLIPS.journal - FLIPS.dirty
 
 /** Flips that were judged. */
 let told = 0
@@ -62,8 +64,8 @@ async function flipRings(t: TestContext, what: string, rule: RingImageOptions['r
     assert.equal(judgeRing(await openAndRead(disk, image), image, places).kind, 'nothing lost')
     disk.restore()
     // A log that was killed is searched for proofs at each opening, which takes longer: fewer of those.
-    const share = Math.floor((flips * (stop === 'clean' ? 0.7 : 0.3)) / (IMAGES / 2))
-    for (let left = at === IMAGES - 1 ? flips - counts.total : share; left > 0; left--) {
+    const part = Math.floor((flips * (stop === 'clean' ? 0.7 : 0.3)) / (IMAGES / 2))
+    for (let left = at === IMAGES - 1 ? flips - counts.total : part; left > 0; left--) {
       arena.enter()
       try {
         counts.add(await flipRing(disk, image, places, prng))
@@ -87,7 +89,7 @@ test('bits that flip on the wire end the session before the frame that they hit'
   const counts = new Counts()
   const prng = new Prng(`${seed}/wire`)
   const streams = wireStreams(prng)
-  for (let left = FLIPS.wire; left > 0; left--) {
+  for (let left = WIRE_FLIPS; left > 0; left--) {
     const stream = prng.pick(streams)
     counts.add(`to the ${stream.role}, in a ${flipWire(stream, prng)}: session ended`)
   }

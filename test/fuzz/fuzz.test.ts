@@ -30,6 +30,7 @@ for (const [name, make] of Object.entries(targets)) {
       if (result.failure === null) return
       const { input, error } = result.failure
       const file = keepInput(name, 'failed', input)
+      t.diagnostic(`the input, in hex: ${input.subarray(0, 2048).toString('hex')}`)
       throw new Error(`input ${result.executions} fails; pnpm fuzz --replay ${file.slice(file.indexOf('test/'))}`, {
         cause: error,
       })

@@ -112,6 +112,14 @@ function mayChange(input: Buffer): (at: number) => boolean {
   return (at) => ranges.some(([from, to]) => from <= at && at < to)
 }
 
+/** What is on a device, as a read would see it. */
+function bytesOf(host: AgentHost, name: string): Buffer {
+  const medium = host.disks.medium(`/dev/${name}`)
+  const bytes = Buffer.alloc(medium.sizeBytes)
+  medium.read(bytes, 0)
+  return bytes
+}
+
 async function feed(input: Buffer): Promise<string> {
   const clock = new SimClock()
   const prng = new Prng('agent peer')
@@ -133,11 +141,11 @@ async function feed(input: Buffer): Promise<string> {
   connection.destroy()
   await clock.advance(100)
   const kinds = checkSaid(said)
-  const content = host.content('dev0')
+  const content = bytesOf(host, 'dev0')
   const changed = content.equals(BLANK) ? -1 : content.findIndex((byte) => byte !== 0)
   hold(changed < 0 || mayChange(input)(changed), `byte ${changed} of the device changed, which no frame names`)
   hold(
-    host.content('dev1').equals(BLANK.subarray(0, MIB)) || input.includes('dev1'),
+    bytesOf(host, 'dev1').equals(BLANK.subarray(0, MIB)) || input.includes('dev1'),
     'a device changed that is not mapped',
   )
   await clock.runUntil(host.stop(), 120_000)

@@ -334,7 +334,7 @@ export async function ringLogTarget(): Promise<Target> {
       Buffer.from([image]),
       ...[0, 1, 2, 3, 4, 5, 6, 7, 8].map((op) => record(image, op)),
     ]),
-    iterations: 1500,
+    iterations: 500,
     bytesMax: 1 + RECORDS_MAX * RECORD_BYTES,
     allocationBytesMax: () => 256 * 1024 * 1024,
     mutate: (input, prng) => {

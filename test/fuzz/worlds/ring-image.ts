@@ -86,7 +86,7 @@ export interface RingImageOptions {
 }
 
 /** Bytes of the ring that its readers still need. */
-const KEPT_BYTES = 70_000
+const KEPT_BYTES = 120_000
 
 /** Makes an image. The same seed makes the same one. */
 export async function makeRingImage(seed: number | string, { rule, stop }: RingImageOptions): Promise<RingImage> {
