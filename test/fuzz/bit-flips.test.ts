@@ -27,7 +27,7 @@ const TOTAL = Number(process.env['SITELINK_FLIPS'] ?? 100_000)
 const IMAGES = 4
 const share = (part: number): number => IMAGES * Math.round((part * TOTAL) / IMAGES)
 /** Flips of each place: those that take longest are fewest. */
-const FLIPS = { log: share(0.07), journal: share(0.05), dirty: share(0.35) } as const
+const FLIPS = { log: share(0.05), journal: share(0.03), dirty: share(0.35) } as const
 const WIRE_FLIPS = TOTAL - FLIPS.log - FLIPS.journal - FLIPS.dirty
 
 /** Flips that were judged. */
