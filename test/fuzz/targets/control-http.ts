@@ -51,7 +51,11 @@ function readAnswers(bytes: Buffer): string[] {
 function bodyOf(text: string, headers: string): readonly [body: string, rest: string] {
   const length = /^content-length: *(\d+)/im.exec(headers)
   if (length !== null) return [text.slice(0, Number(length[1])), text.slice(Number(length[1]))]
-  if (!/^transfer-encoding: *chunked/im.test(headers)) return [text, '']
+  if (!/^transfer-encoding: *chunked/im.test(headers)) {
+    // It ends with the connection; what a client says behind its last request is refused behind it.
+    const end = text.indexOf('HTTP/1.1 ')
+    return end < 0 ? [text, ''] : [text.slice(0, end), text.slice(end)]
+  }
   let body = ''
   let rest = text
   for (;;) {
