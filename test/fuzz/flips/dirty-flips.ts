@@ -85,6 +85,8 @@ export async function flipDirty(
   const flipped: number[] = []
   for (let left = prng.chance(0.9) ? 1 : prng.between(2, 4); left > 0; left--) {
     const at = choose(image, prng)
+    // The same bit twice would be none.
+    if (flipped.includes(at)) continue
     flipped.push(at)
     disk.flip(at, prng.below(8))
   }
