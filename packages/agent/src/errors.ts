@@ -5,6 +5,7 @@
  * operator can do next.
  */
 import { defineErrors, EXIT, SitelinkError, type Facts } from '@sitelink/daemon'
+import { ListenError } from '@sitelink/nbd'
 import { ProtocolError } from '@sitelink/protocol'
 import { DiskError, LogError } from '@sitelink/storage'
 
@@ -239,6 +240,7 @@ export function asAgentError(thrown: unknown): unknown {
   if (thrown instanceof DiskError) {
     return create(DISK_ERRORS[thrown.code] ?? 'AGENT_DISK_FAILED', { what: thrown.message, path: thrown.path }, thrown)
   }
+  if (thrown instanceof ListenError) return create('AGENT_NETWORK', { what: thrown.message }, thrown)
   if (thrown instanceof LogError) return create('AGENT_LOG', { what: thrown.message }, thrown)
   if (thrown instanceof ProtocolError) {
     return create(thrown.kind === 'usage' ? 'AGENT_ADDRESS' : 'AGENT_NETWORK', { what: thrown.message }, thrown)

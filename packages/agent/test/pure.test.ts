@@ -300,4 +300,13 @@ test("the owner's state and replica.json come back as they were written, and not
   ]) {
     assert.equal(parseReplica(broken).kind, 'damaged', broken)
   }
+  // Names that every object answers to without having them.
+  for (const restarting of ['{"__proto__":1,"reason":"x"}', '{"hasOwnProperty":"reason","reason":"x"}']) {
+    const text = JSON.stringify({ version: REPLICA_VERSION, ...freshReplica(new Prng(1)) })
+    const broken = text.replace('"restarting":null', `"restarting":${restarting}`)
+    assert.deepEqual(parseReplica(broken), {
+      kind: 'damaged',
+      why: 'restarting: it is missing or not what it should be',
+    })
+  }
 })

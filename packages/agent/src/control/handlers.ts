@@ -45,6 +45,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   )
   server.stream('export', async function* (body, { signal }) {
     const request = fieldsOf(body, { name: 'string', socket: 'string', hold: 'boolean', force: 'boolean' })
+    if (!isSocketPath(request.socket)) throw invalid('socket is not an absolute path')
     try {
       return yield* serveExport({
         agent,
@@ -58,6 +59,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   })
   server.stream('events', async function* (body, { signal }) {
     const { afterSeq, follow } = fieldsOf(body, { afterSeq: 'number', follow: 'boolean' })
+    if (!Number.isSafeInteger(afterSeq) || afterSeq < 0) throw invalid('afterSeq is not a number of an event')
     if (follow) yield* events.watch(afterSeq, signal)
     else yield events.read(afterSeq)
     return null
@@ -69,14 +71,22 @@ type Fields<S extends Shape> = {
   [K in keyof S]: S[K] extends 'string' ? string : S[K] extends 'number' ? number : boolean
 }
 
+function invalid(why: string): Error {
+  return daemonErrors.create('CONTROL_REQUEST_INVALID', { why })
+}
+
+/** A path that the operating system can mean and a URI can carry. */
+function isSocketPath(path: string): boolean {
+  return path.startsWith('/') && !path.includes('\0') && Buffer.from(path).toString() === path
+}
+
 /** The fields of a request's body, each of its type and no others. */
 function fieldsOf<const S extends Shape>(body: unknown, shape: S): Fields<S> {
-  const refuse = (why: string): Error => daemonErrors.create('CONTROL_REQUEST_INVALID', { why })
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw refuse('the body is not an object')
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalid('the body is not an object')
   for (const key of Object.keys(body))
-    if (!Object.hasOwn(shape, key)) throw refuse(`${key} is not a key of this request`)
+    if (!Object.hasOwn(shape, key)) throw invalid(`${key} is not a key of this request`)
   for (const [key, type] of Object.entries(shape)) {
-    if (typeof (body as Record<string, unknown>)[key] !== type) throw refuse(`${key} is not a ${type}`)
+    if (typeof (body as Record<string, unknown>)[key] !== type) throw invalid(`${key} is not a ${type}`)
   }
   return body as Fields<S>
 }

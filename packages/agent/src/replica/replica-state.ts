@@ -98,7 +98,7 @@ const isRecord =
     const keys = Object.keys(value)
     return (
       keys.length === Object.keys(fields).length &&
-      keys.every((key) => fields[key]?.((value as Record<string, unknown>)[key]) === true)
+      keys.every((key) => Object.hasOwn(fields, key) && fields[key]?.((value as Record<string, unknown>)[key]) === true)
     )
   }
 const isList =

@@ -3,6 +3,7 @@
  */
 import {
   ConfigFile,
+  keyInvalid,
   StateDirectory,
   withDaemon,
   withDaemonOrLock,
@@ -35,9 +36,20 @@ export const peersFormat: ConfigFormat<PeersFile> = {
   versionMin: 1,
   validate: (value) => {
     const { peers } = value as Partial<PeersFile>
-    if (typeof peers !== 'object' || peers === null) throw new Error('peers.json has no peers')
+    if (typeof peers !== 'object' || peers === null || Array.isArray(peers))
+      throw keyInvalid('peers', 'it should be an object')
+    for (const [slink, record] of Object.entries(peers)) checkPeer(`peers.${slink}`, slink, record)
     return { peers }
   },
+}
+
+function checkPeer(key: string, slink: string, record: unknown): void {
+  if (!/^[1-9]\d{0,3}$/.test(slink)) throw keyInvalid(key, 'it should be the number of a slink')
+  if (typeof record !== 'object' || record === null) throw keyInvalid(key, 'it should be an object')
+  const { agent, journal, ...more } = record as Partial<PeerRecord>
+  for (const name of Object.keys(more)) throw keyInvalid(`${key}.${name}`, 'it is unknown')
+  for (const [name, id] of Object.entries({ agent, journal }))
+    if (typeof id !== 'string' || id === '') throw keyInvalid(`${key}.${name}`, 'it should be an identity')
 }
 
 /** The peers file as the slinks use it. */

@@ -142,9 +142,14 @@ export function decodeOwnerState(bytes: Buffer): OwnerState | null {
   const lost: LostRangeRecord[] = []
   for (let index = 0; index < lostCount; index += 1) {
     const at = HEAD_BYTES + count * SLINK_BYTES + index * RANGE_BYTES
-    lost.push({ deviceId: bytes.readUInt32LE(at), offset: readU64(bytes, at + 8), length: readU64(bytes, at + 16) })
+    const range = { deviceId: bytes.readUInt32LE(at), offset: readU64(bytes, at + 8), length: readU64(bytes, at + 16) }
+    if (range.offset < 0 || range.length < 0) throw new Error('the owner state of the log has an impossible lost range')
+    lost.push(range)
   }
-  return { groupUuid, epoch: readU64(bytes, 8), appliedLsn: readU64(bytes, 32), slinks, lost }
+  const epoch = readU64(bytes, 8)
+  const appliedLsn = readU64(bytes, 32)
+  if (epoch < 0 || appliedLsn < 0) throw new Error('the owner state of the log has an impossible epoch or applied LSN')
+  return { groupUuid, epoch, appliedLsn, slinks, lost }
 }
 
 /** The state as it is true in a new life of the log: every stored position is clamped to the end of its own. */

@@ -178,6 +178,12 @@ test('the owner state is laid out as its file says, comes back as it went, and i
     () => decodeOwnerState(Buffer.concat([bytes.subarray(0, 0), Buffer.from([2, 0, 0, 0]), bytes.subarray(4)])),
     /version/,
   )
+  // Numbers beyond 2^53: epoch, applied LSN, and every position, offset and length.
+  for (let at = 8; at + 8 <= bytes.length; at += 8) {
+    if (at === 16 || at === 24 || at === 40 || (at >= 48 && (at - 48) % 24 === 0)) continue
+    const lie = Buffer.from(bytes).fill(0xff, at, at + 8)
+    assert.throws(() => decodeOwnerState(lie), /impossible/, `byte ${at}`)
+  }
 })
 
 test('more lost ranges than fit are stored as wider ones, never as less', () => {

@@ -50,8 +50,10 @@ export function decodeMessage(frame: Frame): Decoded<ControlMessage> {
   if (!unpacked.ok) return unpacked
   if (!isMap(unpacked.value)) return refused('a control message is not a map')
   const { kind, ...fields } = unpacked.value
-  if (typeof kind !== 'string' || !Object.hasOwn(messageShapes, kind)) {
-    return refused(`"${clipText(String(kind), 32)}" is not a control message of this version`)
+  // Only text is shown: a map of the peer's may have a `toString` that is none.
+  if (typeof kind !== 'string') return refused('the kind of a control message is not text')
+  if (!Object.hasOwn(messageShapes, kind)) {
+    return refused(`"${clipText(kind, 32)}" is not a control message of this version`)
   }
   const problem = recordProblem(messageShapes[kind as ControlMessage['kind']], fields, kind)
   if (problem !== null) return refused(problem)

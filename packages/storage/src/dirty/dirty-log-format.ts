@@ -27,6 +27,8 @@ export const HEADER_PAGES = 2
 const HEADER_MAGIC = 0x48444c53
 const SECTOR_MAGIC = 0x42444c53
 export const DIRTY_LOG_VERSION = 1
+/** A flush counts one up. Nobody flushes so often; whoever claims it leaves no number to go on with. */
+export const GENERATION_MAX = 2 ** 52
 /** Longest group or mapping id in bytes of UTF-8. */
 export const IDENTITY_TEXT_BYTES_MAX = 63
 
@@ -170,7 +172,11 @@ export function decodeHeader(sector: Buffer): HeaderScan {
     pagesDigest: sector.readUInt32LE(HEADER_OFFSET.pagesDigest),
   }
   // A field that this version cannot mean, behind a good CRC: written by something newer, or by a bug.
-  const sane = header.generation > header.goodGeneration && header.goodGeneration >= 0 && header.basePoint.lsn >= 0
+  const { generation, goodGeneration, basePoint, identity } = header
+  const sane =
+    generation > goodGeneration &&
+    generation <= GENERATION_MAX &&
+    Math.min(goodGeneration, basePoint.lsn, identity.deviceBytes) >= 0
   const reserved = isZero(sector.subarray(HEADER_OFFSET.reserved, HEADER_OFFSET.crc))
   return sane && reserved ? { kind: 'valid', header } : { kind: 'unknown', why: 'field' }
 }
@@ -200,7 +206,9 @@ export function openSector(sector: Buffer, index: number, tag: number): SectorFi
   if (sectorCrc(sector) !== sector.readUInt32LE(SECTOR_OFFSET.crc)) return null
   const generation = readU64(sector, SECTOR_OFFSET.generation)
   const goodGeneration = readU64(sector, SECTOR_OFFSET.goodGeneration)
-  return generation > 0 && goodGeneration >= 0 ? { generation, goodGeneration, tag } : null
+  return generation > 0 && generation <= GENERATION_MAX && goodGeneration >= 0
+    ? { generation, goodGeneration, tag }
+    : null
 }
 
 /** CRC over everything but itself. */

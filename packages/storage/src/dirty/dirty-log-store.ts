@@ -94,7 +94,8 @@ export class DirtyLogStore {
     }
     this.#goodGeneration = header.generation
     this.#goodCopy = copy
-    this.#pagesOnDisk = storedPages
+    // A file that was cut short has less than its header says; the next write gives it its size again.
+    this.#pagesOnDisk = Math.min(storedPages, Math.floor(disk.sizeBytes / DIRTY_PAGE_BYTES) - HEADER_PAGES)
     this.#voidFirst = false
     return toWrite
   }

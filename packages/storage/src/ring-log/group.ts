@@ -114,7 +114,7 @@ export function encodeGroupHeader(into: Buffer, at: number, fields: GroupFields)
 
 /** What the 96 bytes at `at` are. Bounds the length of the body; says nothing about whose group it is, or where. */
 export function decodeGroupHeader(from: Buffer, at: number): GroupHeader | GroupProblem {
-  if (from.readUInt32LE(at + GROUP_OFFSET.magic) !== GROUP_MAGIC) return 'none'
+  if (from.readUInt32LE(at + GROUP_OFFSET.magic) !== GROUP_MAGIC) return hadMagic(from, at) ? 'crc' : 'none'
   const headerCrc = from.readUInt32LE(at + GROUP_OFFSET.headerCrc)
   if (crc32(from.subarray(at, at + GROUP_OFFSET.headerCrc)) !== headerCrc) return 'crc'
   if (from.readUInt8(at + GROUP_OFFSET.version) !== GROUP_VERSION) return 'version'
@@ -139,6 +139,16 @@ export function decodeGroupHeader(from: Buffer, at: number): GroupHeader | Group
     headerCrc,
   }
   return meaningful(header) ? header : 'field'
+}
+
+const MAGIC_BYTES = Buffer.alloc(4)
+MAGIC_BYTES.writeUInt32LE(GROUP_MAGIC)
+
+/** True if the CRC is that of a header with the magic: only the magic is damaged, and a group was written here. */
+function hadMagic(from: Buffer, at: number): boolean {
+  if (from.readUInt16LE(at + GROUP_OFFSET.headerBytes) !== GROUP_HEADER_BYTES) return false
+  const rest = from.subarray(at + GROUP_OFFSET.version, at + GROUP_OFFSET.headerCrc)
+  return crc32(rest, crc32(MAGIC_BYTES)) === from.readUInt32LE(at + GROUP_OFFSET.headerCrc)
 }
 
 function meaningful(header: GroupHeader): boolean {

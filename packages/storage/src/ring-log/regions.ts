@@ -5,6 +5,7 @@
  * asked for, else the entries themselves. A stretch with lost entries whose ranges nobody knows has the answer null.
  */
 import type { LogPosition } from '@sitelink/protocol/entry'
+import type { CheckpointBody } from './checkpoint.js'
 import { readCheckpoint } from './checkpoint-io.js'
 import type { RegionRun, SegmentRegions } from './contract.js'
 import { Cursor, isEntry } from './cursor.js'
@@ -40,14 +41,22 @@ export async function* regionsBetween(
   }
 }
 
-/** The set of a checkpoint; undefined if it cannot be read, or if its segment begins below `from`. */
+/** The set of a checkpoint; undefined if it cannot be read, or if its segment is not the stretch from `from` on. */
 async function setOf(
   view: LogView,
   position: LogPosition,
   from: LogPosition,
 ): Promise<readonly RegionRun[] | null | undefined> {
   const body = (await readCheckpoint(view.space, view.logId, position))?.body
-  return body !== undefined && body.segmentStart >= from ? body.runs : undefined
+  return body !== undefined && body.segmentStart >= from && isNext(body, from) ? body.runs : undefined
+}
+
+/**
+ * No checkpoint lies between `from` and this one. There can be one that nobody knows: its header could not be read when
+ * the log was opened. The entries that it closes are in no set of a later one.
+ */
+function isNext({ directory: [before] }: CheckpointBody, from: LogPosition): boolean {
+  return before === undefined || before.anchor.position < from
 }
 
 async function walk(
@@ -68,11 +77,17 @@ async function walk(
         else if (item.ranges !== null)
           for (const { deviceId, offset, length } of item.ranges) set.note(deviceId, offset, length)
         // Headers are lost: whatever the whole segment touches counts, if its checkpoint knows.
-        else return closing === null ? null : ((await setOf(view, closing, 0)) ?? null)
+        else return closing === null ? null : await wholeSet(view, closing, from)
       }
     }
     return set.runs()
   } finally {
     cursor.close()
   }
+}
+
+/** All that the segment of a checkpoint touches; null if nobody knows that it holds everything from `from` on. */
+async function wholeSet(view: LogView, position: LogPosition, from: LogPosition): Promise<readonly RegionRun[] | null> {
+  const body = (await readCheckpoint(view.space, view.logId, position))?.body
+  return body !== undefined && isNext(body, from) ? body.runs : null
 }

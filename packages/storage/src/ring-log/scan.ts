@@ -163,8 +163,10 @@ export class Scanner {
       case 'refuse':
         throw this.#refusal(row.name, header)
       default:
-        if (typeof header === 'object' && row.then === 'torn') this.#sawEnd(position + groupSpan(header.bodyBytes))
-        return this.#end(row.name, position, typeof header === 'object' && row.then === 'torn' ? header.firstLsn : null)
+        if (row.then !== 'torn') return this.#end(row.name, position, null)
+        // Of a group whose header cannot be read only the first block is known.
+        this.#sawEnd(position + (typeof header === 'object' ? groupSpan(header.bodyBytes) : BLOCK_BYTES))
+        return this.#end(row.name, position, typeof header === 'object' ? header.firstLsn : this.#nextLsn())
     }
   }
 

@@ -191,7 +191,7 @@ function decodeFields(bytes: Buffer): Superblock | null {
   for (let index = 0; index < count; index++)
     incarnations.push(decodeIncarnation(bytes, SUPERBLOCK_HEADER_BYTES + index * INCARNATION_BYTES))
   const checkpoint = decodeAnchor(bytes, SUPERBLOCK_OFFSET.checkpoint)
-  return {
+  const superblock: Superblock = {
     sequence: readU64(bytes, SUPERBLOCK_OFFSET.sequence),
     logId: readId(bytes, SUPERBLOCK_OFFSET.logId),
     startOffset: readU64(bytes, SUPERBLOCK_OFFSET.startOffset),
@@ -207,6 +207,28 @@ function decodeFields(bytes: Buffer): Superblock | null {
     incarnations,
     owner: Buffer.from(bytes.subarray(ownerAt, ownerAt + ownerBytes)),
   }
+  return isPossible(superblock) ? superblock : null
+}
+
+/** Behind a good CRC: what nobody of ours ever writes, and what everybody who reads a log relies on. */
+function isPossible(superblock: Superblock): boolean {
+  const { tail, checkpoint, ringBytes, incarnations, sequence, startOffset, durableEnd, durableLsn } = superblock
+  if (Math.min(sequence, startOffset, durableEnd, durableLsn, superblock.wallUs, superblock.createdUs) < 0) return false
+  if (ringBytes <= 0 || ringBytes % BLOCK_BYTES !== 0) return false
+  const limit = tail.position + ringBytes
+  const isPlace = (position: LogPosition): boolean => position >= 0 && position % BLOCK_BYTES === 0 && position <= limit
+  const isAnchor = ({ position, entriesEnd, lsn }: Anchor): boolean =>
+    isPlace(position) && entriesEnd >= 0 && entriesEnd <= position && lsn >= 0
+  if (!Number.isSafeInteger(limit) || durableEnd > limit || !isAnchor(tail)) return false
+  if (checkpoint !== null && (!isAnchor(checkpoint) || checkpoint.position < tail.position)) return false
+  return incarnations.every(
+    ({ number, firstLsn, firstPosition, previousEnd }, index) =>
+      number > (incarnations[index - 1]?.number ?? 0) &&
+      firstLsn > 0 &&
+      isPlace(firstPosition) &&
+      previousEnd >= 0 &&
+      previousEnd <= firstPosition,
+  )
 }
 
 function encodeIncarnation(into: Buffer, at: number, life: Incarnation): void {

@@ -19,7 +19,7 @@ const page = readFileSync(new URL('../../../../../docs/internals/dirty-log-forma
 
 const HEADER: DirtyLogHeader = {
   identity: identityOf(100, { groupId: 'x'.repeat(IDENTITY_TEXT_BYTES_MAX), mappingId: 'ü' }),
-  generation: 2 ** 53 - 1,
+  generation: 2 ** 52,
   goodGeneration: 2 ** 40 + 1,
   basePoint: { incarnation: 0xffff_ffff, lsn: 2 ** 53 - 2 },
   pagesDigest: 0xffff_ffff,

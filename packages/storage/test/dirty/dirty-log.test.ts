@@ -3,11 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { crc32 } from '@sitelink/protocol/entry'
 import type { DiskError } from '../../src/disk/disk-error.js'
 import { NodeDiskProvider } from '../../src/disk/node-disk-provider.js'
 import { DirtyLog } from '../../src/dirty/dirty-log.js'
 import type { DirtyLogError } from '../../src/dirty/dirty-log-error.js'
-import { DIRTY_PAGE_BYTES, REGIONS_PER_PAGE, REGIONS_PER_SECTOR } from '../../src/dirty/dirty-log-format.js'
+import {
+  DIRTY_PAGE_BYTES,
+  HEADER_OFFSET,
+  REGIONS_PER_PAGE,
+  REGIONS_PER_SECTOR,
+} from '../../src/dirty/dirty-log-format.js'
 import { FaultDisk, FaultDiskProvider, Prng, seedFromEnv, SimClock } from '../../src/testing/index.js'
 import { at, dirtyOf, identityOf, MIB, placeOn, storeDisk } from './dirty-log-support.js'
 
@@ -107,6 +113,39 @@ describe('DirtyLog', () => {
       else reported++
     }
     assert.ok(reported > 12, `${reported} reported`)
+  })
+
+  it('[DLG-04] a file that was cut short has its size again after the next flush', async () => {
+    const clock = new SimClock()
+    const disks = new FaultDiskProvider({ prng: new Prng(seed), clock })
+    const identity = identityOf(REGIONS_PER_PAGE * 3)
+    const place = { provider: disks, path: '/dirty' }
+    const made = await DirtyLog.create(place, identity, { initial: 'all-clean', basePoint: at(3) })
+    made.markRegions(0, 1)
+    await made.flush(at(5))
+    await made.close()
+    const whole = (await disks.readFile('/dirty')) as Buffer
+    await disks.replaceFile('/dirty', whole.subarray(0, 3 * DIRTY_PAGE_BYTES + 100))
+    const { log, found } = await DirtyLog.open(place, identity)
+    assert.equal(found, 'damaged')
+    assert.equal(log.bitmap.isDirty(1), false)
+    assert.equal(log.bitmap.isDirty(REGIONS_PER_PAGE * 2), true)
+    await log.flush(at(4))
+    await log.close()
+    const again = await DirtyLog.open(place, identity)
+    assert.deepEqual([again.found, again.log.bitmap.dirtyCount], ['ok', log.bitmap.dirtyCount])
+  })
+
+  it('a header with a size that no device has is not believed, however good its checksum', async () => {
+    const { disk } = await recorded(100, [4])
+    for (const copy of [0, DIRTY_PAGE_BYTES]) {
+      const sector = disk.peek(copy, 512)
+      sector.writeBigUInt64LE(2n ** 64n - 1n, HEADER_OFFSET.deviceBytes)
+      sector.writeUInt32LE(crc32(sector.subarray(0, HEADER_OFFSET.crc)), HEADER_OFFSET.crc)
+      disk.poke(sector, copy)
+    }
+    const { log, found } = await DirtyLog.open(placeOn(disk), identityOf(100))
+    assert.deepEqual([found, log.bitmap.dirtyCount], ['unreadable', 100])
   })
 
   it('[DLG-05] of a device that has grown the new regions are dirty, and the last one if it was short', async () => {

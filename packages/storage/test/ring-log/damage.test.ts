@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { LogEntry, LogHole } from '../../src/ring-log/contract.js'
 import { decodeGroupHeader, encodeGroupHeader } from '../../src/ring-log/group.js'
-import { checkLog, inspectLog } from '../../src/ring-log/inspect.js'
+import { checkLog, inspectLog, listLog } from '../../src/ring-log/inspect.js'
 import { RING_OFFSET_BYTES, SUPERBLOCK_SLOT_BYTES } from '../../src/ring-log/limits.js'
 import { FaultDisk, Prng, seedFromEnv } from '../../src/testing/index.js'
 import { append, Bench, foreignFrame, lsnsOf, MIB, readAll, upTo, type Opened } from './support.js'
@@ -135,6 +135,57 @@ test('a torn tail is cut at the first entry that does not check, and nothing bef
   assert.equal((items[7] as LogEntry).frame.length, 100, 'entry 8 is the new one')
   const third = await bench.open(again.disk.crashProcess())
   assert.deepEqual(lsnsOf(await readAll(bench, third.log)), upTo(8))
+})
+
+test('a flipped bit in the header of the last group is a cut that is reported, in its magic as well', async () => {
+  for (const offset of [0, 1, 5, 20, 30, 92]) {
+    const bench = new Bench()
+    const opened = await groups(bench, 2)
+    for (let each = 0; each < 3; each++) append(opened.log, 100)
+    await bench.clock.settle()
+    const position = entry(opened, 7).position - 96
+    const disk = opened.disk.crashProcess('all')
+    disk.flipBit(placeOf(opened, position) + offset)
+    const { problems } = await checkLog(disk)
+    assert.deepEqual(
+      problems.map((problem) => problem.position),
+      [position],
+    )
+    const again = await bench.open(disk)
+    assert.deepEqual(lsnsOf(await readAll(bench, again.log)), upTo(6))
+    assert.deepEqual([again.report.cutBytes, again.report.cutLsn], [4096, 7], `a bit at ${offset}`)
+  }
+})
+
+test('[REC-13] no region of the log is forgotten with a checkpoint whose header cannot be read', async () => {
+  const bench = new Bench()
+  const opened = await groups(bench, 40)
+  const image = opened.disk.powerCut({ kind: 'lose-all' }).peek()
+  const whole = bench.disk(4 * MIB)
+  whole.poke(image, 0)
+  const checkpoints: number[] = []
+  for await (const step of listLog(whole, (await inspectLog(whole)).superblock ?? assert.fail()))
+    if (step.kind === 'checkpoint') checkpoints.push(step.before.position)
+  assert.ok(checkpoints.length >= 4)
+  for (const checkpoint of checkpoints) {
+    for (const lostHeader of [null, entry(opened, 3), entry(opened, 90)]) {
+      const disk = bench.disk(4 * MIB)
+      disk.poke(image, 0)
+      disk.flipBit(placeOf(opened, checkpoint) + 60)
+      // Entries whose ranges nobody knows, in a segment whose own checkpoint may be the one that is lost.
+      if (lostHeader !== null) disk.flipBit(placeOf(opened, lostHeader.position) + 40)
+      const { log } = await bench.open(disk)
+      const known = new Set<number>()
+      let all = false
+      for await (const { runs } of log.regionsBetween(log.tail, log.writtenEnd)) {
+        all ||= runs === null
+        for (const { firstUnit, unitCount } of runs ?? [])
+          for (const unit of upTo(unitCount, 1)) known.add(firstUnit + unit - 1)
+      }
+      for (const lsn of upTo(120))
+        assert.ok(all || known.has(lsn), `region of entry ${lsn}, without ${checkpoint} and ${lostHeader?.frame.lsn}`)
+    }
+  }
 })
 
 test('[REC-02] [REC-12] a failed write fails the log once, reads go on, and the next opening starts clean', async () => {

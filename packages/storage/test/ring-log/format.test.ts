@@ -220,3 +220,32 @@ test('lives that no entry needs are forgotten, lives that hold nothing give way,
   const idle = Array.from({ length: 1025 }, (_, index) => life(index + 1, 4096))
   assert.equal(pruneIncarnations(idle, 0)?.length, 1024)
 })
+
+test('a superblock with a field that cannot be is damaged, however good its checksum', () => {
+  const lies: readonly Partial<Superblock>[] = [
+    { ringBytes: 0 },
+    { ringBytes: 5000 },
+    { ringBytes: Number.MAX_SAFE_INTEGER - 4095 },
+    { durableEnd: 2 ** 40 },
+    { tail: { ...SUPERBLOCK.tail, position: 4097 } },
+    { tail: { ...SUPERBLOCK.tail, entriesEnd: 8192 } },
+    { checkpoint: { ...SUPERBLOCK.tail, position: 0, entriesEnd: 0 } },
+    { checkpoint: { ...SUPERBLOCK.tail, position: 2 ** 40 } },
+    { incarnations: [LIFE_2, LIFE_1] },
+    { incarnations: [LIFE_1, { ...LIFE_2, firstPosition: 8191 }] },
+    { incarnations: [LIFE_1, { ...LIFE_2, previousEnd: 8193 }] },
+    { incarnations: [{ ...LIFE_1, firstLsn: 0 }] },
+  ]
+  const slotOf = (superblock: Superblock): Buffer => {
+    const slot = Buffer.alloc(SUPERBLOCK_SLOT_BYTES)
+    encodeSuperblock(superblock).copy(slot)
+    return slot
+  }
+  assert.equal(decodeSlot(slotOf(SUPERBLOCK)).kind, 'valid')
+  for (const lie of lies)
+    assert.deepEqual(
+      decodeSlot(slotOf({ ...SUPERBLOCK, ...lie })),
+      { kind: 'damaged', why: 'field' },
+      JSON.stringify(lie),
+    )
+})

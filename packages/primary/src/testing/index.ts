@@ -1,0 +1,6 @@
+/**
+ * What meets a stranger at the primary (files of the state directory, verbs of the control socket), for tests that feed it
+ * bytes. Nothing here is used by a program.
+ */
+export { configFormat, peersFormat } from '../cli/open-state.js'
+export { registerVerbs } from '../control/handlers.js'
