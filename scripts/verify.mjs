@@ -36,7 +36,10 @@ async function main() {
   }
   // Who notices bugs is asked last: a third of the bugs, another one for every commit. The count of tests stays the last line.
   const mutantsMs = performance.now()
-  const mutants = await run(process.execPath, ['scripts/mutants.mjs', '--share', '3'], { quiet: true, env: environment })
+  const mutants = await run(process.execPath, ['scripts/mutants.mjs', '--share', '3'], {
+    quiet: true,
+    env: environment,
+  })
   console.log(`${mutants.status === 0 ? 'ok  ' : 'FAIL'} ${'mutants'.padEnd(14)} ${seconds(mutantsMs)}`)
   console.log(mutants.status === 0 ? mutants.output.trimEnd().split('\n').at(-1) : mutants.output)
   console.log(counts.line)

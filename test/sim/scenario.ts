@@ -51,18 +51,20 @@ export function drawScenario(seed: string, draw: Prng): Scenario {
     world: {
       seed,
       // With few regions everything is soon dirty, with many a region that was forgotten shows.
-      deviceBytes: draw.chance(0.15) ? [5 * MIB, 9 * MIB + 4096] : draw.pick([[MIB], [MIB, 2 * MIB + 4096]]),
+      deviceBytes: draw.chance(0.35) ? [5 * MIB, 9 * MIB + 4096] : draw.pick([[MIB], [MIB, 2 * MIB + 4096]]),
       logBytes: draw.pick([2, 2, 2, 3, 6]) * MIB,
       journalBytes: draw.pick([4, 4, 6]) * MIB,
       agents: siteCount,
       link: {
         latencyMs: draw.pick([0, 1, 10, 40]),
         jitterMs: draw.pick([0, 0, 5]),
+        // A narrow link makes a resync last, so that something happens to it.
+        bandwidthBytes: draw.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 3_000_000, 400_000]),
         segmentBytesMin: draw.pick([1, 1000, 65_536]),
         segmentBytesMax: 65_536,
       },
-      agentLimits: { writeBackBytesMax: draw.pick([2, 64]) * MIB },
-      primaryLimits: { overlayBytesMax: draw.pick([1, 32]) * MIB, recentBytesMax: draw.pick([65_536, 8 * MIB]) },
+      agentLimits: { writeBackBytesMax: draw.pick([MIB / 4, 64 * MIB]) },
+      primaryLimits: { overlayBytesMax: draw.pick([MIB / 8, 32 * MIB]), recentBytesMax: draw.pick([65_536, 8 * MIB]) },
       ...(slow ? { diskLatency: { readMs: [0, 2], writeMs: [0, 4], syncMs: [0, 20] } } : {}),
     },
   }

@@ -5,6 +5,7 @@
  * Owns the order of a step: an action, the supervisor (who starts again what ended by itself), the checkers. It knows
  * which faults are in force, so that a checker knows what may be expected; it judges nothing itself.
  */
+import { AssertionError } from 'node:assert/strict'
 import { Prng } from '@sitelink/storage/testing'
 import type { AgentHost } from '../pair/agent-host.js'
 import { PRIMARY, type Ticket } from '../pair/primary-host.js'
@@ -173,7 +174,12 @@ export class Simulation {
     const answered = world.primary.onAnswer
     world.primary.onAnswer = (ticket: Ticket) => {
       trace.note(`${this.nowMs} ${ticket.kind} ${ticket.lsn} ${ticket.errno}\n`)
-      answered?.(ticket)
+      try {
+        answered?.(ticket)
+      } catch (error) {
+        // The world holds every agent to what the answer promises of it.
+        throw error instanceof AssertionError ? new Violation('kept', error.message) : error
+      }
       for (const checker of this.#checkers) checker.answered?.(ticket)
     }
     world.primary.onEvent = ({ kind, message }) => trace.say(this.nowMs, `    ${PRIMARY}: ${kind}: ${message}`)

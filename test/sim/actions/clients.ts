@@ -19,7 +19,7 @@ const canWrite = ({ world, cast }: Simulation): boolean =>
 
 export const CLIENTS: readonly Action[] = [
   { name: 'write', weight: 30, possible: canWrite, run: (sim) => write(sim, sim.prng.between(1, 25)) },
-  { name: 'write much', weight: 3, possible: canWrite, run: writeMuch },
+  { name: 'write much', weight: 6, possible: canWrite, run: writeMuch },
   { name: 'read', weight: 10, possible: canWrite, run: read },
   { name: 'wait', weight: 12, run: ({ world, prng }) => world.advance(prng.pick([1, 20, 100, 700])) },
   { name: 'wait long', weight: 3, run: ({ world, prng }) => world.advance(prng.between(2000, 6000)) },
