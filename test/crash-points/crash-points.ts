@@ -254,9 +254,11 @@ export function checkAccount(
 ): void {
   const used = new Set<string>()
   const unexplained: string[] = []
+  const reasons = Object.keys(explained)
   for (const { site, taken, noticed } of accounts) {
-    const reasons = Object.keys(explained)
-    const reason = reasons.find((one) => site === one) ?? reasons.find((one) => site.startsWith(`${one} <`))
+    const place = plain(site)
+    const reason =
+      reasons.find((one) => place === plain(one)) ?? reasons.find((one) => place.startsWith(`${plain(one)} <`))
     say(
       `${noticed} of ${taken} noticed: ${site}${noticed > 0 || reason === undefined ? '' : ` (${explained[reason]})`}`,
     )
@@ -270,6 +272,11 @@ export function checkAccount(
     [],
     'explanations without a use',
   )
+}
+
+/** Whether a stack names the class of a method depends on how Node was started. */
+function plain(site: string): string {
+  return site.replaceAll(/(?<=[ <])[A-Z]\w*\./g, '')
 }
 
 /** Says how much was tried, and fails with the first broken promise. */

@@ -34,7 +34,7 @@ export const SLINK: readonly Mutant[] = [
   step(
     'a site that is complete when it comes back does not move its place',
     'primary/slink/stream-begin',
-    'place.passed(start.lsn, position);',
+    'place.passed(start.lsn, Math.max(place.position, Math.min(position, context.written().position)));',
     '',
     by(
       'pair/shortage',

@@ -347,3 +347,24 @@ test('an entry that rots in the log before it is on its device is lost in the op
   await world.settle()
   await world.checkLocal()
 })
+
+test('a mapping whose map frame a power cut took, and whose row it left, gets what is sent to it', async () => {
+  const seed = seedFromEnv('map and cut')
+  const prng = new Prng(seed)
+  for (let round = 0; round < 40; round++) {
+    const world = await livePair(`map and cut ${seed} ${round}`, { devices: [0] }, SLOW)
+    await writeAt(world, 0, [0])
+    await world.settle()
+    const old = world.agent.status().mappings[0]?.mappingId
+    await world.run(world.primary.admin.unmap(0, 1))
+    await writeAt(world, 0, [65_536])
+    await world.map(0, 1, { initial: 'sync' })
+    // The state file is durable at once; what the journal has not synced yet is lost.
+    const isNew = (): boolean => world.agent.status().mappings.some(({ mappingId }) => mappingId !== old)
+    while (!isNew()) await world.advance(1)
+    await world.advance(prng.between(0, 10))
+    world.agent.powerCut({ kind: 'lose-all' })
+    await world.startAgent()
+    await world.settle()
+  }
+})

@@ -265,15 +265,15 @@ export class Line {
     const twice = this.table.inForce.find((row) => row.remote === remote)
     if (twice !== undefined) throw new Error(`"${remote}" belongs to device ${twice.number} "${twice.name}" already`)
     await this.#parts.devices.openAll()
+    const what = `device ${number} "${name}"`
     const device = this.#parts.devices.device(remote)
-    if (device === null)
-      throw new Error(`device ${number} "${name}" is mapped to "${remote}": ${this.#parts.devices.problem(remote)}`)
+    if (device === null) throw new Error(`${what} is mapped to "${remote}": ${this.#parts.devices.problem(remote)}`)
     if (device.sizeBytes < sizeBytes)
-      throw new Error(
-        `device ${number} "${name}" has ${sizeBytes} bytes, the agent's "${remote}" only ${device.sizeBytes}`,
-      )
+      throw new Error(`${what} has ${sizeBytes} bytes, the agent's "${remote}" only ${device.sizeBytes}`)
     const path = this.#parts.devices.path(remote) ?? device.description
     const row: ReplicaMapping = { deviceId, ...mapping, path, sinceLsn: frame.lsn }
+    // The unmap of the row before it is in the journal durably: a power cut must not leave two rows and no end of the first.
+    await this.journal.quiesce()
     await this.dirty.add(row, clean ? 'all-clean' : 'all-dirty')
     if (!clean) this.#unannounced.set(mappingId, 0)
     // What is in no table would count as dirty for ever.
@@ -324,9 +324,12 @@ export class Line {
   async #onUnmapPassed(frame: Frame): Promise<void> {
     const payload = decodeUnmapPayload(frame.payload)
     if (payload.ok && this.table.row(payload.value.mappingId) === null) {
-      // A restart finds again what was applied before it: nothing of that mapping may reach the one that follows.
+      // Found again at a restart: nothing of it may reach the mapping that follows, attached already if only its row is left.
+      const following = this.table.attachedRow(frame.deviceId)
       await this.#writeBack.detach(frame.deviceId, 'drop')
-      return this.#writeBack.drain()
+      await this.#writeBack.drain()
+      if (following !== null) this.#attach(following)
+      return
     }
     // Of a device that is missing nothing can be applied; what waits for it must not hold up all others for ever.
     await this.#writeBack.detach(frame.deviceId, 'apply-first')

@@ -273,7 +273,7 @@ export class Link {
         this.#maps.push(effect.map)
         return
       case 'plan':
-        prepareResume(this.#slink, effect.welcome, this.#maps, this.#context).then(
+        prepareResume(this.#slink, effect.welcome, this.#maps, this.#context, () => turn !== this.#turn).then(
           ({ resume, restart, common }) => {
             if (turn !== this.#turn) return
             this.#resumed = { welcome: effect.welcome, restart, common }

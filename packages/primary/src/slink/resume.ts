@@ -27,16 +27,21 @@ export interface PreparedResume {
   readonly common: LogPoint
 }
 
-/** Plans and stores. Rejects with a sentence if the slink is being dropped or a dirty log cannot be stored. */
+/**
+ * Plans and stores. Rejects with a sentence if the slink is being dropped or a dirty log cannot be stored; and if its
+ * session is `over`, which says nothing any more of the next one and must not touch what that has begun with.
+ */
 export async function prepareResume(
   slink: Slink,
   welcome: Welcome,
   maps: readonly DirtyMap[],
   context: SlinkContext,
+  over: () => boolean,
 ): Promise<PreparedResume> {
   if (slink.standing.kind === 'dropping') throw new Error('the slink is falling back to its dirty logs just now')
   for (const map of maps) takeMap(slink, map)
   const facts = await resumeFacts(slink, welcome, context)
+  if (over()) throw new Error('the session is over')
   const plan = planResume(facts, welcome)
   if (plan.allDirty !== null && slink.mappings.size > 0) {
     slink.mappings.markAll()
@@ -48,6 +53,7 @@ export async function prepareResume(
     })
   }
   if (slink.mappings.dirtyRegions > 0) await slink.flushMarks()
+  if (over()) throw new Error('the session is over')
   // A restarted agent makes itself a new journal, which the next welcome names.
   const journal = plan.restart === null ? welcome.journal : ''
   const recorded = context.peer(slink.number)

@@ -45,7 +45,7 @@ const map = {
 
 test('the plan goes out only when the dirty map of the agent is stored with the own one, and then who the agent is', async () => {
   const site = await SlowSite.make({ kind: 'log', place: new Place(at(20), 4096, false), announced: true }, 'all-clean')
-  const planned = prepareResume(site.slink, welcome, [map], site.context)
+  const planned = prepareResume(site.slink, welcome, [map], site.context, () => false)
   assert.equal(await hasEnded(planned), false)
   assert.equal(site.marks.flushedTo.length, 1, 'what the agent has dirty is being stored')
   assert.equal(site.marks.dirtyRegions, 2)
