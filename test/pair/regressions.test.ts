@@ -280,7 +280,7 @@ test('what rots in the journal between its receipt and its application is report
   const seed = seedFromEnv('rot')
   const prng = new Prng(seed)
   let damaged = 0
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 20; round++) {
     // Little memory for what is on its way to the devices: most of it is read from the journal again.
     const world = await livePair(
       `rot ${seed} ${round}`,

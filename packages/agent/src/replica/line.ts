@@ -272,8 +272,8 @@ export class Line {
       throw new Error(`${what} has ${sizeBytes} bytes, the agent's "${remote}" only ${device.sizeBytes}`)
     const path = this.#parts.devices.path(remote) ?? device.description
     const row: ReplicaMapping = { deviceId, ...mapping, path, sinceLsn: frame.lsn }
-    // The unmap of the row before it is in the journal durably: a power cut must not leave two rows and no end of the first.
-    await this.journal.quiesce()
+    // The unmap of a row before it is durable first: a power cut must not leave two rows and no end of the first.
+    if (this.table.rows.some((one) => one.deviceId === deviceId)) await this.journal.quiesce()
     await this.dirty.add(row, clean ? 'all-clean' : 'all-dirty')
     if (!clean) this.#unannounced.set(mappingId, 0)
     // What is in no table would count as dirty for ever.
