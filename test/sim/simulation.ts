@@ -107,7 +107,7 @@ export class Simulation {
     for (const site of cast.present)
       await this.#until(
         `slink ${site.slink} is settled`,
-        () => primary.word(site.slink) === 'idle' || world.isSettled(site.slink),
+        () => primary.running && (primary.word(site.slink) === 'idle' || world.isSettled(site.slink)),
       )
     for (const checker of this.#checkers) await checker.healed?.()
     await this.#look()
@@ -164,6 +164,7 @@ export class Simulation {
       demand('convergence', this.nowMs < startMs + HEAL_MS_MAX, () => `not within ${HEAL_MS_MAX} ms: ${what}`)
       await clock.advance(5)
       await this.supervise()
+      await this.cast.primaryStarts()
       this.cast.restoreLost()
     }
   }

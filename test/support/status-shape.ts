@@ -37,6 +37,8 @@ export interface SlinkStatus {
   readonly dirtyRegions: number
   readonly totalRegions: number
   /** As the agent last said it; null while it is not connected. */
+  /** Unknown without a session. */
+  readonly appliedLsn: Lsn | null
   readonly agentConsistent: boolean | null
   readonly agentDirtyRegions: number | null
   /** Why there is no session, or null. */

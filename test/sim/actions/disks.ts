@@ -16,7 +16,13 @@ export const DISKS: readonly Action[] = [
   },
   { name: 'a bit of an agent rots', weight: 6, family: 'rot', run: agentRot },
   { name: 'a dirty log of the primary rots', weight: 4, family: 'rot', run: primaryRot },
-  { name: 'a bit of the log rots', weight: 3, family: 'rot', possible: ({ logRots }) => logRots < 1, run: logRot },
+  {
+    name: 'a bit of the log rots',
+    weight: 3,
+    family: 'rot',
+    possible: ({ logRots, world }) => logRots < 1 && world.primary.running,
+    run: logRot,
+  },
 ]
 
 /** Superblocks and their room; the ring begins behind (docs/internals/replog-format.md). */
@@ -94,12 +100,14 @@ function primaryRot(sim: Simulation): string {
 }
 
 /**
- * In the ring: both superblocks at once would be the end of any log. What nobody else has is lost with it, if nothing in
- * the log says that it was there; what was there is known to be lost until it is overwritten.
+ * In the ring: both superblocks at once would be the end of any log. A superblock says first what is durable: what rots before
+ * anything says that it was there cannot be told from the end of the log. The rest is known to be lost until it is
+ * overwritten.
  */
-function logRot(sim: Simulation): string {
+async function logRot(sim: Simulation): Promise<string> {
   const { world, cast } = sim
   const { primary } = world
+  await cast.verb('superblock', () => primary.group.log.writeSuperblock())
   sim.logRots++
   sim.primaryFaultMs = sim.nowMs
   primary.promised.written = 0

@@ -53,6 +53,7 @@ export class Link {
   #state: LinkState = { kind: 'stopped', reason: 'not started' }
   /** Rises with every attempt and every hang-up: what belongs to an older one is void. */
   #turn = 0
+  #ended = false
   #attempt = 0
   #timer: Timer | null = null
   #abort: AbortController | null = null
@@ -89,6 +90,7 @@ export class Link {
 
   /** Begins to dial, unless something is under way. */
   start(): void {
+    if (this.#ended) return
     this.#wanted = true
     if (this.#held || this.#state.kind !== 'stopped') return
     this.#attempt = 0
@@ -119,7 +121,9 @@ export class Link {
     this.#wait(reason, false)
   }
 
+  /** As `stop`, and no `start` follows: what ends late, as a drop may, must not dial for a group that has stopped. */
   async close(reason: string): Promise<void> {
+    this.#ended = true
     this.stop(reason)
   }
 
