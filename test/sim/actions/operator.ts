@@ -138,7 +138,8 @@ async function lookFrozen(sim: Simulation, { agent }: Site): Promise<string> {
   await world.advance(sim.prng.pick([0, 50, 500]))
   const { incarnation, lsn } = opened.point
   const wanted = world.primary.history.contentAt(lsn, incarnation)
-  if (agent.status().exports.length > 0) {
+  // A program whose journal has failed is about to end, and its exports with it.
+  if (agent.status().exports.length > 0 && !agent.journalFailed) {
     for (const { deviceId, device, unmapping } of mappings) {
       if (unmapping) continue
       const at = agent.content(device).firstDifference(wanted.get(deviceId) as SparseBytes)
