@@ -16,6 +16,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { ensureBuilt } from './lib/built.mjs'
 import { defaultSeed, root } from './lib/workspace.mjs'
 
 const dist = join(root, 'test', 'dist', 'fuzz')
@@ -105,7 +106,7 @@ function run(name, { minutes, seed, keep }, scratch) {
 }
 
 const options = parse(process.argv.slice(2))
-if (!existsSync(join(dist, 'targets.js'))) usage('nothing is compiled: pnpm build')
+await ensureBuilt()
 if (options.replay.length > 0) {
   const { status } = spawnSync(process.execPath, ['--enable-source-maps', join(dist, 'replay.js'), ...options.replay], {
     stdio: 'inherit',

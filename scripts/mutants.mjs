@@ -3,10 +3,10 @@
  * takes one of three shares, another one for every commit.
  *
  * Owns the words of the command line. Each mutant of test/mutants is one bug on purpose; this says which test kills it,
- * and fails unless all are killed. Build first: it changes what was compiled, in memory, never on the disk.
+ * and fails unless all are killed. It builds what is stale, and changes what was compiled in memory, never on the disk.
  */
 import { defaultSeed } from './lib/workspace.mjs'
-import { checkKillers, runMutants } from './lib/mutation-run.mjs'
+import { ensureBuilt } from './lib/built.mjs'
 
 const words = process.argv.slice(2)
 const options = { only: [], jobs: 2, share: [1, 1], seed: process.env.SEED ?? '00000001' }
@@ -17,6 +17,8 @@ for (let word = words.shift(); word !== undefined; word = words.shift()) {
   else if (word !== '--') throw new Error(`unknown word: ${word}`)
 }
 
+await ensureBuilt()
+const { checkKillers, runMutants } = await import('./lib/mutation-run.mjs')
 const { MUTANTS } = await import('../test/dist/mutants/table.js')
 const [part, parts] = options.share.length === 2 ? options.share : shareOfCommit(options.share[0])
 const chosen = MUTANTS.filter(

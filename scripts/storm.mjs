@@ -8,8 +8,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { ensureInstalled } from './lib/install.mjs'
-import { environment, root, run } from './lib/workspace.mjs'
+import { ensureBuilt } from './lib/built.mjs'
+import { root } from './lib/workspace.mjs'
 
 const USAGE = 'usage: pnpm storm [--minutes M] [--seed S] [--rounds N] [--json]'
 
@@ -29,13 +29,6 @@ function parse(words) {
     else return null
   }
   return options.minutes > 0 && options.rounds > 0 && options.seed !== '' ? options : null
-}
-
-async function prepare() {
-  const installed = await ensureInstalled()
-  if (installed.status !== 0) throw new Error(`the install failed\n${installed.output}`)
-  const built = await run('tsc', ['-b'], { quiet: true, env: environment })
-  if (built.status !== 0) throw new Error(`the build failed\n${built.output}`)
 }
 
 function tell(summary, say) {
@@ -77,7 +70,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 const say = (line) => (options.json ? console.error(line) : console.log(line))
 try {
   say(`seed ${options.seed}: the schedule of faults follows from it, the timing of real processes does not`)
-  await prepare()
+  await ensureBuilt()
   const { runStorm } = await import(join(root, 'test/dist/storm/run.js'))
   const summary = await runStorm({
     seed: options.seed,

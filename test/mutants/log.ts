@@ -234,7 +234,7 @@ export const LOG: readonly Mutant[] = [
   step(
     'an opening does not write the recovered tail again',
     'storage/ring-log/reopen',
-    'await rewriteTail(space, found.mark, found.end.position);',
+    'await rewriteTail(space, found);',
     '',
     by(
       'storage/ring-log/damage',

@@ -67,7 +67,7 @@ export class Agent {
       limits,
       replica,
       event,
-      beforeStartOver: (why) => this.#exports.endAll(`the replica starts over: ${why}`),
+      endExports: (why) => this.#exports.endAll(why),
     })
     wiring.sessions = this.#sessions
     wiring.exports = this.#exports

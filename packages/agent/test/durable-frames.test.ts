@@ -81,11 +81,11 @@ test('a stop waits until an unmap is written down, and its dirty log is gone', a
     primary.devices = primary.devices.slice(1)
     await world.until(() => held.waitingCount === 1)
     let stopped = false
-    const stop = world.stop().then(() => (stopped = true))
+    const stopping = world.agent.close().then(() => (stopped = true))
     await world.clock.advance(2000)
     assert.equal(stopped, false, part)
     held.letGo()
-    await stop
+    await world.clock.runUntil(stopping, 60_000)
     assert.equal((await stateOf(world)).mappings.length, 1)
     assert(!world.disks.paths().some((path) => path.includes('aaaaaaaaaaaa0000')))
   }

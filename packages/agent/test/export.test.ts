@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { SitelinkError } from '@sitelink/daemon'
 import { NbdErrno, type NbdExport, type NbdOperation, type NbdRequest } from '@sitelink/nbd'
 import { seedFromEnv } from '@sitelink/storage/testing'
-import { World } from './support/world.js'
+import { JOURNAL, World } from './support/world.js'
 
 const MIB = 1 << 20
 const seed = seedFromEnv('agent export')
@@ -63,6 +63,25 @@ test('an export shows one point of the whole group while entries keep coming', a
   assert.equal(await ask(opened.export, 'read', 0, 512), NbdErrno.ESHUTDOWN)
   await world.until(() => world.agent.status().replica?.appliedLsn === 40)
   world.assertContent(40)
+  await world.stop()
+})
+
+test('an export ends before its replica is opened anew, and what it showed was one point until then', async () => {
+  const world = await pair()
+  const { primary } = world
+  const opened = await world.clock.runUntil(world.agent.openExport({ name: 'dev0', hold: true, force: false }), 5000)
+  const fault = world.disks.inject(JOURNAL, { on: 'sync', error: 'EIO', count: 1 })
+  for (let i = 0; i < 10; i++) primary.write(1, i * 4096, world.randomBytes(4096))
+  primary.feed()
+  await world.until(() => /journal failed/.test(world.agent.status().broken ?? ''))
+  fault.remove()
+  const bytes = await world.clock.runUntil(ask(opened.export, 'read', 0, 2 * MIB), 1000)
+  assert(Buffer.isBuffer(bytes) && bytes.equals(primary.contentAt(1, 10)), 'nothing was applied behind it')
+  await world.connect()
+  assert.match(await world.clock.runUntil(opened.ended, 5000), /opened anew/)
+  assert.equal(await ask(opened.export, 'read', 0, 512), NbdErrno.ESHUTDOWN)
+  primary.makeDurable()
+  await world.until(() => world.agent.status().replica?.appliedLsn === 20)
   await world.stop()
 })
 

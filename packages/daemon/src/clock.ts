@@ -57,3 +57,10 @@ export function delay(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
     signal?.addEventListener('abort', done, { once: true })
   })
 }
+
+/** Resolves when `work` has ended, however, or after `ms` milliseconds. Never rejects. */
+export async function within(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
+  const late = new AbortController()
+  await Promise.race([work.catch(() => {}), delay(clock, ms, late.signal)])
+  late.abort()
+}

@@ -138,8 +138,7 @@ async function lookFrozen(sim: Simulation, { agent }: Site): Promise<string> {
   await world.advance(sim.prng.pick([0, 50, 500]))
   const { incarnation, lsn } = opened.point
   const wanted = world.primary.history.contentAt(lsn, incarnation)
-  // A program whose journal has failed is about to end, and its exports with it.
-  if (agent.status().exports.length > 0 && !agent.journalFailed) {
+  if (agent.status().exports.length > 0) {
     for (const { deviceId, device, unmapping } of mappings) {
       if (unmapping) continue
       const at = agent.content(device).firstDifference(wanted.get(deviceId) as SparseBytes)

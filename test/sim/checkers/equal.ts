@@ -3,6 +3,9 @@ import { SparseBytes } from '@sitelink/storage/testing'
 import { demand } from '../violation.js'
 import type { MakeChecker } from './checker.js'
 
+/** Read at a time. */
+const PIECE_BYTES = 256 * 1024
+
 export const equalChecker: MakeChecker = ({ world, cast }) => ({
   async healed() {
     const { primary } = world
@@ -10,7 +13,8 @@ export const equalChecker: MakeChecker = ({ world, cast }) => ({
     const images = primary.history.contentAt(head)
     for (const { deviceId, number, sizeBytes } of cast.presentDevices) {
       const found = new SparseBytes()
-      found.write(await world.run(primary.read(number, 0, sizeBytes)), 0)
+      for (let from = 0; from < sizeBytes; from += PIECE_BYTES)
+        found.write(await world.run(primary.read(number, from, Math.min(PIECE_BYTES, sizeBytes - from))), from)
       const at = found.firstDifference(images.get(deviceId) as SparseBytes)
       demand('equal', at < 0, () => `device ${number} of the primary differs from the history from byte ${at} on`)
     }

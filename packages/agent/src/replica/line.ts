@@ -5,6 +5,7 @@
  * in the pure files. Invariant: a region is dirty durably before the frame that says so is in the journal, and a mapping
  * is known durably before its frame is; so whatever the journal holds can be applied after any restart.
  */
+import { within } from '@sitelink/daemon'
 import {
   assert,
   decodeMapPayload,
@@ -243,14 +244,11 @@ export class Line {
   /** Applies what may be applied, as far as it goes within a bounded time: the journal keeps the rest. Never rejects. */
   async applyAll(): Promise<void> {
     const { clock, limits } = this.#parts
-    let cancel = (): void => {}
-    const late = new Promise<void>((resolve) => {
-      const timer = clock.after(limits.stopMsMax, resolve)
-      cancel = () => timer.cancel()
-    })
-    const applied = this.applier.settled().then(() => this.#writeBack.drain())
-    await Promise.race([applied.catch(() => {}), late])
-    cancel()
+    await within(
+      clock,
+      limits.stopMsMax,
+      this.applier.settled().then(() => this.#writeBack.drain()),
+    )
   }
 
   async #barrierMap(frame: Frame): Promise<void> {

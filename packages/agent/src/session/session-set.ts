@@ -24,7 +24,7 @@ export interface SessionSetOptions {
   readonly replica: Replica
   readonly event: AgentEventSink
   /** A step that forgets the journal comes: whoever holds the replica still lets it go. */
-  readonly beforeStartOver: (why: string) => Promise<void>
+  readonly endExports: (why: string) => Promise<void>
 }
 
 /** Counts since the start. */
@@ -79,7 +79,12 @@ export class SessionSet {
   #host(): SessionHost {
     const { replica, limits } = this.#options
     return {
-      prepare: () => this.#step(() => replica.prepare()),
+      prepare: () =>
+        this.#step(async () => {
+          // What opens a replica anew does not stand still where they were opened.
+          if (replica.broken !== null) await this.#options.endExports('the replica is opened anew')
+          await replica.prepare()
+        }),
       facts: () => this.#facts(),
       adopt: (group, slink, epoch) => this.#step(() => replica.adopt(group, slink, epoch)),
       fence: (session) => this.#step(() => this.#fence(session)),
@@ -87,7 +92,7 @@ export class SessionSet {
       cut: (session, common, hello) => this.#ownStep(session, () => replica.cut(common, hello)),
       startOver: (session, why, hello) =>
         this.#ownStep(session, async () => {
-          await this.#options.beforeStartOver(why)
+          await this.#options.endExports(`the replica starts over: ${why}`)
           return replica.startOver(why, hello)
         }),
       established: (session) => this.#established(session),

@@ -5,6 +5,7 @@
  * turn's work is done: entries are noted in the overlay before any answer, answers go out before sites are fed, and the
  * tail moves last. Opening is `open-group.ts`, changing its configuration `group-admin.ts`, reporting `status.ts`.
  */
+import { within } from '@sitelink/daemon'
 import {
   type Clock,
   type LogPoint,
@@ -38,7 +39,6 @@ import { encodeOwnerState } from './owner-state.js'
 import { ShortageWatch } from './shortage-watch.js'
 import { SuperblockWish } from './superblock-wish.js'
 import { Tail } from './tail.js'
-import { within } from './within.js'
 import { WritePath, type WritePathOwner } from './write-path.js'
 
 export type GroupState = 'starting' | 'running' | 'suspended' | 'failed' | 'stopping' | 'stopped'

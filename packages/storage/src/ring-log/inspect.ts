@@ -8,7 +8,8 @@ import { formatId64, type LogPosition, type Lsn } from '@sitelink/protocol/entry
 import type { Disk } from '../disk/disk.js'
 import type { CheckpointBody } from './checkpoint.js'
 import { isEntry } from './cursor.js'
-import { alignUp, geometryOf } from './geometry.js'
+import { geometryOf } from './geometry.js'
+import { GROUP_HEADER_BYTES } from './group.js'
 import { RING_OFFSET_BYTES } from './limits.js'
 import { LogError } from './log-error.js'
 import { spansOf } from './lives.js'
@@ -79,11 +80,13 @@ export async function checkLog(disk: Disk, startOffset = 0): Promise<LogCheck> {
   }
   if (superblock === null) return { problems, ...counts }
   const { logId, tail } = superblock
-  const space = new RingSpace(disk, startOffset + RING_OFFSET_BYTES, superblock.ringBytes)
+  const fills = new FillChecker(new RingSpace(disk, startOffset + RING_OFFSET_BYTES, superblock.ringBytes))
   const checker = new Checker(problems, tail.position)
   counts.lastLsn = tail.lsn
   try {
-    for await (const step of listLog(disk, superblock)) {
+    const scanner = scannerOf(disk, superblock)
+    for (let step: ScanStep | null = null; step?.kind !== 'end';) {
+      step = await scanner.next()
       if (step.kind === 'end') {
         counts.end = step.cut
         counts.endsBecause = step.why
@@ -97,7 +100,7 @@ export async function checkLog(disk: Disk, startOffset = 0): Promise<LogCheck> {
       } else {
         if (step.kind === 'checkpoint') counts.checkpointCount++
         else counts.groupCount++
-        await checkFill(space, step.before.position + 96 + step.header.bodyBytes, step.end, problems)
+        await fills.note(step)
         counts.bytes += step.end - step.before.position
       }
       if (step.kind === 'data' || step.kind === 'end') {
@@ -113,6 +116,7 @@ export async function checkLog(disk: Disk, startOffset = 0): Promise<LogCheck> {
       }
       checker.note(step)
     }
+    problems.push(...fills.problems(scanner.mark))
   } catch (error) {
     if (!(error instanceof LogError)) throw error
     problems.push({ position: null, what: `log ${formatId64(logId)}: ${error.message}` })
@@ -179,11 +183,33 @@ class Checker {
   }
 }
 
-async function checkFill(space: RingSpace, from: LogPosition, to: LogPosition, problems: LogProblem[]): Promise<void> {
-  if (to <= from || alignUp(from) !== to) return
-  const fill = Buffer.allocUnsafe(to - from)
-  await space.read(fill, from)
-  if (!isZero(fill)) problems.push({ position: from, what: 'the fill behind a group is not zero' })
+/**
+ * Looks at what lies between a group and the next block. Nobody reads it; but where it was durable as zeros, something
+ * else is rot. A power cut may tear it above the last durable mark, and leave the entries before it whole.
+ */
+class FillChecker {
+  readonly #space: RingSpace
+  /** Fills that are not zero, as [from, to). */
+  readonly #found: (readonly [LogPosition, LogPosition])[] = []
+
+  constructor(space: RingSpace) {
+    this.#space = space
+  }
+
+  async note({ before, header, end }: Extract<ScanStep, { kind: 'data' | 'checkpoint' }>): Promise<void> {
+    const from = before.position + GROUP_HEADER_BYTES + header.bodyBytes
+    // A group that another life cut short is followed by that life.
+    if (end <= from) return
+    const fill = Buffer.allocUnsafe(end - from)
+    await this.#space.read(fill, from)
+    if (!isZero(fill)) this.#found.push([from, end])
+  }
+
+  problems(mark: LogPosition): LogProblem[] {
+    return this.#found
+      .filter(([, to]) => to <= mark)
+      .map(([position]) => ({ position, what: 'the fill behind a group is not zero' }))
+  }
 }
 
 function scannerOf(disk: Disk, superblock: Superblock): Scanner {

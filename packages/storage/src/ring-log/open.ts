@@ -220,11 +220,11 @@ async function ringHasGroups(disk: Disk, startOffset: number, sizeBytes: number 
   const end = Math.min(disk.sizeBytes, sizeBytes === undefined ? disk.sizeBytes : startOffset + sizeBytes)
   const samples = Math.min(SAMPLES_MAX, Math.ceil((end - from) / SAMPLE_BYTES))
   const step = Math.floor((end - from) / samples / BLOCK_BYTES) * BLOCK_BYTES
+  const sampleBytes = samples < SAMPLES_MAX ? Math.min(Math.max(step, SAMPLE_BYTES), CHUNK_BYTES) : SAMPLE_BYTES
+  const buffer = Buffer.allocUnsafe(sampleBytes)
   for (let sample = 0; sample < samples; sample++) {
     const at = from + sample * step
-    const bytes = Buffer.allocUnsafe(
-      Math.min(end - at, samples < SAMPLES_MAX ? Math.max(step, SAMPLE_BYTES) : SAMPLE_BYTES, CHUNK_BYTES),
-    )
+    const bytes = buffer.subarray(0, Math.min(end - at, sampleBytes))
     await disk.read(bytes, at)
     for (let block = 0; block + 4 <= bytes.length; block += BLOCK_BYTES)
       if (bytes.readUInt32LE(block) === GROUP_MAGIC) return true

@@ -15,6 +15,7 @@ import type { Incarnation, LogHole, RecoveryReport } from './contract.js'
 import { randomId } from './create.js'
 import { isEntry } from './cursor.js'
 import { alignUp, geometryOf } from './geometry.js'
+import { GROUP_HEADER_BYTES } from './group.js'
 import { CHUNK_BYTES, RING_OFFSET_BYTES, SUPERBLOCK_SLOT_BYTES } from './limits.js'
 import { LogError } from './log-error.js'
 import { pruneIncarnations, spansOf } from './lives.js'
@@ -58,7 +59,14 @@ export interface Found {
   readonly cutLsn: Lsn | null
   readonly cutBytes: number
   readonly mark: LogPosition
+  /** What lies between a group and the next block, of the groups that no durable mark covered yet: a cut tears it too. */
+  readonly fills: readonly Fill[]
   readonly bytesScanned: number
+}
+
+interface Fill {
+  readonly from: LogPosition
+  readonly to: LogPosition
 }
 
 /** Opens the log whose newest superblock is `superblock`, in slot `newest`. Rejects with a LogError; see log-error.ts. */
@@ -71,7 +79,7 @@ export async function reopenLog(options: ReopenOptions, superblock: Superblock, 
   try {
     // The newest superblock may be a write that never became durable; it must be, before the other slot is touched.
     await disk.write([encodeSuperblock(superblock)], superblock.startOffset + newest * SUPERBLOCK_SLOT_BYTES)
-    await rewriteTail(space, found.mark, found.end.position)
+    await rewriteTail(space, found)
     await disk.sync()
     await store.write(live.superblock)
     await disk.sync()
@@ -113,6 +121,8 @@ export async function scanAll(
   const segments = new Segments(before, new SegmentBuilder(start.position))
   const marks = before.map(({ anchor }) => anchor)
   const holes: LogHole[] = []
+  let fills: Fill[] = []
+  let mark = 0
   const scanner = new Scanner({
     space,
     logId,
@@ -128,7 +138,14 @@ export async function scanAll(
   for (;;) {
     const step = await nextStep(scanner)
     noteStep(step, segments, marks, holes)
-    if (step.kind !== 'end') continue
+    if (step.kind !== 'end') {
+      if (step.kind !== 'hole' && step.end > scanner.mark)
+        fills.push({ from: step.before.position + GROUP_HEADER_BYTES + step.header.bodyBytes, to: step.end })
+      // The mark follows within what may be unsynced, so few are ever kept.
+      if (scanner.mark > mark) fills = fills.filter(({ to }) => to > scanner.mark)
+      mark = scanner.mark
+      continue
+    }
     const end = { ...scanner.anchor(), position: step.cut }
     const cutBytes = Math.max(0, scanner.foundEnd - step.cut)
     return {
@@ -139,6 +156,7 @@ export async function scanAll(
       cutLsn: cutBytes > 0 ? step.cutLsn : null,
       cutBytes,
       mark: scanner.mark,
+      fills: fills.filter(({ from, to }) => from < to),
       bytesScanned: scanner.bytesRead,
     }
   }
@@ -216,12 +234,14 @@ export function newLife(
   }
 }
 
-/** Writes [mark, cut) again as it is, and zeros from there to the next block. */
-async function rewriteTail(space: RingSpace, mark: LogPosition, cut: LogPosition): Promise<void> {
+/** Writes [mark, cut) again as it is, and zeros behind each group to the next block. */
+async function rewriteTail(space: RingSpace, { mark, end: { position: cut }, fills }: Found): Promise<void> {
   for (let at = mark; at < cut;) {
     const length = Math.min(cut - at, CHUNK_BYTES)
     const bytes = Buffer.alloc(alignUp(at + length) - at)
     await space.read(bytes.subarray(0, length), at)
+    for (const { from, to } of fills)
+      if (from < at + length && to > at) bytes.fill(0, Math.max(0, from - at), Math.min(length, to - at))
     await space.write([bytes], bytes.length, at)
     at += length
   }

@@ -73,6 +73,19 @@ test('[REC-13] [REC-14] a flipped payload bit below a durable mark is one hole w
   assert.match((await checkLog(again.disk)).problems[0]?.what ?? '', /entries 5 to 5/)
 })
 
+test('a power cut that tore nothing but the fill behind a group leaves a log without a problem', async () => {
+  const bench = new Bench()
+  const opened = await groups(bench, 4)
+  const last = entry(opened, 12)
+  const fillAt = placeOf(opened, last.end)
+  opened.disk.poke(Buffer.alloc(4096 - (fillAt % 4096), 0xaa), fillAt)
+  const disk = opened.disk.powerCut({ kind: 'lose-all' })
+  assert.deepEqual((await checkLog(disk)).problems, [])
+  const again = await bench.open(disk)
+  assert.deepEqual(lsnsOf(await readAll(bench, again.log)), upTo(12))
+  assert.deepEqual((await checkLog(again.disk)).problems, [], 'nor has it one when it was opened')
+})
+
 test('[REC-13] an unreadable frame header below a durable mark loses the rest of its group, an unreadable group header its group', async () => {
   const bench = new Bench()
   const opened = await groups(bench, 5)
