@@ -122,10 +122,11 @@ export class GroupAdmin {
       this.#group.slinks.delete(number)
       const mappings = [...slink.mappings]
       await slink.close('the slink was deleted', true)
-      for (const mapping of mappings) await mapping.dirty.destroy().catch(() => {})
-      await this.#group.parts.peers.set(number, null)
       this.#group.sitesChanged()
       this.#group.superblockWanted()
+      for (const mapping of mappings) await mapping.dirty.destroy().catch(() => {})
+      // It is deleted. A record that stays is one more agent that the next site of this number is compared with.
+      await this.#group.parts.peers.set(number, null).catch(() => {})
       this.#event('slink-deleted', `slink ${number} was deleted`, { slink: number })
     })
   }

@@ -154,6 +154,17 @@ test('an unmapped device and a deleted slink leave neither marks nor a peer', as
   assert.deepEqual(peers, [[1, null]])
 })
 
+test('a slink whose peer cannot be forgotten is deleted all the same, and nobody waits for it', async () => {
+  const world = await GroupWorld.make()
+  const full = (): Promise<void> => Promise.reject(new Error('no space is left'))
+  world.peers = { get: () => null, set: full }
+  await world.open()
+  await world.clock.runUntil(world.admin.addSlink(slink))
+  await world.clock.runUntil(world.admin.deleteSlink(1, true))
+  assert.deepEqual(world.group.config.slinks, [])
+  assert.ok(world.kinds().includes('slink-deleted'))
+})
+
 test('verbs act one after the other: the second begins when the first is stored', async () => {
   const world = await GroupWorld.running()
   const { admin } = world
