@@ -67,7 +67,7 @@ export async function askDaemon<T>(
 export function agentOptions(stateDir: string, config: AgentConfig, events: EventLog | null): AgentOptions {
   const clock = new RealClock()
   return {
-    disks: new NodeDiskProvider(),
+    disks: new NodeDiskProvider({ clock }),
     clock,
     random: new RealRandom(),
     stateDir,
