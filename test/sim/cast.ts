@@ -34,10 +34,14 @@ export interface SimDevice {
 /** A verb that takes longer than this hangs. */
 const VERB_MS_MAX = 120_000
 
+/** What was lost is written again at most so often: once is enough, but the log may rot again. */
+const RESTORE_MS = 1000
+
 export class Cast {
   readonly sites: Site[]
   readonly devices: SimDevice[] = []
   readonly #sim: Simulation
+  #restoreAtMs = 0
 
   constructor(sim: Simulation) {
     this.#sim = sim
@@ -155,10 +159,14 @@ export class Cast {
     this.restoreLost()
   }
 
-  /** What the log lost is written anew, as an operator would from a backup. */
+  /**
+   * What the log lost is written anew, as an operator would from a backup. Clients may be waiting just because of it: a
+   * site that cannot be resynced without it.
+   */
   restoreLost(): void {
     const { primary } = this.#sim.world
-    if (this.#sim.logRots === 0 || !primary.running || primary.open.size > 0) return
+    if (this.#sim.logRots === 0 || !primary.running || this.#sim.nowMs < this.#restoreAtMs) return
+    this.#restoreAtMs = this.#sim.nowMs + RESTORE_MS
     for (const { deviceId, offset, length } of primary.group.writeBack.lostRanges()) {
       const device = this.presentDevices.find((one) => one.deviceId === deviceId)
       if (device === undefined) continue
@@ -280,6 +288,8 @@ export class Cast {
   }
 
   async change(site: Site, change: SlinkChange): Promise<boolean> {
+    // From the moment of the command on, not only once it is done.
+    if (change.overflow === 'fail') this.#sim.mayFailMs = this.#sim.nowMs
     const done = await this.verb(`slink set ${site.slink} ${JSON.stringify(change)}`, () =>
       this.#sim.world.primary.admin.changeSlink(site.slink, change),
     )
