@@ -171,6 +171,17 @@ test('a first session that breaks at once costs no full copy: the agent has neve
   }
 })
 
+test('a full resync whose marks cannot be stored is told so, and goes on as soon as they can', async () => {
+  const world = await pair('resync refused', { devices: [1] })
+  await world.settle(1, 20_000)
+  const { primary } = world
+  primary.disks.inject(dirtyLogPath(world, 2), { on: 'write', error: 'EIO' })
+  await assert.rejects(world.run(primary.admin.resync(1, true)), /medium failed/)
+  assert(primary.slink().mappings.dirtyRegions > 0)
+  await world.settle(1, 20_000)
+  assert(world.primary.slink().copiedBytes > 0)
+})
+
 test('[OVF-05] a dirty log that cannot be stored concerns its slink alone: the group starts, and says so', async () => {
   const world = new World({ seed: 'foreign dirty log' })
   world.primary.disks.addDevice('/dev/marks', 4 * MIB)

@@ -156,18 +156,21 @@ export class Cast {
     this.#sim.suspended = false
     for (const site of this.present) await this.pause(site, false)
     await this.#sim.supervise()
-    this.restoreLost()
+    await this.restoreLost()
   }
 
   /**
    * What the log lost is written anew, as an operator would from a backup. Clients may be waiting just because of it: a
-   * site that cannot be resynced without it.
+   * site that cannot be resynced without it. One that fails all writes until it is resynced is told not to, for that.
    */
-  restoreLost(): void {
+  async restoreLost(): Promise<void> {
     const { primary } = this.#sim.world
     if (this.#sim.logRots === 0 || !primary.running || this.#sim.nowMs < this.#restoreAtMs) return
     this.#restoreAtMs = this.#sim.nowMs + RESTORE_MS
-    for (const { deviceId, offset, length } of primary.group.writeBack.lostRanges()) {
+    const lost = primary.group.writeBack.lostRanges()
+    for (const site of this.present)
+      if (lost.length > 0 && primary.slink(site.slink).holding === 'fail') await this.change(site, { overflow: 'drop' })
+    for (const { deviceId, offset, length } of lost) {
       const device = this.presentDevices.find((one) => one.deviceId === deviceId)
       if (device === undefined) continue
       for (let at = 0; at < length; at += MIB) {

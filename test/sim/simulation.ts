@@ -173,7 +173,7 @@ export class Simulation {
       await clock.advance(5)
       await this.supervise()
       await this.cast.primaryStarts()
-      this.cast.restoreLost()
+      await this.cast.restoreLost()
     }
   }
 

@@ -213,9 +213,13 @@ export class GroupAdmin {
       if (slink.config.paused) throw primaryErrors.create('SLINK_PAUSED', { slink: number })
       if (full) {
         slink.mappings.markAll()
-        await slink.flushMarks()
-        slink.dirtied()
-        this.#group.superblockWanted()
+        try {
+          await slink.flushMarks()
+        } finally {
+          // They are marked in any case: where that could not be stored, the next session stores it before it begins.
+          slink.dirtied()
+          this.#group.superblockWanted()
+        }
       }
       const dirtyRegions = slink.mappings.dirtyRegions
       return { running: dirtyRegions > 0 || slink.standing.kind !== 'log', dirtyRegions }
