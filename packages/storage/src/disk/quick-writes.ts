@@ -13,11 +13,11 @@ import type { Clock } from '@sitelink/protocol/entry'
 export const QUICK_BYTES_MAX = 512 * 1024
 /** What all disks together may use of one turn. */
 const TURN_MS_MAX = 0.5
-/** A write of at most {@link QUICK_BYTES_MAX} that took longer did not just go to the page cache. */
-const SLOW_MS = 4
+/** A write that took longer did not just go to the page cache; less may also be a processor that was busy elsewhere. */
+const SLOW_MS = 20
 /** How long a disk that was slow is not trusted: the first time, and at most. */
-const DISTRUST_MS_MIN = 500
-const DISTRUST_MS_MAX = 60_000
+const DISTRUST_MS_MIN = 200
+const DISTRUST_MS_MAX = 10_000
 /** So long without a slow write, and the past is forgotten. */
 const FORGET_MS = 120_000
 
