@@ -6,8 +6,9 @@
  * made is removed, however it ends.
  */
 import { ensureBuilt } from '../scripts/lib/built.mjs'
+import { compiled } from './lib/compiled.mjs'
 import { removePlaces } from './lib/place.mjs'
-import { endAll } from './lib/processes.mjs'
+import { endAll, isClosed } from './lib/processes.mjs'
 import { say } from './lib/screen.mjs'
 import { UsageError } from './lib/words.mjs'
 
@@ -24,7 +25,7 @@ for (const [signal, status] of [
 ]) {
   process.on(signal, () => {
     say('interrupted: ending every process, removing every file')
-    void endAll().then(() => {
+    void endAll({ forGood: true }).then(() => {
       removePlaces()
       process.exit(status)
     })
@@ -49,14 +50,18 @@ async function main(words) {
     return 0
   }
   const options = verb.parse(words)
-  if (!verb.needsNoBuild?.(options)) await ensureBuilt()
+  if (!verb.needsNoBuild?.(options)) {
+    await ensureBuilt()
+    await compiled()
+  }
   return verb.run(options)
 }
 
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
-  if (error instanceof UsageError) say(`bench: ${error.message}\nnext: pnpm bench --help`)
+  if (isClosed()) say('interrupted')
+  else if (error instanceof UsageError) say(`bench: ${error.message}\nnext: pnpm bench --help`)
   else say(`bench: ${error instanceof Error ? (error.exitStatus ? error.message : error.stack) : error}`)
   process.exitCode = error.exitStatus ?? 1
 } finally {

@@ -8,17 +8,14 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { root } from '../../scripts/lib/workspace.mjs'
+import { compiled } from './compiled.mjs'
 import { makeDevice } from './place.mjs'
 import { freePort, mustRun, Program, until } from './processes.mjs'
 
 const primaryProgram = join(root, 'packages', 'primary', 'bin', 'sitelink.js')
 const agentProgram = join(root, 'packages', 'agent', 'bin', 'sitelink-agent.js')
 const MIB = 1024 * 1024
-
-/** What is compiled is loaded when it is asked for: a fresh clone has to be built first. */
-const compiled = (path) => import(pathToFileURL(join(root, 'packages', path)).href)
 
 /** One agent. `start`, `stop` and `kill` may be called again and again: it comes back under its old address. */
 export class Agent {
@@ -87,7 +84,7 @@ export class Pair {
     journalBytes = 256 * MIB,
     initWords = [],
   }) {
-    const { ControlClient } = await compiled('daemon/dist/src/index.js')
+    const { ControlClient } = await compiled()
     const pair = new Pair(folder, new ControlClient(join(folder, 'primary')))
     try {
       await pair.#make({ folder, devices, agents, logBytes, journalBytes, initWords, ControlClient })
@@ -101,41 +98,41 @@ export class Pair {
 
   async #make({ folder, devices, agents, logBytes, journalBytes, initWords, ControlClient }) {
     const filled = devices.map((device) => ({ ...device, path: device.path ?? made(folder, device) }))
-    for (const [at, spec] of agents.entries()) {
-      const place = join(folder, `agent-${at + 1}`)
-      mkdirSync(place, { recursive: true })
-      const copies = filled.map((device) => ({
-        name: device.name,
-        path: device.remotePaths?.[at] ?? made(place, device),
-      }))
-      const control = new ControlClient(join(place, 'state'))
-      const agent = new Agent(at + 1, place, await freePort(), control, copies)
-      const size = ['--journal', agent.journal, '--journal-size', String(journalBytes)]
-      await agent.cli('init', ...size, ...(spec.initWords ?? []))
-      for (const copy of copies) await agent.cli('device', 'add', copy.name, copy.path)
-      await agent.start()
-      this.agents.push(agent)
-    }
-    await this.cli('init', '--log', this.log, '--log-size', String(logBytes), ...initWords)
-    await this.startPrimary()
-    for (const [at, { name, path }] of filled.entries()) {
-      await this.cli('device', 'add', String(at), path, '--name', name)
-    }
+    // Both hosts at once, as they are two: a start of a program takes long beside what it does here.
+    const sites = agents.map((spec, at) => this.#makeAgent(folder, at, filled, { spec, journalBytes, ControlClient }))
+    await allOf([this.#makePrimary(filled, ['--log-size', String(logBytes), ...initWords]), ...sites])
     for (const [at, spec] of agents.entries()) {
       const { slink, port } = this.agents[at]
-      const address = spec.address?.(port) ?? `tcp://127.0.0.1:${port}`
-      await this.cli('slink', 'add', String(slink), '--to', await address, ...(spec.words ?? ['--policy', 'async']))
+      const address = (await spec.address?.(port)) ?? `tcp://127.0.0.1:${port}`
+      await this.cli('slink', 'add', String(slink), '--to', address, ...(spec.words ?? ['--policy', 'async']))
+      const words = spec.mapWords ?? ['--dirty-log', 'disk', '--sync']
       for (const [number, { name }] of filled.entries()) {
-        const words = [
-          '--slink',
-          String(slink),
-          '--remote',
-          name,
-          ...(spec.mapWords ?? ['--dirty-log', 'disk', '--sync']),
-        ]
-        await this.cli('device', 'map', String(number), ...words)
+        await this.cli('device', 'map', String(number), '--slink', String(slink), '--remote', name, ...words)
       }
     }
+  }
+
+  async #makePrimary(devices, words) {
+    await this.cli('init', '--log', this.log, ...words)
+    await this.startPrimary()
+    for (const [at, { name, path }] of devices.entries()) {
+      await this.cli('device', 'add', String(at), path, '--name', name)
+    }
+  }
+
+  async #makeAgent(folder, at, devices, { spec, journalBytes, ControlClient }) {
+    const place = join(folder, `agent-${at + 1}`)
+    mkdirSync(place, { recursive: true })
+    const copies = devices.map((device) => ({
+      name: device.name,
+      path: device.remotePaths?.[at] ?? made(place, device),
+    }))
+    const agent = new Agent(at + 1, place, await freePort(), new ControlClient(join(place, 'state')), copies)
+    this.agents[at] = agent
+    const size = ['--journal', agent.journal, '--journal-size', String(journalBytes)]
+    await agent.cli('init', ...size, ...(spec.initWords ?? []))
+    for (const copy of copies) await agent.cli('device', 'add', copy.name, copy.path)
+    await agent.start()
   }
 
   async startPrimary() {
@@ -194,7 +191,7 @@ export class Pair {
 
   async kill() {
     await this.killPrimary()
-    for (const agent of this.agents) await agent.kill()
+    for (const agent of this.agents) await agent?.kill()
   }
 }
 
@@ -208,6 +205,12 @@ export function isInStep(slink) {
     slink.agentDirtyRegions === 0 &&
     slink.agentConsistent === true
   )
+}
+
+/** As Promise.all, but waits for all of them also if one fails: nothing is still being made when the caller cleans up. */
+async function allOf(promises) {
+  const ends = await Promise.allSettled(promises)
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 function made(folder, { name, bytes }) {

@@ -20,11 +20,19 @@ process.on('exit', () => {
   for (const child of living) child.kill('SIGKILL')
 })
 
-/** Ends everything that still runs, and waits until it has ended. */
-export async function endAll() {
+let closed = false
+
+/** Ends everything that still runs, and waits until it has ended. With `forGood` nothing is started any more. */
+export async function endAll({ forGood = false } = {}) {
+  closed ||= forGood
   const left = [...living]
   for (const child of left) child.kill('SIGKILL')
   await Promise.all(left.map((child) => (hasEnded(child) ? null : new Promise((done) => child.once('close', done)))))
+}
+
+/** Whether {@link endAll} was called for good: whoever fails now fails because of it. */
+export function isClosed() {
+  return closed
 }
 
 function hasEnded(child) {
@@ -32,6 +40,7 @@ function hasEnded(child) {
 }
 
 function start(command, words, env) {
+  if (closed) throw new Error('interrupted')
   // A program of ours runs under this Node.
   const [file, all] = command.endsWith('.js') ? [process.execPath, [command, ...words]] : [command, words]
   const child = spawn(file, all, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...environment, ...env } })
