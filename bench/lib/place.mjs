@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { bytesText } from './figures.mjs'
 
 const MIB = 1024 * 1024
+const BLOCK = 4096
 
 const places = new Set()
 process.on('exit', removePlaces)
@@ -65,16 +66,25 @@ export function settleFile(path) {
   }
 }
 
-/** Whether two files hold the same bytes; if not, the offset of the first MiB that differs. */
+/** Whether two files hold the same bytes; if not, the offset of the first 4 KiB that differ, and how many such blocks do. */
 export function compareFiles(one, other) {
+  let first = null
+  let blocks = 0
   const files = [openSync(one, 'r'), openSync(other, 'r')]
   const buffers = [Buffer.allocUnsafe(MIB), Buffer.allocUnsafe(MIB)]
   try {
-    for (let at = 0; ; at += MIB) {
+    for (let at = 0, more = true; more; at += MIB) {
       const [a, b] = files.map((file, index) => readSync(file, buffers[index], 0, MIB, at))
-      if (a !== b || buffers[0].compare(buffers[1], 0, b, 0, a) !== 0) return { equal: false, at }
-      if (a < MIB) return { equal: true, at: null }
+      more = a === MIB && b === MIB
+      if (a === b && buffers[0].compare(buffers[1], 0, b, 0, a) === 0) continue
+      for (let block = 0; block < Math.max(a, b); block += BLOCK) {
+        const end = Math.min(block + BLOCK, Math.max(a, b))
+        if (a === b && buffers[0].compare(buffers[1], block, end, block, end) === 0) continue
+        first ??= at + block
+        blocks++
+      }
     }
+    return { equal: blocks === 0, at: first, blocks }
   } finally {
     for (const file of files) closeSync(file)
   }

@@ -103,7 +103,10 @@ async function runOnce(state, contender, round, parts) {
   }
   if (!contender.replicates) return
   const compared = compareFiles(files.local, files.remote)
-  if (!compared.equal) throw new Error(`its two sides differ at byte ${compared.at} after everything was drained`)
+  if (!compared.equal)
+    throw new Error(
+      `its two sides differ in ${compared.blocks} blocks of 4 KiB after everything was drained, the first at byte ${compared.at}`,
+    )
 }
 
 function lineOf(row, figures) {

@@ -130,7 +130,7 @@ export function warmUp(seconds) {
 
 /** How long the load of a row may run, in seconds. */
 export function secondsOf(row, seconds) {
-  if (row.kind === 'sustained') return Math.min(SUSTAINED_SECONDS_MAX, seconds * 10)
+  if (row.kind === 'sustained') return Math.min(SUSTAINED_SECONDS_MAX, seconds * 8)
   return row.judged ? seconds : seconds / 2
 }
 
