@@ -63,6 +63,7 @@ test('rows are chosen by words, and names are unique', () => {
   const ids = (choice) => chooseRows(choice).map(({ id }) => id)
   assert.equal(new Set(ids({ all: true })).size, allRows.length)
   assert.deepEqual(ids({ only: [['fua', 'd16'], ['sustained']] }), ['fua-4k-d16', 'sustained-4k-d64'])
+  assert.deepEqual(ids({ only: [['randwrite-4k-d1']] }), ['randwrite-4k-d1'])
   assert.deepEqual(ids({ only: [['nothing']] }), [])
   const kinds = new Set(allRows.map(({ kind }) => kind))
   assert.deepEqual(new Set(chooseRows({ smoke: true }).map(({ kind }) => kind)), kinds)

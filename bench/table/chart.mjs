@@ -10,7 +10,7 @@ const LABELS = 520
 const AXIS = 420
 const RIGHT = 150
 const TOP = 64
-const BOTTOM = 40
+const BOTTOM = 52
 const colours = { reached: '#1a7f37', missed: '#b35900', goal: '#57606a', line: '#d0d7de', text: '#1f2328' }
 
 /** `goals` as judged; `subtitle` is a line below the title. */

@@ -133,7 +133,7 @@ export async function run(options) {
   const startedMs = performance.now()
   const facts = { machine: machineFacts(), load: loadAverage(), options: settings, skipped, contenders, rows }
   const place = makePlace(dir, 2 * deviceSize + Math.max(logSize, sustainedLog) + journalSize + 64 * MIB)
-  const reportOf = ({ figures, peakBytes, problems, orders }, rounds) => ({
+  const reportOf = ({ figures, peakBytes, problems, differences, orders }, rounds) => ({
     ...facts,
     rounds,
     seconds: Math.round((performance.now() - startedMs) / 1000),
@@ -142,6 +142,7 @@ export async function run(options) {
     summary: summarize(figures),
     peakBytes,
     problems,
+    differences,
     figures,
   })
   const keep = (result, rounds) => {

@@ -114,7 +114,13 @@ function overflowLines({ figures }) {
   return lines.length === 0 ? [] : ['', ...lines]
 }
 
-function problemLines({ problems }) {
-  if (problems.length === 0) return []
-  return ['', ...problems.map(({ contender, round, why }) => `FAILED: ${contender} in round ${round}: ${why}`)]
+function problemLines({ problems, differences }) {
+  const lines = [
+    ...differences.map(
+      ({ contender, round, blocks }) =>
+        `note: the two sides of ${contender} differed in ${blocks} blocks of 4 KiB after round ${round}: requests that overlapped reached them in different orders`,
+    ),
+    ...problems.map(({ contender, round, why }) => `FAILED: ${contender} in round ${round}: ${why}`),
+  ]
+  return lines.length === 0 ? [] : ['', ...lines]
 }

@@ -111,10 +111,13 @@ export const allRows = [...writes, ...durable, ...reads, sustained]
 const smokeRows = ['randwrite-4k-d64', 'seqwrite-256k-d16', 'fua-4k-d16', 'randread-4k-d64', 'overlay-randread-4k-d64']
 
 /**
- * The rows of a run. `only`: alternatives, each a list of words that an id must all contain; it chooses among all rows.
+ * The rows of a run. `only`: alternatives, each a list of words that an id must all contain, where the name of a row means
+ * that row alone; it chooses among all rows.
  */
 export function chooseRows({ all = false, smoke = false, only = null } = {}) {
-  if (only !== null) return allRows.filter(({ id }) => only.some((words) => words.every((word) => id.includes(word))))
+  const names = new Set(allRows.map(({ id }) => id))
+  const fits = (id, word) => (names.has(word) ? id === word : id.includes(word))
+  if (only !== null) return allRows.filter(({ id }) => only.some((words) => words.every((word) => fits(id, word))))
   if (smoke) return allRows.filter(({ id }) => smokeRows.includes(id) || id === sustained.id)
   return allRows.filter((each) => all || !each.extra)
 }
