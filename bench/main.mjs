@@ -15,6 +15,10 @@ import { UsageError } from './lib/words.mjs'
 /** Each verb's file exports `usage`, `parse(words)`, which throws a UsageError, and `run(options)`, which answers the exit status. */
 const verbs = {
   table: () => import('./table/command.mjs'),
+  micro: () => import('./verbs/micro.mjs'),
+  resync: () => import('./verbs/resync.mjs'),
+  recover: () => import('./verbs/recover.mjs'),
+  backlog: () => import('./verbs/backlog.mjs'),
 }
 const DEFAULT_VERB = 'table'
 
