@@ -19,6 +19,7 @@ const verbs = {
   resync: () => import('./verbs/resync.mjs'),
   recover: () => import('./verbs/recover.mjs'),
   backlog: () => import('./verbs/backlog.mjs'),
+  wan: () => import('./verbs/wan.mjs'),
 }
 const DEFAULT_VERB = 'table'
 
