@@ -24,7 +24,9 @@ export function sizeThatFits(folder = tmpdir(), wantedBytes, needed) {
   let bytes = wantedBytes
   while (needed(bytes) > free && bytes > 64 * 1024 * 1024) bytes /= 2
   if (bytes < wantedBytes)
-    say(`${bytesText(wantedBytes)} need ${bytesText(needed(wantedBytes))}, which are not free: ${bytesText(bytes)} instead`)
+    say(
+      `${bytesText(wantedBytes)} need ${bytesText(needed(wantedBytes))}, which are not free: ${bytesText(bytes)} instead`,
+    )
   return bytes
 }
 

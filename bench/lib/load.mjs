@@ -4,9 +4,7 @@
  * Owns its connection. The bytes are noise that differs from write to write, so that nothing is merged, found to be zeros
  * or equal to what was there. Requests are under way together, up to a depth.
  */
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { root } from '../../scripts/lib/workspace.mjs'
+import { compiled } from './compiled.mjs'
 
 const NOISE_BYTES = 4 * 1024 * 1024
 const STEP_BYTES = 512
@@ -25,7 +23,7 @@ function noiseBytes() {
 
 /** A connection to an export of the primary. */
 export async function connectTo(pair, name) {
-  const { NbdClient } = await import(pathToFileURL(join(root, 'packages/nbd/dist/src/index.js')).href)
+  const { NbdClient } = await compiled()
   return NbdClient.connect({ path: pair.nbdSocket }, { export: name })
 }
 

@@ -151,7 +151,14 @@ function stillOverlay({ LayeredWriteBack }, payload) {
     lsn: 0,
   })
   const done = async () => undefined
-  const device = { description: 'none', sizeBytes: OVERLAY_BYTES, canDiscard: true, read: done, write: done, zero: done }
+  const device = {
+    description: 'none',
+    sizeBytes: OVERLAY_BYTES,
+    canDiscard: true,
+    read: done,
+    write: done,
+    zero: done,
+  }
   writeBack.attach(1, { ...device, discard: done, sync: done, close: done })
   return writeBack
 }

@@ -7,7 +7,7 @@
 import { closeSync, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { freePort, mustRun, Program, until } from './processes.mjs'
+import { freePort, mustRun, Program } from './processes.mjs'
 
 /** Copies a file over another and answers the milliseconds of the copying process. `holes`: what is a hole is left alone. */
 export async function nbdcopyMs({ folder, from, to, holes = false }) {

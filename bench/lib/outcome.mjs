@@ -73,7 +73,9 @@ export function outcomeLines(figures, { smoke }) {
 function goalText(one, smoke) {
   if (one.goal === null) return ''
   const [word, bound] = one.goal.atLeast === undefined ? ['<=', one.goal.atMost] : ['>=', one.goal.atLeast]
-  const verdict = smoke ? 'not judged' : { true: 'reached', false: 'not reached', null: 'nothing to judge' }[reached(one)]
+  const verdict = smoke
+    ? 'not judged'
+    : { true: 'reached', false: 'not reached', null: 'nothing to judge' }[reached(one)]
   return `${word} ${figureText(bound)}: ${verdict}`
 }
 

@@ -28,6 +28,10 @@ class Lane {
     this.from = from
     this.to = to
     this.counter = counter
+  }
+
+  begin() {
+    const { from, to } = this
     from.on('data', (chunk) => this.#take(chunk))
     from.on('end', () => {
       this.#ended = true
@@ -79,7 +83,6 @@ const server = createServer((near) => {
     socket.on('error', () => other.destroy())
     socket.on('close', () => other.destroy())
   }
-  new Lane(near, far, 0)
-  new Lane(far, near, 1)
+  for (const lane of [new Lane(near, far, 0), new Lane(far, near, 1)]) lane.begin()
 })
-server.listen(0, '127.0.0.1', () => parentPort.postMessage({ port: server.address().port }))
+server.listen(0, '127.0.0.1', () => parentPort.postMessage({ port: server.address().port }, []))

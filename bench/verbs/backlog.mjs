@@ -65,7 +65,10 @@ export async function run(options) {
   const appliedRate = figure('drain rate, until on its devices', 'MB/s')
   const seconds = figure('drain', 's')
   const goal = { atMost: RSS_GOAL_MIB }
-  const peaks = [figure('primary: most resident memory', 'MiB', goal), figure('agent: most resident memory', 'MiB', goal)]
+  const peaks = [
+    figure('primary: most resident memory', 'MiB', goal),
+    figure('agent: most resident memory', 'MiB', goal),
+  ]
   const nextOffset = scattered(deviceBytes, block)
   let exact = true
   for (let round = 1; round <= rounds; round++) {

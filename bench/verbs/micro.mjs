@@ -45,7 +45,10 @@ export async function run(options) {
     return { ...figure(`${name} / ${base}`, 'ratio'), values: ratiosByRound(mine, reference) }
   })
   const bulk = cases.findIndex(({ bytes }) => bytes >= 1024 * 1024)
-  const rate = { ...figure(`${cases[bulk].name}: rate`, 'GB/s'), values: figures[bulk].values.map((ns) => cases[bulk].bytes / ns) }
+  const rate = {
+    ...figure(`${cases[bulk].name}: rate`, 'GB/s'),
+    values: figures[bulk].values.map((ns) => cases[bulk].bytes / ns),
+  }
   return tellOutcome({ verb: 'micro', options, figures: [...figures, rate, ...ratios] })
 }
 

@@ -3,9 +3,12 @@
  *
  * Owns a pair whose site is paused, with the policy `stall`, so that the site holds every entry in the log. In each round
  * a little more is written, which the local devices do not have yet, and the primary is killed at once: the start that
- * is measured recovers from a crash. The log is then read from end to end. Caches are dropped before both where that is
+ * is measured recovers from a crash. The log is then read from end to end; and a primary without entries, devices and
+ * sites to speak of is started, which shows what a start costs in any case. Caches are dropped before each where that is
  * permitted, and the report says whether they were.
  */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { dropCaches, sizeThatFits } from '../lib/disk.mjs'
 import { bytesText, ratiosByRound } from '../lib/figures.mjs'
 import { firstAnswer } from '../lib/first-answer.mjs'
@@ -44,11 +47,15 @@ export async function run(options) {
   const burstBytes = Math.min(64 * MIB, Math.floor(logBytes / 8 / rounds))
   const folder = makePlace(options.dir, roomFor(logBytes))
   const pair = await during('making files and a pair', () => makePair(folder, logBytes, deviceBytes))
+  const bare = await makeBare(join(folder, 'bare'))
   const nextOffset = scattered(deviceBytes, block)
   let client = await connectTo(pair, 'data')
-  await during(`filling a log of ${bytesText(logBytes)}`, () => fill(pair, client, { block, nextOffset, burstBytes, rounds }))
+  await during(`filling a log of ${bytesText(logBytes)}`, () =>
+    fill(pair, client, { block, nextOffset, burstBytes, rounds }),
+  )
   const starts = figure('start to first answer', 's')
   const reads = figure('reading the log', 's')
+  const bareStarts = figure('start to first answer, empty log', 's')
   const entries = figure('entries in the log', 'entries')
   // A smoke run judges nothing, and others on the machine keep their caches.
   const drop = () => !smoke && dropCaches()
@@ -67,7 +74,14 @@ export async function run(options) {
         starts.values.push(answer.ms / 1000)
         entries.values.push((await pair.status()).log.entriesFound)
         // Nothing of the start goes on while the log is read.
-        await during('bringing everything to the local device', () => applied(pair))
+        await during('bringing everything to the local device', () => pair.drain())
+      },
+      bare: async () => {
+        dropped = drop() && dropped
+        const answer = await firstAnswer(bare, 'data', () => bare.startPrimary())
+        bareStarts.values.push(answer.ms / 1000)
+        await answer.client.disconnect()
+        await bare.killPrimary()
       },
       read: async () => {
         dropped = drop() && dropped
@@ -75,7 +89,7 @@ export async function run(options) {
         reads.values.push(ms / 1000)
       },
     }
-    for (const turn of round % 2 === 1 ? ['start', 'read'] : ['read', 'start']) await turns[turn]()
+    for (const turn of round % 2 === 1 ? ['start', 'read', 'bare'] : ['bare', 'read', 'start']) await turns[turn]()
     if (!smoke) say(`round ${round}: ${starts.values.at(-1).toFixed(2)} s, read in ${reads.values.at(-1).toFixed(2)} s`)
   }
   const { usedBytes, ringBytes } = (await pair.status()).log
@@ -91,7 +105,7 @@ export async function run(options) {
       : `The caches of the system were not dropped (${smoke ? 'a smoke run' : 'not permitted here'}): both read from memory what is there.`,
   ]
   const about = { logBytes, deviceBytes, blockBytes: block, burstBytes, usedBytes, cachesDropped: dropped }
-  return tellOutcome({ verb: 'recover', options, figures: [starts, reads, ratio, entries], notes, about })
+  return tellOutcome({ verb: 'recover', options, figures: [starts, reads, ratio, bareStarts, entries], notes, about })
 }
 
 async function makePair(folder, logBytes, bytes) {
@@ -114,6 +128,14 @@ async function makePair(folder, logBytes, bytes) {
   return pair
 }
 
+/** A primary with nothing to recover, which does not run yet. */
+async function makeBare(folder) {
+  mkdirSync(folder)
+  const pair = await Pair.start({ folder, devices: [{ name: 'data', bytes: MIB }], agents: [], logBytes: 8 * MIB })
+  await pair.stopPrimary()
+  return pair
+}
+
 /** Writes until the log has room for the bursts of the rounds and little more. */
 async function fill(pair, client, { block, nextOffset, burstBytes, rounds }) {
   const entryBytes = block + 96
@@ -125,11 +147,6 @@ async function fill(pair, client, { block, nextOffset, burstBytes, rounds }) {
     if (bytes < 16 * block || freeBytes < ringBytes / 32) break
     await writeBlocks(client, { bytes, blockBytes: block, nextOffset, depth: 32 })
   }
-  await applied(pair)
-}
-
-/** Waits until the local device has everything: only the site holds the log then. */
-async function applied(pair) {
   await pair.drain()
 }
 

@@ -126,13 +126,17 @@ async function oneRoundTrip({ options, folder, rttMs, deviceBytes, logBytes }) {
       }
     }
     const { overflows, resyncs } = (await pair.status()).slinks[0]
-    if (overflows > 0 || resyncs > 0) throw new Error('the site fell behind: a resync was measured, not the stream of writes')
+    if (overflows > 0 || resyncs > 0)
+      throw new Error('the site fell behind: a resync was measured, not the stream of writes')
     await pair.stop()
   } finally {
     await link?.close()
   }
   const goal = rttMs === GOAL_RTT_MS ? { atLeast: GOAL } : null
-  const share = (name, { values }) => ({ ...figure(name, 'ratio', goal), values: ratiosByRound(values, sockets.values) })
+  const share = (name, { values }) => ({
+    ...figure(name, 'ratio', goal),
+    values: ratiosByRound(values, sockets.values),
+  })
   return {
     figures: [
       sockets,
@@ -182,7 +186,8 @@ async function received({ pair, options, rate = 0 }) {
   const fio = new Program('fio', 'fio', ['--thread', ...words.map(([key, value]) => `--${key}=${value}`)])
   try {
     if (leadBytes > 0) {
-      const lead = () => fio.exit !== null || pair.status().then(({ log }) => (log.lastLsn - begin) * BLOCK >= leadBytes)
+      const lead = () =>
+        fio.exit !== null || pair.status().then(({ log }) => (log.lastLsn - begin) * BLOCK >= leadBytes)
       await until(`fio to write ${bytesText(leadBytes)}`, lead, { timeoutMs: 600_000, intervalMs: 50 })
       await fio.stop()
       await pair.cli('slink', 'resume', '1')

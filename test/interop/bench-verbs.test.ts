@@ -58,7 +58,11 @@ describe('the verbs of pnpm bench', { concurrency: 2 }, () => {
         assert.notEqual(unit, '')
         assert.ok(result.stdout.includes(name), `the table of ${verb} has a line "${name}"`)
       }
-      for (const name of figures) assert.ok(told.figures.some((one) => one.name === name), `${verb} tells "${name}"`)
+      for (const name of figures)
+        assert.ok(
+          told.figures.some((one) => one.name === name),
+          `${verb} tells "${name}"`,
+        )
       assert.equal(told.figures.filter(({ goal }) => goal !== null).length, goals)
       assert.equal(/reached/.test(result.stdout), false, 'a smoke run judges no speed')
       assert.deepEqual(readdirSync(folder), [])
