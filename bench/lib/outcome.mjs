@@ -16,6 +16,7 @@ const commonWords = {
   json: { read: text },
   dir: { read: text },
   smoke: { flag: true },
+  built: { flag: true },
 }
 
 export const commonUsage = [
@@ -23,7 +24,11 @@ export const commonUsage = [
   '  --json FILE   writes every figure of every round, for programs',
   '  --dir DIR     folder for the files, on the disk to be measured (default: the temporary folder)',
   '  --smoke       tiny: only shows that it works, in seconds; judges nothing',
+  '  --built       uses what is compiled as it is',
 ]
+
+/** What each of these verbs exports under this name: whether the packages are used as they are. */
+export const needsNoBuild = ({ built }) => built
 
 /**
  * Reads the words of a verb. `table` holds its own options; `rounds` is the default, and `smoke` what a smoke run takes

@@ -8,7 +8,7 @@
 import { sizeThatFits } from '../lib/disk.mjs'
 import { bytesText } from '../lib/figures.mjs'
 import { connectTo, scattered, writeBlocks } from '../lib/load.mjs'
-import { commonUsage, figure, readOptions, tellOutcome } from '../lib/outcome.mjs'
+import { commonUsage, figure, needsNoBuild, readOptions, tellOutcome } from '../lib/outcome.mjs'
 import { Pair } from '../lib/pair.mjs'
 import { watchPeaks } from '../lib/peak-memory.mjs'
 import { makePlace } from '../lib/place.mjs'
@@ -19,6 +19,8 @@ import { size } from '../lib/words.mjs'
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
 const RSS_GOAL_MIB = 256
+
+export { needsNoBuild }
 
 export const usage = [
   'pnpm bench backlog [--size SIZE] [--block SIZE] [--rounds N] [--json FILE] [--dir DIR] [--smoke]',

@@ -7,8 +7,10 @@
 import { ratiosByRound } from '../lib/figures.mjs'
 import { microCases } from '../lib/micro-cases.mjs'
 import { batchOf, nanosecondsEach } from '../lib/micro-clock.mjs'
-import { commonUsage, figure, readOptions, tellOutcome } from '../lib/outcome.mjs'
+import { commonUsage, figure, needsNoBuild, readOptions, tellOutcome } from '../lib/outcome.mjs'
 import { during, say } from '../lib/screen.mjs'
+
+export { needsNoBuild }
 
 export const usage = [
   'pnpm bench micro [--rounds N] [--json FILE] [--smoke]',

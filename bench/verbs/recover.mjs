@@ -13,7 +13,7 @@ import { dropCaches, sizeThatFits } from '../lib/disk.mjs'
 import { bytesText, ratiosByRound } from '../lib/figures.mjs'
 import { firstAnswer } from '../lib/first-answer.mjs'
 import { connectTo, scattered, writeBlocks } from '../lib/load.mjs'
-import { commonUsage, figure, readOptions, tellOutcome } from '../lib/outcome.mjs'
+import { commonUsage, figure, needsNoBuild, readOptions, tellOutcome } from '../lib/outcome.mjs'
 import { Pair } from '../lib/pair.mjs'
 import { makePlace } from '../lib/place.mjs'
 import { mustRun } from '../lib/processes.mjs'
@@ -23,6 +23,8 @@ import { size } from '../lib/words.mjs'
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
 const GOAL = 0.1
+
+export { needsNoBuild }
 
 export const usage = [
   'pnpm bench recover [--size SIZE] [--block SIZE] [--rounds N] [--json FILE] [--dir DIR] [--smoke]',

@@ -11,7 +11,7 @@ import { requirePrograms } from '../lib/disk.mjs'
 import { bytesText, ratiosByRound } from '../lib/figures.mjs'
 import { connectTo, writeBlocks } from '../lib/load.mjs'
 import { copyOfRanges, nbdcopyMs } from '../lib/nbdcopy.mjs'
-import { commonUsage, figure, readOptions, tellOutcome } from '../lib/outcome.mjs'
+import { commonUsage, figure, needsNoBuild, readOptions, tellOutcome } from '../lib/outcome.mjs'
 import { Pair } from '../lib/pair.mjs'
 import { compareFiles, makePlace, settleFile } from '../lib/place.mjs'
 import { until } from '../lib/processes.mjs'
@@ -20,6 +20,8 @@ import { size } from '../lib/words.mjs'
 
 const MIB = 1024 * 1024
 const GOAL = 0.9
+
+export { needsNoBuild }
 
 export const usage = [
   'pnpm bench resync [--size SIZE] [--rounds N] [--json FILE] [--dir DIR] [--smoke]',

@@ -10,7 +10,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { requirePrograms } from '../lib/disk.mjs'
 import { bytesText, ratiosByRound } from '../lib/figures.mjs'
-import { commonUsage, figure, readOptions, tellOutcome } from '../lib/outcome.mjs'
+import { commonUsage, figure, needsNoBuild, readOptions, tellOutcome } from '../lib/outcome.mjs'
 import { Pair } from '../lib/pair.mjs'
 import { makePlace } from '../lib/place.mjs'
 import { Program, until } from '../lib/processes.mjs'
@@ -28,6 +28,8 @@ const GOAL_RTT_MS = 100
 const LAG_BYTES_MAX = 256 * MIB
 /** Plain sockets that reach less than this of the link's rate show that the link or the machine is the limit. */
 const SOUND_SHARE = 0.95
+
+export { needsNoBuild }
 
 export const usage = [
   'pnpm bench wan [--rtt MS,MS] [--rate BYTES] [--seconds S] [--warm S] [--rounds N] [--json FILE] [--dir DIR] [--smoke]',
@@ -111,9 +113,12 @@ async function oneRoundTrip({ options, folder, rttMs, deviceBytes, logBytes }) {
       )
       const whileWritten = await during(`${name}, received while written`, () => received({ pair, options }))
       await during(`${name}, catching up`, () => pair.inStep())
+      // With no limit to the lag: nobody waits for a site that is away on purpose.
+      await pair.cli('slink', 'set', '1', '--fall-behind', 'none')
       await pair.cli('slink', 'pause', '1')
       const fromLog = await during(`${name}, received from the log`, () => received({ pair, options, rate }))
       await during(`${name}, catching up`, () => pair.inStep())
+      await pair.cli('slink', 'set', '1', '--fall-behind', `size=${LAG_BYTES_MAX}`)
       sockets.values.push(reference / 1e6)
       live.values.push(whileWritten.received / 1e6)
       written.values.push(whileWritten.written / 1e6)

@@ -47,7 +47,7 @@ describe('the verbs of pnpm bench', { concurrency: 2 }, () => {
       if (requireClients(t, ...clients) === null) return
       const folder = temporaryFolder(`bench-${verb}`)
       const json = join(temporaryFolder(`bench-${verb}-json`), 'figures.json')
-      const words = ['--smoke', '--json', json, ...(verb === 'micro' ? [] : ['--dir', folder])]
+      const words = ['--smoke', '--built', '--json', json, ...(verb === 'micro' ? [] : ['--dir', folder])]
       const result = await runCommand(process.execPath, [bench, verb, ...words], { timeoutMs: 300_000 })
       assert.equal(result.status, 0, `${result.stdout}\n${result.stderr}`)
       const told = JSON.parse(readFileSync(json, 'utf8')) as { rounds: number; figures: readonly Figure[] }
@@ -79,7 +79,9 @@ describe('the verbs of pnpm bench', { concurrency: 2 }, () => {
 
   test('a verb that is interrupted ends its programs and removes its files', async () => {
     const folder = temporaryFolder('bench-interrupted')
-    const child = spawn(process.execPath, [bench, 'backlog', '--smoke', '--dir', folder], { stdio: 'ignore' })
+    const child = spawn(process.execPath, [bench, 'backlog', '--smoke', '--built', '--dir', folder], {
+      stdio: 'ignore',
+    })
     try {
       const ended = new Promise((resolve) => child.once('close', resolve))
       await waitFor('a program of it to run', async () => processesOf(folder).length > 0 || child.exitCode !== null, {
