@@ -20,9 +20,8 @@ export function makePlace(below = tmpdir(), bytes = 0) {
   const { bavail, bsize } = statfsSync(below)
   if (bavail * bsize < bytes) {
     const free = bytesText(bavail * bsize)
-    throw new Error(
-      `this run needs ${bytesText(bytes)} in ${below} and there are ${free}: name another folder with --dir DIR`,
-    )
+    const why = `this run needs ${bytesText(bytes)} in ${below} and there are ${free}: name another folder with --dir DIR`
+    throw Object.assign(new Error(why), { exitStatus: 1 })
   }
   const folder = mkdtempSync(join(below, 'sitelink-bench-'))
   places.add(folder)
