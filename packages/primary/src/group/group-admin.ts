@@ -35,6 +35,15 @@ export class GroupAdmin {
     return this.#serial(() => GroupChange.make(this.#group, steps))
   }
 
+  /** As {@link apply}; which steps is decided when it is this verb's turn. Answers them. */
+  applyPlanned(plan: () => Promise<readonly Step[]>): Promise<readonly Step[]> {
+    return this.#serial(async () => {
+      const steps = await plan()
+      await GroupChange.make(this.#group, steps)
+      return steps
+    })
+  }
+
   addDevice(wish: NewDevice): Promise<void> {
     return this.apply([{ kind: 'add-device', wish }])
   }

@@ -8,8 +8,8 @@
 import { must, unreachable } from '@sitelink/protocol'
 import type { Lease } from '@sitelink/storage'
 import { deviceOf, mappingMade, slinkOf, type NewDevice, type NewMapping, type NewSlink } from '../admin/changes.js'
-import { refusePathInUse } from '../admin/path-in-use.js'
-import { newPathOf, takeStep, type Step } from '../admin/steps.js'
+import type { Step } from '../admin/steps.js'
+import { lookAndTake } from '../admin/take-steps.js'
 import type { GroupConfig, MappingConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import type { Slink } from '../slink/slink.js'
@@ -37,6 +37,7 @@ export class GroupChange {
 
   /** Takes all steps. Rejects with what refuses one of them; then nothing has changed. */
   static async make(group: Group, steps: readonly Step[]): Promise<void> {
+    if (steps.length === 0) return
     const change = new GroupChange(group)
     try {
       await change.#prepareAndStore(steps)
@@ -61,11 +62,7 @@ export class GroupChange {
   }
 
   async #prepare(step: Step): Promise<void> {
-    const before = this.#next
-    const next = takeStep(before, step)
-    const path = newPathOf(step)
-    if (path !== null) await refusePathInUse(this.#group.parts, before, path)
-    this.#next = next
+    this.#next = await lookAndTake(this.#group.parts, this.#next, step)
     switch (step.kind) {
       case 'add-device':
         return this.#addDevice(step.wish)
