@@ -155,7 +155,7 @@ test('[CFG-18] the worked example with block devices for sites is understood, re
   }
 })
 
-test('[DEV-02] [CFG-23] [CFG-16] [STA-06] [FB-01] [MSG-02] [LIFE-10] the worked example of the specification, from the table to a site that has fallen behind and back', async (t) => {
+test('[DEV-02] [CFG-23] [CFG-16] [STA-06] [FB-01] [MSG-02] the worked example of the specification, from the table to a site that has fallen behind and back', async (t) => {
   const example = new Example()
   t.after(() => example.close())
   for (const number of [1, 2]) {

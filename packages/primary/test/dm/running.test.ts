@@ -20,7 +20,7 @@ test('[CFG-01] [DEV-01] a group with slink 0 alone prints as such, and its devic
   assert.equal(dm.world.group.writePath.lastLsn, 1, 'it went through the log')
 })
 
-test('[CFG-02] [DEV-02] [LIFE-09] [STA-06] a table brings slinks, devices and copies, and a second time changes nothing', async () => {
+test('[CFG-02] [DEV-02] [STA-06] a table brings slinks, devices and copies, and a second time changes nothing', async () => {
   const dm = await DmWorld.running()
   dm.world.disks.addDevice('/dev/9', MIB)
   const text = [
@@ -103,7 +103,7 @@ test('[DEV-06] [DEV-08] [DEV-12] [DEV-18] a line with one wrong word undoes what
   assert.equal(dm.world.group.exports.size, 3, 'the rest of the table was right')
 })
 
-test('[CFG-17] [CFG-16] [SLK-15] what does not fit the group that is there is refused by its word', async () => {
+test('[CFG-17] [CFG-16] what does not fit the group that is there is refused by its word', async () => {
   const dm = await DmWorld.running()
   await dm.load(`${LOCAL} agent 2 1 ${AGENT}\n${D0} 1 1 r0 core 1 2048`)
   const control = (words: string): string => `0 1 replicator ringbuffer ${words} agent 2 1 ${AGENT}`
