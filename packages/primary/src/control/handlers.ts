@@ -20,6 +20,7 @@ import { primaryErrors } from '../errors.js'
 import type { GroupAdmin } from '../group/group-admin.js'
 import type { Group } from '../group/group.js'
 import { groupStatus } from '../group/status.js'
+import { registerDmVerbs } from './dm-verbs.js'
 
 /** How often streams of progress look. */
 const PROGRESS_MS = 200
@@ -72,6 +73,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   })
   verb('suspend', (body) => done(admin.suspend(optionalDevice(body))))
   verb('resume', (body) => done(admin.resume(optionalDevice(body))))
+  registerDmVerbs(server, group, admin)
   server.stream('resync', (body, { signal }) => resync(parts, body, signal))
   server.stream('drain', (body, { signal }) => drain(parts, body, signal))
   server.stream('events', async function* (body, { signal }) {
