@@ -56,7 +56,7 @@ const defaults = {
 /** Small, and one log for all rows, so that Sitelink is started once for each policy. */
 const smokeDefaults = {
   rounds: 1,
-  seconds: 0.4,
+  seconds: 0.2,
   deviceSize: 32 * MIB,
   logSize: 8 * MIB,
   sustainedLog: 8 * MIB,

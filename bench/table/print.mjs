@@ -118,7 +118,7 @@ function problemLines({ problems, differences }) {
   const lines = [
     ...differences.map(
       ({ contender, round, blocks }) =>
-        `note: the two sides of ${contender} differed in ${blocks} blocks of 4 KiB after round ${round}: requests that overlapped reached them in different orders`,
+        `note: the two sides of ${contender} differed in ${blocks} blocks of 4 KiB after round ${round}; it promises no order of requests that overlap`,
     ),
     ...problems.map(({ contender, round, why }) => `FAILED: ${contender} in round ${round}: ${why}`),
   ]

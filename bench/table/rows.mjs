@@ -108,7 +108,7 @@ const sustained = row('sustained-4k-d64', {
 export const allRows = [...writes, ...durable, ...reads, sustained]
 
 /** One row of each kind, for a run that only shows that everything works. */
-const smokeRows = ['randwrite-4k-d64', 'seqwrite-256k-d16', 'fua-4k-d16', 'randread-4k-d64', 'overlay-randread-4k-d64']
+const smokeRows = ['randwrite-4k-d64', 'fua-4k-d16', 'randread-4k-d64', 'overlay-randread-4k-d64']
 
 /**
  * The rows of a run. `only`: alternatives, each a list of words that an id must all contain, where the name of a row means
