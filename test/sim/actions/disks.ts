@@ -109,8 +109,8 @@ async function logRot(sim: Simulation): Promise<string> {
   const { primary } = world
   const { log } = primary.group
   log.requestSync()
-  for (let waitedMs = 0; waitedMs < 500 && log.durableEnd < log.writtenEnd; waitedMs += 5) await world.advance(5)
-  if (log.durableEnd < log.writtenEnd) return 'not now: the log is not synced'
+  for (let waitedMs = 0; waitedMs < 500 && log.durableLsn < log.lastLsn; waitedMs += 5) await world.advance(5)
+  if (log.durableLsn < log.lastLsn) return 'not now: the log is not synced'
   await cast.verb('superblock', () => log.writeSuperblock())
   sim.logRots++
   sim.primaryFaultMs = sim.nowMs
