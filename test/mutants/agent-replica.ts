@@ -433,4 +433,18 @@ export const AGENT_REPLICA: readonly Mutant[] = [
     'if (dirtyCount >= 0) continue;',
     by('agent/durable-frames', 'the welcome says which regions are dirty, in the middle of a resync'),
   ),
+  rule(
+    'an unmap that only the journal knows of is forgotten with it',
+    'agent/replica/replica',
+    'left.every((row) => row.mappingId !== mappingId)',
+    'mappingId !== "" || left.length > 0',
+    by('agent/durable-frames', 'an unmap that waits in a journal which is given up is done with it'),
+  ),
+  rule(
+    'a dirty log that could not be written when it was opened stays open',
+    'agent/replica/dirty-files',
+    'await log.close().catch(() => { });',
+    '',
+    by('agent/durable-frames', 'a dirty log that could not be written while the agent started over is opened again'),
+  ),
 ]

@@ -278,4 +278,11 @@ export const AGENT_STREAM: readonly Mutant[] = [
     'if (false)',
     by('agent/damage', 'a missing, foreign or damaged journal stops the agent and is left as it is'),
   ),
+  rule(
+    'a frame behind a barrier goes into a journal that has failed meanwhile',
+    'agent/receive/receiver',
+    "if (!this.#host.hasRoom(frame.payload === null ? 0 : frame.payload.length)) return this.#refuse('failed',",
+    "if (false) return this.#refuse('failed',",
+    by('agent/receiver', 'a journal that fails while a barrier passes takes nothing more'),
+  ),
 ]

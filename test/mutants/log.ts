@@ -509,4 +509,18 @@ export const LOG: readonly Mutant[] = [
       'a log of the other kind, one beyond its disk, one too small and one not on a block are refused',
     ),
   ),
+  rule(
+    'what was read ahead outlives a cut of the log',
+    'storage/ring-log/ring-log',
+    'this.#payloads.forget();',
+    '',
+    by('storage/ring-log/payload-runs', 'what was cut and written anew is read anew'),
+  ),
+  rule(
+    'a torn fill is not written again',
+    'storage/ring-log/reopen',
+    'if (from < at + length && to > at)',
+    'if (false)',
+    by('storage/ring-log/damage', 'a power cut that tore nothing but the fill behind a group'),
+  ),
 ]

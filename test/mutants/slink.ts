@@ -433,4 +433,11 @@ export const SLINK: readonly Mutant[] = [
       ),
     ),
   ),
+  rule(
+    'a place that moved without its agent passes for an acknowledgement',
+    'primary/slink/place',
+    'this.#acked = point; this.#answered = false;',
+    'this.#acked = point;',
+    by('pair/regressions', 'a site whose only device is mapped again keeps its journal'),
+  ),
 ]
