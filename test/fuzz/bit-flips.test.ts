@@ -2,12 +2,12 @@
  * A hundred thousand bits that flip, in logs, journals and dirty logs at rest and between two sessions: none is applied
  * silently, each is reported where it is found, or hit bytes that carry nothing.
  *
- * How it is judged stands in flips/: by what was given to the log, byte for byte, and by where the bit is. `SEED` repeats
- * a run. The canaries at the end hand broken outcomes to the same judges, which must refuse them.
+ * How it is judged stands in flips/: by what was given to the log, byte for byte, and by where the bit is. `FUZZ_SEED` draws
+ * others. The canaries at the end hand broken outcomes to the same judges, which must refuse them.
  */
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
-import { Prng, seedFromEnv } from '@sitelink/storage/testing'
+import { Prng } from '@sitelink/storage/testing'
 import { Finding } from './engine/target.js'
 import { Arena } from './flips/arena.js'
 import { flipDirty, judgeDirty, openDirty } from './flips/dirty-flips.js'
@@ -19,7 +19,8 @@ import { makeDirtyImage } from './worlds/dirty-image.js'
 import { FlipDisk } from './worlds/flip-disk.js'
 import { makeRingImage, type RingImageOptions } from './worlds/ring-image.js'
 
-const seed = seedFromEnv('bit flips')
+const seed = process.env['FUZZ_SEED'] ?? 'fuzz'
+console.log(`bit flips: FUZZ_SEED=${seed}`)
 
 /** All flips together; `SITELINK_FLIPS` asks for more or fewer. */
 const TOTAL = Number(process.env['SITELINK_FLIPS'] ?? 100_000)
@@ -43,7 +44,7 @@ class Counts {
   }
 
   tell(t: TestContext, what: string): void {
-    t.diagnostic(`${what}: ${this.total} flips, SEED=${seed}`)
+    t.diagnostic(`${what}: ${this.total} flips, FUZZ_SEED=${seed}`)
     for (const [name, count] of [...this.#counts].sort()) t.diagnostic(`  ${String(count).padStart(6)}  ${name}`)
   }
 

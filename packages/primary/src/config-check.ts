@@ -20,7 +20,7 @@ function object(value: unknown, key: string, keys: readonly string[]): Json {
 }
 
 function integer(value: unknown, key: string, min: number, max = Number.MAX_SAFE_INTEGER): number {
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max) {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || Object.is(value, -0) || value < min || value > max) {
     throw keyInvalid(key, `it should be an integer from ${min} to ${max}`)
   }
   return value

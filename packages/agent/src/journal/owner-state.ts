@@ -55,13 +55,13 @@ export function encodeOwnerState(state: OwnerState): Buffer {
 
 /** What {@link encodeOwnerState} wrote; null for anything else. */
 export function decodeOwnerState(bytes: Buffer): OwnerState | null {
-  let value: Record<string, unknown>
+  let value: Record<string, unknown> | null
   try {
-    value = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>
+    value = JSON.parse(bytes.toString('utf8')) as Record<string, unknown> | null
   } catch {
     return null
   }
-  if (value['version'] !== OWNER_STATE_VERSION) return null
+  if (value === null || value['version'] !== OWNER_STATE_VERSION) return null
   const { ringId, appliedPosition, appliedCrc } = value
   const applied = pointOf(value['applied'])
   const told = pointOf(value['told'])
@@ -89,7 +89,8 @@ export function decodeOwnerState(bytes: Buffer): OwnerState | null {
 }
 
 function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0
+  // JSON knows a zero below zero.
+  return Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0)
 }
 
 function isPair(value: unknown): value is WirePair {

@@ -85,7 +85,8 @@ export type ParsedReplica =
 type Check = (value: unknown) => boolean
 
 const isText: Check = (value) => typeof value === 'string' && value.length > 0
-const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
+/** JSON knows a zero below zero. */
+const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0)
 const isId: Check = (value) => typeof value === 'string' && /^[0-9a-f]{16}$/.test(value)
 const orNull =
   (check: Check): Check =>

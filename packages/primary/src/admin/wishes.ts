@@ -34,7 +34,7 @@ export function bodyOf(value: unknown, keys: readonly string[]): Json {
 
 export function integerOf(body: Json, key: string, min: number, max: number): number {
   const value = body[key]
-  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min || value > max)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || Object.is(value, -0) || value < min || value > max)
     return refuse(key, `should be an integer from ${min} to ${max}`)
   return value
 }
