@@ -21,6 +21,7 @@ import { mapped } from '../../error-map.js'
 import { primaryErrors } from '../../errors.js'
 import { encodeOwnerState } from '../../group/owner-state.js'
 import { LOG_BYTES_DEFAULT, LOG_BYTES_MIN } from '../../limits.js'
+import { openAgentLinks } from '../open-links.js'
 import { configFormat, peersFormat, PROGRAM } from '../open-state.js'
 
 /** A log begins on one; the storage refuses anything else. */
@@ -91,6 +92,7 @@ export function initCommand(program: SitelinkCommand): void {
             try {
               await ConfigFile.create(directory, lock, configFormat, config)
               await ConfigFile.create(directory, lock, peersFormat, { peers: {} })
+              await openAgentLinks(directory, lock, clock)
             } catch (error) {
               if (made) await new NodeDiskProvider().removeFile(path).catch(() => {})
               throw error
