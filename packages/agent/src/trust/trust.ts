@@ -44,7 +44,8 @@ export type PeerJudgement =
 export function judgePeer({ peers }: AgentTrust, keys: readonly string[], right: PeerRight): PeerJudgement {
   const [shown] = keys
   if (shown === undefined) return { kind: 'refused', verdict: 'unknown', why: 'it showed no certificate' }
-  const peer = peers.find(({ fingerprint }) => keys.includes(fingerprint))
+  // Newest first: a key that was enrolled counts, although it succeeds one that was revoked.
+  const peer = keys.map((key) => peers.find(({ fingerprint }) => fingerprint === key)).find((one) => one !== undefined)
   if (peer === undefined)
     return { kind: 'refused', verdict: 'unknown', why: `its key ${short(shown)} was never enrolled here` }
   if (peer.revokedMs !== null)

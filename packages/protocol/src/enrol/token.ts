@@ -55,6 +55,7 @@ export function decodeToken(word: string): Invitation {
   const text = word.slice(TOKEN_PREFIX.length)
   if (text.length > TOKEN_CHARACTERS_MAX || !/^[A-Za-z0-9_-]*$/.test(text)) throw invalid('it has other characters')
   const bytes = Buffer.from(text, 'base64url')
+  if (bytes.toString('base64url') !== text) throw invalid('it was not copied whole')
   const end = bytes.length - CRC_BYTES
   if (end <= FIXED_BYTES) throw invalid('it is too short')
   const body = bytes.subarray(0, end)
