@@ -12,7 +12,7 @@ import { ControlClient, makeCertificate } from '@sitelink/daemon'
 import { decodeToken } from '@sitelink/protocol'
 import { Cluster } from '../support/cluster.js'
 import { assertSidesEqual } from '../support/equality.js'
-import { primaryProgram, removeFolder, temporaryFolder } from '../support/places.js'
+import { agentProgram, primaryProgram, removeFolder, temporaryFolder } from '../support/places.js'
 import { mustRun, Program, runCommand, type RunResult } from '../support/program.js'
 import { slinkOf } from '../support/status-shape.js'
 import { waitFor } from '../support/wait-for.js'
@@ -290,7 +290,11 @@ describe('a pair over TLS', () => {
     assert.equal(exposed.status, 77)
     assert.match(exposed.stderr, /can be read by others \(mode 644\)\n {2}try: chmod 600/)
     await mustRun('chmod', ['600', path])
-    await agent.start()
+    const words = ['run', '--state', agent.state, '--listen', `tls://${agent.host}:7373`, '--invite']
+    const inviting = (agent.program = Program.start('inviting agent', agentProgram, words))
+    const token = await waitFor('the token', () => /^SLINK1-\S+$/m.exec(inviting.output)?.[0])
+    assert.deepEqual(decodeToken(token).addresses, [`tls://${agent.host}:7373`])
+    await cluster.must('slink', 'set', '1', '--to', token)
     await cluster.inStep()
   })
 })

@@ -255,7 +255,10 @@ test('the connections of one key are ended at once, and of no other', LIMIT, asy
   const listener = await transport.listen('tls://127.0.0.1:0', (connection) =>
     connection.attach({ data: () => {}, drained: () => {}, closed: () => {} }),
   )
-  t.after(() => listener.close())
+  t.after(() => {
+    transport.endAll('the test is over')
+    return listener.close()
+  })
   const ended = new Set<string>()
   const [one, two] = [
     await dialler(OTHER, FIRST).dial(listener.address, DIAL),
