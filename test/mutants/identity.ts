@@ -26,6 +26,13 @@ export const IDENTITY: readonly Mutant[] = [
     by(TLS, 'a listener with another key is refused before anything is said to it, and hears so'),
   ),
   rule(
+    'a successor is believed without a signature',
+    'protocol/transport/shown-keys',
+    '|| !at.verify(key)',
+    '',
+    by(TLS, 'a successor that the key it names has not signed proves nothing'),
+  ),
+  rule(
     'the end of the trust in a peer leaves its connections',
     'protocol/transport/tls',
     'return this.#end((standing) => standing.key === key, why);',

@@ -24,7 +24,7 @@ import {
   type TlsRefusal,
 } from '../../src/index.js'
 import { realClock, SimClock } from '../support/clock.js'
-import { FIRST, OTHER, SECOND, STRANGER, THIRD } from '../support/identities.js'
+import { FIRST, FORGED, OTHER, SECOND, STRANGER, THIRD } from '../support/identities.js'
 import { knows } from '../support/judges.js'
 
 const DIAL = { timeoutMs: 10_000 }
@@ -226,6 +226,15 @@ test('a key is followed through its successors, newest first, at both ends', LIM
 test('an older key does not stand in for its successor', LIMIT, async (t) => {
   const { listener } = await door(t, { identity: FIRST })
   await assert.rejects(dialler(OTHER, SECOND).dial(listener.address, DIAL), { code: 'TLS_WRONG_KEY' })
+})
+
+test('a successor that the key it names has not signed proves nothing', LIMIT, async (t) => {
+  const { listener, accepted } = await door(t, { identity: FORGED })
+  await assert.rejects(dialler(OTHER, FIRST).dial(listener.address, DIAL), { code: 'TLS_WRONG_KEY' })
+  const honest = await door(t)
+  await assert.rejects(dialler(FORGED, FIRST).dial(honest.listener.address, DIAL), { code: 'TLS_NOT_KNOWN' })
+  assert.deepEqual((await honest.refusal()).key, FORGED.fingerprint)
+  assert.equal(accepted.length, 0)
 })
 
 test('a certificate that only stands beside another proves nothing', LIMIT, async (t) => {
