@@ -30,3 +30,10 @@ test('the page names the tests of covered rows and calls the others open', () =>
   assert.match(page, /\| WR-02 \| second \| open \|/)
   assert.match(page, /1 of 2 rows/)
 })
+
+test('a row that is deliberately different says what stands instead, and is not counted as tested for that', () => {
+  const rows = [{ id: 'SLK-15', title: 'a limit', instead: 'it is refused' }]
+  const page = coveragePage(coverage(rows, []))
+  assert.match(page, /\| SLK-15 \| a limit \| instead: it is refused \|/)
+  assert.match(page, /0 of 1 rows have tests; 1 are deliberately different/)
+})

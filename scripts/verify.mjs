@@ -12,7 +12,7 @@ const steps = [
   ['install', () => ensureInstalled()],
   ['tidy', () => run(process.execPath, ['scripts/tidy.mjs'], { quiet: true })],
   ['lint', () => run('oxlint', ['--deny-warnings'], { quiet: true })],
-  ['format', () => run('oxfmt', ['--check', 'packages', 'test', 'scripts'], { quiet: true })],
+  ['format', () => run('oxfmt', ['--check', 'packages', 'test', 'scripts', 'bench'], { quiet: true })],
   ['spec-coverage', () => run(process.execPath, ['scripts/spec-coverage.mjs', '--check'], { quiet: true })],
   ['build', () => run('tsc', ['-b'], { quiet: true, env: environment })],
 ]

@@ -5,6 +5,7 @@ import { controlHttpTarget } from './targets/control-http.js'
 import { controlMessageTarget } from './targets/control-message.js'
 import { controlVerbsTarget } from './targets/control-verbs.js'
 import { dirtyLogTarget } from './targets/dirty-log.js'
+import { dmWordsTarget } from './targets/dm-words.js'
 import { frameScannerTarget } from './targets/frame-scanner.js'
 import { nbdClientTarget } from './targets/nbd-client.js'
 import { nbdServerTarget } from './targets/nbd-server.js'
@@ -24,6 +25,7 @@ export const targets: Readonly<Record<string, () => Target | Promise<Target>>> =
   'state-files': stateFilesTarget,
   'control-http': controlHttpTarget,
   'control-verbs': controlVerbsTarget,
+  'dm-words': dmWordsTarget,
   'agent-peer': agentPeerTarget,
   'primary-peer': primaryPeerTarget,
 }

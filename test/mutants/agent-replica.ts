@@ -212,8 +212,8 @@ export const AGENT_REPLICA: readonly Mutant[] = [
   step(
     'starting over is not written down first',
     'agent/replica/replica',
-    'await this.#file.update((state) => ({ ...state, restarting: { reason: why, logId: hello.logId } }));',
-    'this.#file.update((state) => ({ ...state, restarting: { reason: why, logId: hello.logId } })).catch(() => {}); ',
+    'await this.#file.update((state) => ({ ...state, restarting: { reason: why, logId: hello.logId }, mappings:',
+    'this.#file.update((state) => ({ ...state, restarting: { reason: why, logId: hello.logId }, mappings:',
     by(
       'agent/durable-steps',
       'starting over begins with its mark: until that is durable the old journal and the dirty logs are as they were',

@@ -110,8 +110,8 @@ export const FILES: readonly Mutant[] = [
   step(
     'a short write is believed to be whole',
     'storage/disk/node-disk-io',
-    'skip = (chunk === batch[0] ? skip : 0) + written; break;',
-    'return;',
+    'if (left < head) { this.#skip += left; return; }',
+    'if (left < head) { this.#step(); return; }',
     by('storage/disk/node-disk', 'a write that the kernel cuts short is carried on from where it stopped'),
   ),
   step(

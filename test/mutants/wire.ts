@@ -48,8 +48,8 @@ export const WIRE: readonly Mutant[] = [
   rule(
     'the resume ignores the common point',
     'protocol/session/resume-plan',
-    'return begin(facts, welcome, common, never ? facts.start : common);',
-    'return begin(facts, welcome, pointOf(replica.end), never ? facts.start : pointOf(replica.end));',
+    'return begin(facts, welcome, common, never',
+    'return begin(facts, welcome, pointOf(replica.end), never',
     by('protocol/session/resume-plan', 'two names of one point are one point'),
   ),
   rule(

@@ -40,6 +40,26 @@ test('a device that is unmapped and mapped again is clean at both sides after it
   }
 })
 
+test('a site whose only device is mapped again keeps its journal: what moved while it had none was not for it', async () => {
+  for (const restart of [false, true]) {
+    const world = await pair(`map the only one again ${restart}`, { devices: [0], mode: 'sync', ack: 'durable' })
+    for (let at = 0; at < 8; at++) write(world, at * 4096)
+    await world.settle(1, 20_000)
+    const { lastLsn } = world.primary.history
+    await world.run(world.primary.admin.unmap(0, 1))
+    await world.run(world.primary.admin.changeSlink(1, { paused: true }))
+    await world.answered(write(world, 0))
+    await world.advance(1000)
+    await world.map(0, 1, { initial: 'sync' })
+    if (restart) await world.restartPrimary('crash')
+    await world.run(world.primary.admin.changeSlink(1, { paused: false }))
+    await world.settle(1, 20_000)
+    const kinds = [...world.agent.events, ...world.primary.events].map(({ kind }) => kind)
+    assert(!kinds.includes('started-over') && !kinds.includes('slink-all-dirty'), kinds.join())
+    assert(lastLsn >= 8)
+  }
+})
+
 test('a session that begins at the very point of the place sends nothing twice and is not refused', async () => {
   const world = await pair('point', { mode: 'sync', ack: 'durable' })
   for (let round = 0; round < 6; round++) {
@@ -149,6 +169,17 @@ test('a first session that breaks at once costs no full copy: the agent has neve
     await world.settle(1, 20_000)
     assert.equal(world.primary.slink().copiedBytes, 0, `cut after ${afterMs} ms${restart ? ', restarted' : ''}`)
   }
+})
+
+test('a full resync whose marks cannot be stored is told so, and goes on as soon as they can', async () => {
+  const world = await pair('resync refused', { devices: [1] })
+  await world.settle(1, 20_000)
+  const { primary } = world
+  primary.disks.inject(dirtyLogPath(world, 2), { on: 'write', error: 'EIO' })
+  await assert.rejects(world.run(primary.admin.resync(1, true)), /medium failed/)
+  assert(primary.slink().mappings.dirtyRegions > 0)
+  await world.settle(1, 20_000)
+  assert(world.primary.slink().copiedBytes > 0)
 })
 
 test('[OVF-05] a dirty log that cannot be stored concerns its slink alone: the group starts, and says so', async () => {

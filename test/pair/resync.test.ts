@@ -102,8 +102,9 @@ test('[RSY-16] a region that cannot be read stays dirty and is reported, the oth
   await world.advance(5000)
   assert.deepEqual(dirtyRegions(world), ['1:1'])
   const failed = world.primary.eventsOf('resync-read-failed')
-  assert.deepEqual(new Set(failed.map(({ facts }) => `${facts['deviceId']}:${facts['region']}`)), new Set(['1:1']))
-  assert(failed.length <= 10, `it is not tried in a tight loop: ${failed.length} times`)
+  const told = failed.map(({ facts }) => `${facts['deviceId']}:${facts['region']}`)
+  assert.deepEqual(told, ['1:1'], 'once, however often it is tried')
+  assert(broken.hits > 1 && broken.hits <= 10, `it is tried again, not in a tight loop: ${broken.hits} times`)
   assert.equal(world.agent.status().replica?.consistent, false)
   // Writers elsewhere and into that very region are not stopped by it.
   await writeAt(world, 0, [3 * MIB, MIB + 65_536])

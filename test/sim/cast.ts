@@ -34,10 +34,14 @@ export interface SimDevice {
 /** A verb that takes longer than this hangs. */
 const VERB_MS_MAX = 120_000
 
+/** What was lost is written again at most so often: once is enough, but the log may rot again. */
+const RESTORE_MS = 1000
+
 export class Cast {
   readonly sites: Site[]
   readonly devices: SimDevice[] = []
   readonly #sim: Simulation
+  #restoreAtMs = 0
 
   constructor(sim: Simulation) {
     this.#sim = sim
@@ -152,14 +156,21 @@ export class Cast {
     this.#sim.suspended = false
     for (const site of this.present) await this.pause(site, false)
     await this.#sim.supervise()
-    this.restoreLost()
+    await this.restoreLost()
   }
 
-  /** What the log lost is written anew, as an operator would from a backup. */
-  restoreLost(): void {
+  /**
+   * What the log lost is written anew, as an operator would from a backup. Clients may be waiting just because of it: a
+   * site that cannot be resynced without it. One that fails all writes until it is resynced is told not to, for that.
+   */
+  async restoreLost(): Promise<void> {
     const { primary } = this.#sim.world
-    if (this.#sim.logRots === 0 || !primary.running || primary.open.size > 0) return
-    for (const { deviceId, offset, length } of primary.group.writeBack.lostRanges()) {
+    if (this.#sim.logRots === 0 || !primary.running || this.#sim.nowMs < this.#restoreAtMs) return
+    this.#restoreAtMs = this.#sim.nowMs + RESTORE_MS
+    const lost = primary.group.writeBack.lostRanges()
+    for (const site of this.present)
+      if (lost.length > 0 && primary.slink(site.slink).holding === 'fail') await this.change(site, { overflow: 'drop' })
+    for (const { deviceId, offset, length } of lost) {
       const device = this.presentDevices.find((one) => one.deviceId === deviceId)
       if (device === undefined) continue
       for (let at = 0; at < length; at += MIB) {
@@ -280,6 +291,8 @@ export class Cast {
   }
 
   async change(site: Site, change: SlinkChange): Promise<boolean> {
+    // From the moment of the command on, not only once it is done.
+    if (change.overflow === 'fail') this.#sim.mayFailMs = this.#sim.nowMs
     const done = await this.verb(`slink set ${site.slink} ${JSON.stringify(change)}`, () =>
       this.#sim.world.primary.admin.changeSlink(site.slink, change),
     )

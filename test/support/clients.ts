@@ -14,6 +14,7 @@ const packages: Readonly<Record<string, string>> = {
   nbdkit: 'nbdkit',
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
+  'qemu-storage-daemon': 'qemu-system-common',
   fio: 'fio',
   'mkfs.ext4': 'e2fsprogs',
   e2fsck: 'e2fsprogs',

@@ -137,6 +137,9 @@ export interface RunOptions extends StartOptions {
   readonly input?: string
 }
 
+/** More than this no command has to say: one that goes on, like a client that complains of its lost server, is ended. */
+const ANSWER_BYTES_MAX = 16 * 1024 * 1024
+
 /** Runs a command to its end and answers how it went; never throws because of its status. */
 export function runCommand(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const [file, all] = command.endsWith('.js') ? [process.execPath, [command, ...args]] : [command, [...args]]
@@ -149,8 +152,14 @@ export function runCommand(command: string, args: readonly string[], options: Ru
     living.add(child)
     const out: Buffer[] = []
     const err: Buffer[] = []
-    child.stdout?.on('data', (chunk: Buffer) => out.push(chunk))
-    child.stderr?.on('data', (chunk: Buffer) => err.push(chunk))
+    let keptBytes = 0
+    const keepIn = (kept: Buffer[]) => (chunk: Buffer) => {
+      keptBytes += chunk.length
+      if (keptBytes <= ANSWER_BYTES_MAX) kept.push(chunk)
+      else child.kill('SIGKILL')
+    }
+    child.stdout?.on('data', keepIn(out))
+    child.stderr?.on('data', keepIn(err))
     child.stdin?.end(options.input)
     const late = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 120_000)
     const text = `${command} ${args.join(' ')}`

@@ -72,6 +72,27 @@ test('the journal keeps an unmap until the table has forgotten its mapping, dura
   await world.stop()
 })
 
+test('an unmap that waits in a journal which is given up is done with it: no primary says it again', async () => {
+  const [world] = await pairWith(10, 4)
+  const { primary } = world
+  // It waits for the entries before it, which the primary does not have durably.
+  primary.push(primary.unmapFrame(1))
+  primary.devices = primary.devices.slice(1)
+  await world.until(() => world.agent.status().mappings.some(({ unmapping }) => unmapping))
+  primary.disconnect()
+  await world.clock.advance(100)
+  primary.recorded = { agent: 'f'.repeat(16), journal: 'f'.repeat(16), durable: { incarnation: 1, lsn: 4 } }
+  const session = await world.connect()
+  assert.match(session.plan?.restart ?? '', /another agent/)
+  assert.deepEqual(
+    world.agent.status().mappings.map(({ deviceId }) => deviceId),
+    [2],
+  )
+  assert.equal((await stateOf(world)).mappings.length, 1)
+  assert(!world.disks.paths().some((path) => path.includes('aaaaaaaaaaaa0000')), 'its dirty log is gone')
+  await world.stop()
+})
+
 test('a stop waits until an unmap is written down, and its dirty log is gone', async () => {
   for (const part of ['replica.json', 'aaaaaaaaaaaa0000']) {
     const [world, held] = await pairWith(6, 6)
@@ -104,6 +125,22 @@ test('a device that is let go while it is mapped is dirty from end to end, durab
   await world.start()
   await world.clock.advance(500)
   assert.equal(world.agent.status().mappings.find((one) => one.deviceId === 1)?.regionsDirty, 2)
+  await world.stop()
+})
+
+test('a dirty log that could not be written while the agent started over is opened again with the next session', async () => {
+  const [world] = await pairWith(4, 4)
+  const { primary } = world
+  primary.disconnect()
+  primary.recorded = { agent: 'f'.repeat(16), journal: 'f'.repeat(16), durable: { incarnation: 1, lsn: 4 } }
+  const path = world.disks.paths().find((one) => one.includes('aaaaaaaaaaaa0001')) ?? assert.fail('it has a dirty log')
+  await world.clock.advance(5000)
+  // The close of what was open before it fails as well.
+  const fault = world.disks.inject(path, { on: 'write', error: 'EIO', count: 2 })
+  const refused = await world.clock.runUntil(primary.connect(), 5000)
+  await world.until(() => refused.end !== null)
+  fault.remove()
+  assert((await world.connect()).ready)
   await world.stop()
 })
 

@@ -221,6 +221,33 @@ export const primaryErrors = defineErrors('primary', {
     text: 'not drained within {ms} ms: {why}',
     hint: '<prog> status',
   },
+  DM_TABLE: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '{place}: {why} ({errno})',
+    hint: '<prog> table --help',
+    about:
+      'A line that dm-replicator would refuse as well, with the error number that it gives there, or one that does not fit the group that is there. Nothing of the table was done.',
+  },
+  DM_MESSAGE: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '{why} ({errno})',
+    hint: '<prog> message --help',
+    about:
+      'Words that dm-replicator would refuse as well, with the error number that it gives there. Nothing was done.',
+  },
+  DM_UNSUPPORTED: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.unavailable,
+    text: '{what} cannot be had: {why}',
+    hint: '<prog> table --help',
+    about:
+      'The words are right, and dm-replicator knows what they ask for; this program does not do it. Nothing was done.',
+  },
   ADDRESS: { kind: 'usage', retry: false, exit: EXIT.usage, text: '{why}', hint: 'tls://host:7373' },
   LINK_PLAIN: {
     kind: 'usage',

@@ -100,14 +100,18 @@ function primaryRot(sim: Simulation): string {
 }
 
 /**
- * In the ring: both superblocks at once would be the end of any log. A superblock says first what is durable: what rots before
- * anything says that it was there cannot be told from the end of the log. The rest is known to be lost until it is
+ * In the ring: both superblocks at once would be the end of any log. All of it is synced, and a superblock says so, first:
+ * what rots before anything says that it was there cannot be told from the end of the log, and all behind it goes as well. The rest is known to be lost until it is
  * overwritten.
  */
 async function logRot(sim: Simulation): Promise<string> {
   const { world, cast } = sim
   const { primary } = world
-  await cast.verb('superblock', () => primary.group.log.writeSuperblock())
+  const { log } = primary.group
+  log.requestSync()
+  for (let waitedMs = 0; waitedMs < 500 && log.durableLsn < log.lastLsn; waitedMs += 5) await world.advance(5)
+  if (log.durableLsn < log.lastLsn) return 'not now: the log is not synced'
+  await cast.verb('superblock', () => log.writeSuperblock())
   sim.logRots++
   sim.primaryFaultMs = sim.nowMs
   primary.promised.written = 0

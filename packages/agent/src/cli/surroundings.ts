@@ -74,7 +74,7 @@ export function listenAddress(address: string, insecurePlain: boolean): string {
 export function agentOptions(stateDir: string, config: AgentConfig, events: EventLog | null): AgentOptions {
   const clock = new RealClock()
   return {
-    disks: new NodeDiskProvider(),
+    disks: new NodeDiskProvider({ clock }),
     clock,
     random: new RealRandom(),
     stateDir,

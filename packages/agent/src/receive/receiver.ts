@@ -146,6 +146,9 @@ export class Receiver {
       () => {
         this.#barrier = null
         if (this.#closed) return
+        // Room does not shrink while nothing is appended: the journal failed meanwhile.
+        if (!this.#host.hasRoom(frame.payload === null ? 0 : frame.payload.length))
+          return this.#refuse('failed', 'the journal takes nothing any more')
         this.#append(frame)
         this.pump()
       },

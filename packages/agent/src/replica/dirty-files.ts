@@ -23,9 +23,15 @@ export function dirtyFiles(stateDir: string, disks: DiskProvider, replica: () =>
   return {
     async open(mapping) {
       const { log, reason } = await DirtyLog.open(place(mapping), identityOf(mapping, replica()))
-      // The name is this mapping's alone: what somebody else may have put there is not worth more than the truth.
-      log.rebind()
-      await log.flush(ORIGIN)
+      try {
+        // The name is this mapping's alone: what somebody else may have put there is not worth more than the truth.
+        log.rebind()
+        await log.flush(ORIGIN)
+      } catch (error) {
+        // Held open it could not be opened again.
+        await log.close().catch(() => {})
+        throw error
+      }
       return { log, problem: reason }
     },
     create: (mapping, initial) =>

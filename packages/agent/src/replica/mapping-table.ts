@@ -51,6 +51,11 @@ export class MappingTable {
     return [...this.#stream.values()]
   }
 
+  /** Rows that the stream has left behind: their unmap is received and waits to be applied. */
+  get left(): readonly ReplicaMapping[] {
+    return this.#rows.filter((row) => this.isUnmapping(row))
+  }
+
   /** What the stream may touch of a device. */
   streamDevice(deviceId: number): StreamDevice | null {
     return this.#stream.get(deviceId) ?? null

@@ -21,6 +21,7 @@ import { cutPlace } from '../journal/cut-place.js'
 import type { JournalListener } from '../journal/journal.js'
 import type { StreamPlace } from '../receive/order-check.js'
 import { inconsistency } from './consistency.js'
+import { dirtyLogPath } from './dirty-files.js'
 import type { Line, LineListener } from './line.js'
 import { openLine, startOver, type OpenLineOptions } from './open-line.js'
 import { REPLICA_FILE, ReplicaFile } from './replica-file.js'
@@ -201,8 +202,16 @@ export class Replica {
   /** Every region dirty, the journal empty, the log's identity taken: all durable on return. */
   async startOver(why: string, hello: Hello): Promise<StreamPlace> {
     await this.#damaging
-    await this.#file.update((state) => ({ ...state, restarting: { reason: why, logId: hello.logId } }))
+    // An unmap that only the journal knows of goes with it, and no primary would say it again.
+    const left = this.#line?.table.left ?? []
+    await this.#file.update((state) => ({
+      ...state,
+      restarting: { reason: why, logId: hello.logId },
+      mappings: state.mappings.filter(({ mappingId }) => left.every((row) => row.mappingId !== mappingId)),
+    }))
     await this.#closeLine()
+    const { disks, stateDir } = this.#options
+    for (const row of left) await disks.removeFile(dirtyLogPath(stateDir, row)).catch(() => {})
     this.#broken = `it starts over: ${why}`
     const line = await startOver(this.#lineOptions())
     await this.#file.update((state) => ({ ...state, incarnations: hello.incarnations }))

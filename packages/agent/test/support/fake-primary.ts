@@ -371,6 +371,7 @@ export class FakePrimary {
         firstLsn: 1,
         recorded: this.recorded,
         start: { incarnation: 0, lsn: 0 },
+        answered: this.recorded !== null,
         behind: this.behind,
         commonCrc,
       },

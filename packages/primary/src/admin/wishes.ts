@@ -16,6 +16,9 @@ import type { NewMapping, NewSlink, SlinkChange } from './changes.js'
 /** Transports that the program has. */
 const SCHEMES: readonly string[] = ['tls', 'tcp']
 
+/** Words of one message: a remote device on each of all slinks, and more. */
+const WORDS_MAX = 16_384
+
 type Json = Readonly<Record<string, unknown>>
 
 function refuse(key: string, why: string): never {
@@ -37,11 +40,19 @@ export function integerOf(body: Json, key: string, min: number, max: number): nu
   return value
 }
 
-export function textOf(body: Json, key: string): string {
+export function textOf(body: Json, key: string, charactersMax = 4096): string {
   const value = body[key]
-  if (typeof value !== 'string' || value === '' || value.length > 4096 || value.includes('\0'))
-    return refuse(key, 'should be a string of 1 to 4096 characters without NUL')
+  if (typeof value !== 'string' || value === '' || value.length > charactersMax || value.includes('\0'))
+    return refuse(key, `should be a string of 1 to ${charactersMax} characters without NUL`)
   return value
+}
+
+/** Words of a message; an empty one is for its reader to refuse. */
+export function wordsOf(body: Json, key: string): string[] {
+  const value = body[key]
+  if (!Array.isArray(value) || value.length > WORDS_MAX)
+    return refuse(key, `should be a list of at most ${WORDS_MAX} words`)
+  return value.map((word: unknown) => (word === '' ? '' : textOf({ word }, 'word')))
 }
 
 export function flagOf(body: Json, key: string): boolean {
@@ -114,13 +125,18 @@ function addressesOf(body: Json): string[] {
     return refuse('addresses', 'should be a list of 1 to 16 addresses')
   return value.map((address: unknown) => {
     if (typeof address !== 'string') return refuse('addresses', 'should be a list of strings')
-    const { scheme } = parseAddress(address)
-    if (!SCHEMES.includes(scheme))
-      throw primaryErrors.create('ADDRESS', {
-        why: `the address "${address}" has the scheme ${scheme}: it should be ${SCHEMES.join(' or ')}`,
-      })
+    checkAddress(address)
     return address
   })
+}
+
+/** Refuses what is no address, or one that the program has no transport for. */
+export function checkAddress(address: string): void {
+  const { scheme } = parseAddress(address)
+  if (!SCHEMES.includes(scheme))
+    throw primaryErrors.create('ADDRESS', {
+      why: `the address "${address}" has the scheme ${scheme}: it should be ${SCHEMES.join(' or ')}`,
+    })
 }
 
 function fallBehindOf(value: unknown): FallBehind {

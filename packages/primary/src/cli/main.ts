@@ -7,11 +7,13 @@ import { SUPERBLOCK_VERSION } from '@sitelink/storage'
 import { deviceCommand } from './commands/device.js'
 import { initCommand } from './commands/init.js'
 import { logCommand } from './commands/log.js'
+import { messageCommand } from './commands/message.js'
 import { peerCommand } from './commands/peer.js'
 import { resyncCommand } from './commands/resync.js'
 import { runCommand } from './commands/run.js'
 import { slinkCommand } from './commands/slink.js'
 import { statusCommand } from './commands/status.js'
+import { tableCommand } from './commands/table.js'
 import { PROGRAM } from './open-state.js'
 
 const program = createProgram({
@@ -35,4 +37,6 @@ identityCommand(program)
 statusCommand(program)
 resyncCommand(program)
 logCommand(program)
+tableCommand(program)
+messageCommand(program)
 await runMain(program)

@@ -48,8 +48,9 @@ function checkPeer(key: string, slink: string, record: unknown): void {
   if (typeof record !== 'object' || record === null) throw keyInvalid(key, 'it should be an object')
   const { agent, journal, ...more } = record as Partial<PeerRecord>
   for (const name of Object.keys(more)) throw keyInvalid(`${key}.${name}`, 'it is unknown')
-  for (const [name, id] of Object.entries({ agent, journal }))
-    if (typeof id !== 'string' || id === '') throw keyInvalid(`${key}.${name}`, 'it should be an identity')
+  if (typeof agent !== 'string' || agent === '') throw keyInvalid(`${key}.agent`, 'it should be an identity')
+  // An agent that starts over names its new journal at the next session; until then none is known.
+  if (typeof journal !== 'string') throw keyInvalid(`${key}.journal`, 'it should be an identity, or empty')
 }
 
 /** The peers file as the slinks use it. */

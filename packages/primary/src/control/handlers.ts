@@ -12,6 +12,7 @@ import type { Group } from '../group/group.js'
 import { groupStatus } from '../group/status.js'
 import type { AgentLinks } from '../trust/agent-links.js'
 import { addedSlink, changedSlink } from '../trust/slink-wishes.js'
+import { registerDmVerbs } from './dm-verbs.js'
 
 /** How often streams of progress look. */
 const PROGRESS_MS = 200
@@ -66,6 +67,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   })
   verb('suspend', (body) => done(admin.suspend(optionalDevice(body))))
   verb('resume', (body) => done(admin.resume(optionalDevice(body))))
+  registerDmVerbs(server, group, admin, () => links.pins)
   server.stream('resync', (body, { signal }) => resync(parts, body, signal))
   server.stream('drain', (body, { signal }) => drain(parts, body, signal))
   server.stream('events', async function* (body, { signal }) {

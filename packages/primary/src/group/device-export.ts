@@ -7,11 +7,13 @@
 import { NbdErrno, type Extent, type NbdExport, type NbdRequest } from '@sitelink/nbd'
 import type { WriteBack } from '@sitelink/storage'
 import type { LocalDevice } from './local-device.js'
+import type { RequestCounters } from './request-counters.js'
 import type { WritePath, WriteRequest } from './write-path.js'
 
 export interface ExportOwner {
   readonly writePath: WritePath
   readonly writeBack: WriteBack
+  readonly counters: RequestCounters
   /** `refuse`: a suspended device keeps nothing waiting, it fails like the others. */
   admission(): 'run' | 'hold' | 'refuse'
   /** Counts a read that could not be served, and tells the operator. */
@@ -60,7 +62,7 @@ export class DeviceExport implements NbdExport {
 
   /** The device is not suspended any more, or nothing is admitted any more: what waited goes on, in order. */
   resume(): void {
-    for (const request of this.#suspended.splice(0)) this.submit(request)
+    for (const request of this.#suspended.splice(0)) this.#take(request, true)
   }
 
   submit(request: NbdRequest): void {
@@ -74,16 +76,21 @@ export class DeviceExport implements NbdExport {
       this.#suspended.push(request)
       return
     }
+    this.#take(request, false)
+  }
+
+  #take(request: NbdRequest, waited: boolean): void {
+    const device = this.#device
     switch (request.operation) {
       case 'write':
         device.writes += 1
         device.writtenBytes += request.length
-        this.#owner.writePath.submit(device.id, request as WriteRequest)
+        this.#change(request as WriteRequest, waited)
         return
       case 'trim':
       case 'write-zeroes':
         if (request.fastZero) request.complete(NbdErrno.ENOTSUP)
-        else this.#owner.writePath.submit(device.id, request as WriteRequest)
+        else this.#change(request as WriteRequest, waited)
         return
       case 'flush':
         device.flushes += 1
@@ -103,10 +110,25 @@ export class DeviceExport implements NbdExport {
     }
   }
 
+  #change(request: WriteRequest, waited: boolean): void {
+    const { writePath, writeBack, counters } = this.#owner
+    counters.changes += 1
+    counters.intervalsPeak = Math.max(counters.intervalsPeak, writeBack.intervalCount)
+    writePath.submit(this.#device.id, request)
+    // What waits is behind whoever waits already: if anybody does now, this one does.
+    if (waited || writePath.waitingCount > 0) counters.changesWaited += 1
+  }
+
   #read(request: NbdRequest): void {
     const { id } = this.#device
-    this.#owner.writeBack.read(id, request.offset, request.length).then(
-      (pieces) => request.completeRead(pieces),
+    const { counters, writeBack } = this.#owner
+    counters.reads += 1
+    if (writeBack.covers(id, request.offset, request.length)) counters.readsOfPending += 1
+    writeBack.read(id, request.offset, request.length).then(
+      (pieces) => {
+        counters.readsAnswered += 1
+        request.completeRead(pieces)
+      },
       (error: Error) => {
         this.#owner.readFailed(id, request.offset, request.length, error)
         request.complete(NbdErrno.EIO)

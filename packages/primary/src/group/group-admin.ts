@@ -1,35 +1,24 @@
 /**
  * Administration of a running group: the verbs, each persisted before it acts, one at a time.
  *
- * Owns the order "check, persist, act". A verb that fails to act puts the configuration back; a verb that is refused has
- * changed nothing. The rules of the configuration itself are the pure functions of `admin/changes.ts`.
+ * Owns that verbs come one after the other. A verb that is refused or fails has changed nothing: `group-change.ts` sees to
+ * that. The rules of the configuration itself are the pure functions of `admin/changes.ts`.
  */
-import { must } from '@sitelink/protocol'
 import {
-  addDevice,
-  addMapping,
-  addSlink,
-  changeSlink,
   deleteDevice,
-  deleteMapping,
-  deleteSlink,
   deviceOf,
-  mappingMade,
-  slinkOf,
   type NewDevice,
   type NewMapping,
   type NewSlink,
   type SlinkChange,
 } from '../admin/changes.js'
-import { refusePathInUse } from '../admin/path-in-use.js'
-import type { GroupConfig, MappingConfig } from '../config.js'
+import type { Step } from '../admin/steps.js'
+import type { GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import type { Slink } from '../slink/slink.js'
-import type { Group } from './group.js'
 import { attachDevice } from './attach-device.js'
-import { LocalDevice } from './local-device.js'
-import { createDirtyLog, markMade, newMapping } from './open-mapping.js'
-import { openLocal, openSlink } from './open-group.js'
+import type { Group } from './group.js'
+import { dropMapping, GroupChange } from './group-change.js'
 import { resyncStatus } from './status.js'
 
 export class GroupAdmin {
@@ -41,25 +30,22 @@ export class GroupAdmin {
     this.#group = group
   }
 
-  addDevice(wish: NewDevice): Promise<void> {
+  /** Takes all steps or none of them. */
+  apply(steps: readonly Step[]): Promise<void> {
+    return this.#serial(() => GroupChange.make(this.#group, steps))
+  }
+
+  /** As {@link apply}; which steps is decided when it is this verb's turn. Answers them. */
+  applyPlanned(plan: () => Promise<readonly Step[]>): Promise<readonly Step[]> {
     return this.#serial(async () => {
-      const group = this.#group
-      await refusePathInUse(group.parts, group.config, wish.path)
-      const next = addDevice(group.config, wish)
-      const config = next.devices[next.devices.length - 1] as GroupConfig['devices'][number]
-      const device = await openLocal(group, config).catch((error: Error) => {
-        throw primaryErrors.create('DEVICE_UNAVAILABLE', { device: wish.number, why: error.message }, { cause: error })
-      })
-      await this.#persist(() => next).catch(async (error: unknown) => {
-        await device.close()
-        throw error
-      })
-      attachDevice(group, new LocalDevice(config), device)
-      group.writePath.pump()
-      this.#event('device-added', `device ${wish.number} "${wish.name}" was added: ${wish.path}`, {
-        device: wish.number,
-      })
+      const steps = await plan()
+      await GroupChange.make(this.#group, steps)
+      return steps
     })
+  }
+
+  addDevice(wish: NewDevice): Promise<void> {
+    return this.apply([{ kind: 'add-device', wish }])
   }
 
   /** `unmap`: takes its mappings away as well. Refused while a client has it open. */
@@ -83,7 +69,7 @@ export class GroupAdmin {
         if (local?.device !== undefined && local.device !== null) attachDevice(group, local, local.device)
         throw error
       })
-      for (const { number: slinkNumber } of mapped) await this.#dropMapping(slinkNumber, config.id)
+      for (const { number: slinkNumber } of mapped) await dropMapping(group, slinkNumber, config.id)
       if (local?.device === null) await group.writeBack.detach(config.id, 'drop')
       group.devices.delete(config.id)
       await local?.device?.close().catch(() => {})
@@ -92,106 +78,23 @@ export class GroupAdmin {
   }
 
   addSlink(wish: NewSlink): Promise<void> {
-    return this.#serial(async () => {
-      const next = addSlink(this.#group.config, wish)
-      await this.#persist(() => next)
-      const config = slinkOf(next, wish.number)
-      const slink = await openSlink(this.#group, config, null)
-      this.#group.standingChanged()
-      slink.start()
-      this.#event('slink-added', `slink ${wish.number} was added: ${wish.addresses.join(', ')}`, { slink: wish.number })
-    })
+    return this.apply([{ kind: 'add-slink', wish }])
   }
 
-  changeSlink(number: number, change: SlinkChange): Promise<void> {
-    return this.#serial(async () => {
-      const next = changeSlink(this.#group.config, number, change)
-      await this.#persist(() => next)
-      this.#slink(number).configure(slinkOf(next, number))
-      this.#group.standingChanged()
-      this.#group.superblockWanted()
-      this.#event('slink-changed', `slink ${number} was changed`, { slink: number })
-    })
+  changeSlink(slink: number, change: SlinkChange): Promise<void> {
+    return this.apply([{ kind: 'change-slink', slink, change }])
   }
 
-  deleteSlink(number: number, unmap: boolean): Promise<void> {
-    return this.#serial(async () => {
-      const next = deleteSlink(this.#group.config, number, unmap)
-      const slink = this.#slink(number)
-      await this.#persist(() => next)
-      this.#group.slinks.delete(number)
-      const mappings = [...slink.mappings]
-      await slink.close('the slink was deleted', true)
-      this.#group.sitesChanged()
-      this.#group.superblockWanted()
-      for (const mapping of mappings) await mapping.dirty.destroy().catch(() => {})
-      // It is deleted. A record that stays is one more agent that the next site of this number is compared with.
-      await this.#group.parts.peers.set(number, null).catch(() => {})
-      this.#event('slink-deleted', `slink ${number} was deleted`, { slink: number })
-    })
+  deleteSlink(slink: number, unmap: boolean): Promise<void> {
+    return this.apply([{ kind: 'delete-slink', slink, unmap }])
   }
 
   map(wish: NewMapping): Promise<void> {
-    return this.#serial(async () => {
-      const group = this.#group
-      const before = group.config
-      const next = addMapping(before, wish)
-      const device = deviceOf(next, wish.device)
-      const local = group.devices.get(device.id)
-      if (local === undefined || local.device === null) {
-        throw primaryErrors.create('DEVICE_UNAVAILABLE', {
-          device: wish.device,
-          why: local?.problem ?? 'it is not open',
-        })
-      }
-      if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null)
-        await refusePathInUse(group.parts, group.config, wish.dirtyLog.path)
-      const slink = this.#slink(wish.slink)
-      const wanted = slinkOf(next, wish.slink).mappings.at(-1) as MappingConfig
-      const lease = group.log.lease(group.writtenMark.position)
-      const dirty = await createDirtyLog(group, wish.slink, wanted, local).catch((error: unknown) => {
-        lease.release()
-        throw error
-      })
-      // From this turn on it counts: what is written now is marked, or in the log behind the place of a slink that is
-      // held until the mapping is durable.
-      const mapping = newMapping(group, wanted, local, dirty)
-      const made = mappingMade(next, wish.slink, device.id, must(mapping.config.since, 'a new mapping is made'))
-      slink.addMapping(mapping, slinkOf(made, wish.slink))
-      group.sitesChanged()
-      try {
-        // Whoever says `nosync` says so of the moment of the command: what was written since is copied.
-        await markMade(group, mapping, lease.position)
-        // A dirty log in memory counts as clean at a restart unless the superblock says otherwise: that comes first.
-        await group.log.writeSuperblock()
-        await this.#persist(() => made)
-      } catch (error) {
-        slink.removeMapping(device.id, slinkOf(before, wish.slink))
-        await dirty.destroy().catch(() => {})
-        group.sitesChanged()
-        throw error
-      } finally {
-        lease.release()
-        slink.link.letGo()
-      }
-      this.#event('device-mapped', `device ${wish.device} is mapped to "${wish.remote}" of slink ${wish.slink}`, {
-        device: wish.device,
-        slink: wish.slink,
-      })
-    })
+    return this.apply([{ kind: 'map', wish }])
   }
 
-  unmap(deviceNumber: number, slinkNumber: number): Promise<void> {
-    return this.#serial(async () => {
-      const next = deleteMapping(this.#group.config, deviceNumber, slinkNumber)
-      const { id } = deviceOf(next, deviceNumber)
-      await this.#persist(() => next)
-      await this.#dropMapping(slinkNumber, id)
-      this.#event('device-unmapped', `device ${deviceNumber} is not mapped to slink ${slinkNumber} any more`, {
-        device: deviceNumber,
-        slink: slinkNumber,
-      })
-    })
+  unmap(device: number, slink: number): Promise<void> {
+    return this.apply([{ kind: 'unmap', device, slink }])
   }
 
   /** `device` null: the whole group. */
@@ -213,9 +116,13 @@ export class GroupAdmin {
       if (slink.config.paused) throw primaryErrors.create('SLINK_PAUSED', { slink: number })
       if (full) {
         slink.mappings.markAll()
-        await slink.flushMarks()
-        slink.dirtied()
-        this.#group.superblockWanted()
+        try {
+          await slink.flushMarks()
+        } finally {
+          // They are marked in any case: where that could not be stored, the next session stores it before it begins.
+          slink.dirtied()
+          this.#group.superblockWanted()
+        }
       }
       const dirtyRegions = slink.mappings.dirtyRegions
       return { running: dirtyRegions > 0 || slink.standing.kind !== 'log', dirtyRegions }
@@ -253,15 +160,6 @@ export class GroupAdmin {
     if (slink === undefined)
       throw primaryErrors.create(number === 0 ? 'SLINK_LOCAL' : 'SLINK_UNKNOWN', { slink: number })
     return slink
-  }
-
-  async #dropMapping(slinkNumber: number, deviceId: number): Promise<void> {
-    const slink = this.#slink(slinkNumber)
-    const mapping = slink.mappings.get(deviceId)
-    slink.removeMapping(deviceId, slinkOf(this.#group.config, slinkNumber))
-    await mapping?.dirty.destroy().catch(() => {})
-    this.#group.sitesChanged()
-    this.#group.superblockWanted()
   }
 
   #setSuspended(device: number | null, suspended: boolean): void {

@@ -36,6 +36,7 @@ import type { LocalDevice } from './local-device.js'
 import { LsnWaiters } from './lsn-waiters.js'
 import { pointAt } from './log-points.js'
 import { encodeOwnerState } from './owner-state.js'
+import { RequestCounters } from './request-counters.js'
 import { ShortageWatch } from './shortage-watch.js'
 import { SuperblockWish } from './superblock-wish.js'
 import { Tail } from './tail.js'
@@ -68,6 +69,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   readonly exports = new Map<number, DeviceExport>()
   readonly slinks = new Map<number, Slink>()
   readonly holds = new Holds()
+  readonly counters = new RequestCounters()
   #state: GroupState = 'starting'
   #failure: string | null = null
   #log!: RingLog

@@ -39,7 +39,7 @@ export interface CopierOptions {
   readonly bytesPerSecond: () => number
   /** A copy is ready, or a read failed: the feed should look. */
   readonly ready: () => void
-  /** A region could not be read; it stays dirty and is tried again later. */
+  /** A region could not be read; it stays dirty and is tried again later. Told once, until it could be read. */
   readonly readFailed: (deviceId: number, region: number, error: Error) => void
 }
 
@@ -59,6 +59,8 @@ export class Copier {
   #tokens = 0
   #tokensAtMs: number
   #timer: Timer | null = null
+  /** Regions whose failure was told and that have not been read since. */
+  readonly #unreadable = new Map<CopySource, Set<number>>()
 
   constructor(options: CopierOptions) {
     this.#options = options
@@ -124,6 +126,7 @@ export class Copier {
     this.#options.read(source.deviceId, offset, length).then(
       (pieces) => {
         if (this.#closed) return
+        this.#unreadable.get(source)?.delete(region)
         const bytes = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces)
         const zero = bytes.equals(ZEROES.subarray(0, bytes.length))
         const last = offset + length >= regionEnd
@@ -141,7 +144,7 @@ export class Copier {
       (error: Error) => {
         if (this.#closed) return
         this.#bytesInMemory -= length
-        this.#options.readFailed(source.deviceId, region, error)
+        this.#tellOnce(source, region, error)
         // The region stays under way meanwhile, so that it is not read in a tight loop; entries to it wait as well.
         this.#options.clock.after(READ_RETRY_MS, () => {
           if (this.#closed) return
@@ -150,6 +153,15 @@ export class Copier {
         })
       },
     )
+  }
+
+  /** It is tried again every second, perhaps for days. */
+  #tellOnce(source: CopySource, region: number, error: Error): void {
+    let told = this.#unreadable.get(source)
+    if (told === undefined) this.#unreadable.set(source, (told = new Set()))
+    if (told.has(region)) return
+    told.add(region)
+    this.#options.readFailed(source.deviceId, region, error)
   }
 
   #maySpend(): boolean {

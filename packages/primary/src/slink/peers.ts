@@ -7,7 +7,7 @@
 export interface PeerRecord {
   /** Identity of the agent. */
   readonly agent: string
-  /** Identity of its journal. */
+  /** Identity of its journal; empty: it makes itself a new one, which its next welcome names. */
   readonly journal: string
 }
 

@@ -82,12 +82,16 @@ export class Place {
     this.#head = 0
   }
 
-  /** What lies between the place and `position` needs no sending: nothing of this slink is in it, or its dirty logs have it. */
+  /**
+   * A site without devices: nothing up to `position` is for it. What an agent acknowledged before counts no more, because
+   * it was of devices that are gone; the one that comes back may well have less than `point`.
+   */
   moveTo(point: LogPoint, position: LogPosition): void {
     assert(position >= this.#position, 'a place never moves back')
     this.restart()
     this.#point = point
     this.#acked = point
+    this.#answered = false
     this.#position = position
   }
 }

@@ -99,6 +99,7 @@ async function resumeFacts(slink: Slink, welcome: Welcome, context: SlinkContext
     firstLsn: await firstLsn(slink, context, common),
     recorded: recorded(slink, welcome, peer),
     start: slink.point,
+    answered: hasAnswered(slink.standing),
     behind: slink.standing.kind === 'behind',
     commonCrc: await headerCrcAt(common, context),
   }

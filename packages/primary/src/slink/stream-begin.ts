@@ -17,6 +17,7 @@ import {
   type Frame,
   type FrameFields,
   type LogPoint,
+  type LogPosition,
   type Session,
   type Welcome,
 } from '@sitelink/protocol'
@@ -57,12 +58,10 @@ export async function beginStream(
   const { standing } = slink
   if (standing.kind !== 'log') throw new Error('the site was dropped meanwhile')
   const { place } = standing
-  place.restart()
-  const skipped = common.lsn < place.point.lsn
-  const start = skipped ? place.point : common
-  // The place's own position may lie below its point: it moves by whole runs.
-  const found = await context.log.locate(start.lsn)
+  const { start, found } = await startOf(place, common, context)
   if (session.ended || slink.standing !== standing) throw new Error('the session ended before it began')
+  place.restart()
+  const skipped = common.lsn < start.lsn
   const position = must(found, 'the log holds everything from a slink’s place on')
   // The first acknowledgement may cover all there is: then no run follows that could move the place. What is found may
   // lie a little beyond the last entry, where no place is.
@@ -87,6 +86,24 @@ export async function beginStream(
   slink.announceAfter(frames.length)
   stream.feed.begin(frames)
   return stream
+}
+
+/**
+ * Where the stream starts: at the place, or behind what the agent has beyond it. The place of a site without devices
+ * follows the head while the log is searched; then it is searched again.
+ */
+async function startOf(
+  place: Place,
+  common: LogPoint,
+  context: SlinkContext,
+): Promise<{ readonly start: LogPoint; readonly found: LogPosition | null }> {
+  for (;;) {
+    const { point } = place
+    const start = common.lsn < point.lsn ? point : common
+    // The place's own position may lie below its point: it moves by whole runs.
+    const found = await context.log.locate(start.lsn)
+    if (place.point === point) return { start, found }
+  }
 }
 
 /** Mappings that the agent does not have yet or should not have any more, and the dirty maps of all. */

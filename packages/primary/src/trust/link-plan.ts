@@ -5,7 +5,10 @@
  * none has both kinds of addresses, so that no failure of one leads to the other, and none dials TLS without a pin.
  */
 import { decodeToken, looksLikeToken, parseHostAddress, ProtocolError, type Invitation } from '@sitelink/protocol'
+import type { Step } from '../admin/steps.js'
+import type { GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
+import { pinOf, type Pins } from './pins.js'
 
 export interface LinkWish {
   /** The token, or null. */
@@ -44,6 +47,27 @@ export function planLink(
   if (plain.length === 0 && reached.length > 0 && token === null && !pinned)
     throw primaryErrors.create('LINK_UNKNOWN', { slink, address: reached[0] as string })
   return { addresses: reached, invitation: token }
+}
+
+/**
+ * Refuses steps after which a slink would be reached in a way that nobody asked for. Steps that leave addresses as they
+ * are leave the way as it is. They carry no invitation: a slink over TLS is enrolled before they name it.
+ */
+export function refuseLinks(
+  steps: readonly Step[],
+  { slinks }: Pick<GroupConfig, 'slinks'>,
+  pins: Pins,
+  insecurePlain: boolean,
+): void {
+  const wish: LinkWish = { invitation: null, insecurePlain }
+  for (const step of steps) {
+    if (step.kind === 'add-slink') planLink(step.wish.addresses, wish, { slink: step.wish.number, pinned: false })
+    if (step.kind !== 'change-slink' || step.change.addresses === undefined) continue
+    const { addresses } = step.change
+    const present = slinks.find(({ number }) => number === step.slink)?.addresses ?? []
+    if (addresses.join(' ') === present.join(' ')) continue
+    planLink(addresses, wish, { slink: step.slink, pinned: pinOf(pins, step.slink) !== null })
+  }
 }
 
 function tokenOf(word: string): Invitation {

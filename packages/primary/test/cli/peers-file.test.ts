@@ -10,6 +10,12 @@ test('a peers file that cannot be is refused with the key that is wrong', () => 
   const peer = { agent: '0123456789abcdef', journal: 'fedcba9876543210' }
   assert.deepEqual(parse({ 1: peer }), { peers: { 1: peer } })
   assert.deepEqual(parse({}), { peers: {} })
+  const startsOver = { ...peer, journal: '' }
+  assert.deepEqual(
+    parse({ 1: startsOver }),
+    { peers: { 1: startsOver } },
+    'an agent that starts over has no journal yet',
+  )
   const wrong: readonly (readonly [peers: unknown, key: string])[] = [
     [null, 'peers'],
     [[], 'peers'],
@@ -17,6 +23,7 @@ test('a peers file that cannot be is refused with the key that is wrong', () => 
     [{ 1: null }, 'peers.1'],
     [{ 1: { agent: 'x' } }, 'peers.1.journal'],
     [{ 1: { ...peer, agent: 5 } }, 'peers.1.agent'],
+    [{ 1: { ...peer, agent: '' } }, 'peers.1.agent'],
     [{ 1: { ...peer, more: 1 } }, 'peers.1.more'],
   ]
   for (const [peers, key] of wrong)

@@ -5,9 +5,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseConfig } from '@sitelink/daemon'
 import { encodeToken, type Clock, type TlsIdentity } from '@sitelink/protocol'
+import type { Step } from '../../src/admin/steps.js'
+import type { GroupConfig } from '../../src/config.js'
 import type { GroupEvent } from '../../src/group/events.js'
 import { AgentLinks } from '../../src/trust/agent-links.js'
-import { planLink, wordsOf, type LinkWish } from '../../src/trust/link-plan.js'
+import { planLink, refuseLinks, wordsOf, type LinkWish } from '../../src/trust/link-plan.js'
 import { judgePin, movedPin, NO_PINS, pinsFormat, withoutPin, withPin, type Pins } from '../../src/trust/pins.js'
 
 const [A, B, C] = ['a', 'b', 'c'].map((digit) => digit.repeat(64)) as [string, string, string]
@@ -52,6 +54,28 @@ test('no slink is reached plainly unasked, both ways at once, or over TLS withou
   ] as const)
     assert.throws(run, { code })
   assert.deepEqual(wordsOf(['tls://h:1', TOKEN]), { addresses: ['tls://h:1'], invitation: TOKEN })
+})
+
+test('tables and messages reach nobody in a way that was not asked for, and leave what is there as it is', () => {
+  const add = (...addresses: string[]): Step => ({ kind: 'add-slink', wish: { number: 1, addresses, mode: 'async' } })
+  const change = (...addresses: string[]): Step => ({ kind: 'change-slink', slink: 1, change: { addresses } })
+  const config = { slinks: [{ number: 1, addresses: ['tcp://h:1'] }] as unknown as GroupConfig['slinks'] }
+  const refused = (step: Step, pins: Pins, plain = false): string | null => {
+    try {
+      refuseLinks([step], config, pins, plain)
+      return null
+    } catch (error) {
+      return (error as { code: string }).code
+    }
+  }
+  assert.equal(refused(add('tcp://h:2'), NO_PINS), 'LINK_PLAIN')
+  assert.equal(refused(add('tcp://h:2'), NO_PINS, true), null)
+  assert.equal(refused(add('tls://h:2'), PINNED), 'LINK_UNKNOWN', 'a pin that was left behind is nobody’s')
+  assert.equal(refused(change('tcp://h:2'), PINNED), 'LINK_PLAIN')
+  assert.equal(refused(change('tcp://h:1'), NO_PINS), null)
+  assert.equal(refused(change('tls://h:2'), PINNED), null)
+  assert.equal(refused(change('tls://h:2'), NO_PINS), 'LINK_UNKNOWN')
+  assert.equal(refused({ kind: 'change-slink', slink: 1, change: { paused: true } }, NO_PINS), null)
 })
 
 test('a file of pins is taken whole or not at all', () => {

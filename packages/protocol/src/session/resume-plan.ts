@@ -15,7 +15,7 @@
  *   it applied an entry that is not at or below the common point    start over, corruption
  *   it was told durable what this log does not have                 start over, corruption
  *   the entry at the common point has another header CRC            start over, corruption
- *   its durable mark is below the slink's position                  start over
+ *   its durable mark is below what it ever acknowledged             start over
  *   the slink's own start is beyond the head                        start over
  *   the log no longer has what follows, and the slink is not behind start over
  *   else                                                            resume at the common point
@@ -37,8 +37,10 @@ export interface ResumeFacts {
   readonly firstLsn: Lsn
   /** Whose durable acknowledgements the slink has recorded, and the last of them. Null: none ever. */
   readonly recorded: { readonly agent: string; readonly journal: string; readonly durable: LogPoint } | null
-  /** Where the slink began: it answers for nothing at or before this point. */
+  /** Up to where the agent acknowledged as durable; unless `answered`, where the slink begins: nothing before it is sent. */
   readonly start: LogPoint
+  /** Whether an agent behind this slink ever acknowledged anything; if none did, nobody relies on what it has. */
+  readonly answered: boolean
   /** The slink has no place in the log; its dirty logs cover everything behind its position. */
   readonly behind: boolean
   /** Header CRC of the entry at {@link commonPoint}, or null where the log no longer has it. */
@@ -128,14 +130,14 @@ function planWithReplica(facts: ResumeFacts, welcome: Welcome, replica: WireRepl
   }
   // What was in a lost tail is not durable any more in the history that goes on.
   const durable = minPoint(history.normal(pointOf(replica.durable)), common)
-  const never = facts.recorded === null && common.lsn === 0
+  const never = facts.recorded === null && !facts.answered
   const position = never ? ORIGIN : history.normal(facts.recorded?.durable ?? facts.start)
   if (comparePoints(durable, position) < 0) {
     return startOver(
       `the agent has ${formatPoint(durable)} durable, less than the slink's position ${formatPoint(position)}`,
     )
   }
-  return begin(facts, welcome, common, never ? facts.start : common)
+  return begin(facts, welcome, common, never && history.compare(common, facts.start) < 0 ? facts.start : common)
 }
 
 function begin(facts: ResumeFacts, welcome: Welcome, common: LogPoint, after: LogPoint): ResumePlan {

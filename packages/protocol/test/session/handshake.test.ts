@@ -316,6 +316,7 @@ function converse(agentFacts: AgentFacts, agentStanding: AgentStanding): { trans
           firstLsn: 1,
           recorded: null,
           start: { incarnation: 1, lsn: 1 },
+          answered: false,
           behind: false,
           commonCrc: null,
         },

@@ -38,6 +38,7 @@ function facts(change: Partial<ResumeFacts> = {}): ResumeFacts {
     firstLsn: 1,
     recorded: { agent: sampleMessages.welcome.agent, journal: sampleMessages.welcome.journal, durable: at(1, 30) },
     start: ORIGIN,
+    answered: false,
     behind: false,
     commonCrc: null,
     ...change,
@@ -131,11 +132,18 @@ test('an agent that took the log’s identity but never got an entry begins at t
   assert.deepEqual([plan.common, plan.restart, plan.begin], [ORIGIN, null, { kind: 'log', after: at(2, 90) }])
 })
 
-test('a replica from before the slink’s start starts over', () => {
-  restarts(
-    planResume(facts({ recorded: null, start: at(2, 90) }), welcome({})),
-    /has 2:80 durable, less than the slink's position 2:90/,
-  )
+test('a replica that has less than was ever acknowledged starts over, whoever remembers it', () => {
+  const start = at(2, 90)
+  const durable = { ...facts().recorded!, durable: start }
+  for (const known of [facts({ recorded: durable, start }), facts({ recorded: null, start, answered: true })])
+    restarts(planResume(known, welcome({})), /has 2:80 durable, less than the slink's position 2:90/)
+})
+
+test('a replica from before the start of a slink that nobody answered for is kept, and the entries between are passed', () => {
+  const plan = planResume(facts({ recorded: null, start: at(2, 90) }), welcome({}))
+  assert.deepEqual([plan.restart, plan.allDirty, plan.common], [null, null, at(2, 80)])
+  assert.deepEqual(plan.begin, { kind: 'log', after: at(2, 90) })
+  resumes(planResume(facts({ recorded: null, start: at(2, 70) }), welcome({})), at(2, 80))
 })
 
 test('another agent, another journal, another log start over', () => {
@@ -316,6 +324,7 @@ class World {
       firstLsn: 1,
       recorded,
       start: ORIGIN,
+      answered: false,
       behind: false,
       commonCrc: null,
     }

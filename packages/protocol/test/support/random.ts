@@ -52,7 +52,15 @@ export class SeededRandom implements Random {
 const given = process.env['SEED']
 
 /** The seed of this run; tests name it in what they print. */
-export const SEED = given === undefined ? Math.floor(Math.random() * 0x7fff_ffff) : Number(given)
+export const SEED = given === undefined ? Math.floor(Math.random() * 0x7fff_ffff) : seedOf(given)
+
+/** Any word is a seed, as those of the other packages are: a number is itself, the rest is hashed (FNV-1a). */
+function seedOf(word: string): number {
+  if (/^\d+$/.test(word)) return Number(word)
+  let hash = 0x811c9dc5
+  for (let at = 0; at < word.length; at++) hash = Math.imul(hash ^ word.charCodeAt(at), 0x01000193)
+  return hash >>> 0
+}
 
 /** A source for one test, and the seed printed so that the run can be repeated with `SEED=...`. */
 export function seeded(test: { diagnostic(message: string): void }): SeededRandom {

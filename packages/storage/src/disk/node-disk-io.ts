@@ -23,30 +23,66 @@ export async function readFully(fd: number, into: Buffer, position: number): Pro
 
 /** Writes all of the buffers, one after the other, from `position`. */
 export async function writeFully(fd: number, chunks: readonly Buffer[], position: number): Promise<void> {
-  let first = 0
-  let skip = 0
-  let at = position
-  while (first < chunks.length) {
-    const head = chunks[first] as Buffer
-    if (head.length === skip) {
-      first++
-      skip = 0
-      continue
-    }
-    const batch = chunks.slice(first, first + VECTOR_MAX)
-    if (skip > 0) batch[0] = head.subarray(skip)
-    let written = await writeSome(fd, batch, at)
-    at += written
-    // Find the place where the kernel stopped: usually behind the last buffer.
-    for (const chunk of batch) {
-      if (written < chunk.length) {
-        skip = (chunk === batch[0] ? skip : 0) + written
-        break
+  const rest = new Rest(chunks, position)
+  for (let batch = rest.next(); batch !== null; batch = rest.next()) rest.wrote(await writeSome(fd, batch, rest.at))
+}
+
+/** As {@link writeFully}, in the calling thread. Throws what the system says. */
+export function writeFullySync(fd: number, chunks: readonly Buffer[], position: number): void {
+  const rest = new Rest(chunks, position)
+  for (let batch = rest.next(); batch !== null; batch = rest.next()) {
+    const [only] = batch
+    const bytes =
+      batch.length === 1 && only !== undefined
+        ? fs.writeSync(fd, only, 0, only.length, rest.at)
+        : fs.writevSync(fd, batch, rest.at)
+    if (bytes === 0) throw nothingWritten()
+    rest.wrote(bytes)
+  }
+}
+
+/** What of some buffers is still to be written: the kernel may stop anywhere. */
+class Rest {
+  /** Where the next batch goes. */
+  at: number
+  readonly #chunks: readonly Buffer[]
+  #first = 0
+  /** Bytes of the first buffer that are written. */
+  #skip = 0
+
+  constructor(chunks: readonly Buffer[], position: number) {
+    this.#chunks = chunks
+    this.at = position
+  }
+
+  /** The buffers of the next call, or null when all is written. */
+  next(): readonly Buffer[] | null {
+    const chunks = this.#chunks
+    while (this.#first < chunks.length && (chunks[this.#first] as Buffer).length === this.#skip) this.#step()
+    if (this.#first === chunks.length) return null
+    if (this.#first === 0 && this.#skip === 0 && chunks.length <= VECTOR_MAX) return chunks
+    const batch = chunks.slice(this.#first, this.#first + VECTOR_MAX)
+    if (this.#skip > 0) batch[0] = (batch[0] as Buffer).subarray(this.#skip)
+    return batch
+  }
+
+  wrote(bytes: number): void {
+    this.at += bytes
+    let left = bytes
+    while (left > 0) {
+      const head = (this.#chunks[this.#first] as Buffer).length - this.#skip
+      if (left < head) {
+        this.#skip += left
+        return
       }
-      written -= chunk.length
-      first++
-      skip = 0
+      left -= head
+      this.#step()
     }
+  }
+
+  #step(): void {
+    this.#first++
+    this.#skip = 0
   }
 }
 
@@ -84,11 +120,15 @@ function writeSome(fd: number, chunks: readonly Buffer[], position: number): Pro
   return new Promise((resolve, reject) => {
     const done = (error: NodeJS.ErrnoException | null, bytes: number): void => {
       if (error !== null) reject(error)
-      else if (bytes === 0) reject(Object.assign(new Error('write: nothing was written'), { code: 'EIO' }))
+      else if (bytes === 0) reject(nothingWritten())
       else resolve(bytes)
     }
     const [only] = chunks
     if (chunks.length === 1 && only !== undefined) fs.write(fd, only, 0, only.length, position, done)
     else fs.writev(fd, chunks as Buffer[], position, done)
   })
+}
+
+function nothingWritten(): Error {
+  return Object.assign(new Error('write: nothing was written'), { code: 'EIO' })
 }

@@ -8,12 +8,14 @@
 import { constants } from 'node:fs'
 import { open, readFile, realpath, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import type { Clock } from '@sitelink/protocol/entry'
 import { DiskError, toDiskError } from './disk-error.js'
 import type { DiskProvider, OpenOptions } from './disk.js'
 import { systemCalls, type Ffi } from './ffi.js'
 import { CREATE_FLAGS, identityOf, kindOf, statPath } from './node-disk-block.js'
 import { dataSync, writeFully, writeZerosFully } from './node-disk-io.js'
-import { NodeDisk } from './node-disk.js'
+import { NodeDisk, type HostMeans } from './node-disk.js'
+import { QuickTurn } from './quick-writes.js'
 
 const FILE_MODE = 0o600
 /** A new file is synced each time so many bytes were added: its progress is then true, and the page cache stays small. */
@@ -25,17 +27,18 @@ export interface CreateOptions extends OpenOptions {
 }
 
 export class NodeDiskProvider implements DiskProvider {
-  readonly #ffi: Ffi | null
+  readonly #means: HostMeans
   /** Replacements of one path go one after the other. */
   readonly #replacing = new Map<string, Promise<void>>()
 
-  /** `ffi: null` does without the optional system calls. */
-  constructor(options: { readonly ffi?: Ffi | null } = {}) {
-    this.#ffi = options.ffi === undefined ? systemCalls() : options.ffi
+  /** `ffi: null` does without the optional system calls; without a clock every write goes through the thread pool. */
+  constructor(options: { readonly ffi?: Ffi | null; readonly clock?: Pick<Clock, 'nowMs' | 'soon'> } = {}) {
+    const { ffi = systemCalls(), clock } = options
+    this.#means = { ffi, turn: clock === undefined ? null : new QuickTurn(clock) }
   }
 
   open(path: string, options: OpenOptions = {}): Promise<NodeDisk> {
-    return NodeDisk.open(path, options, this.#ffi)
+    return NodeDisk.open(path, options, this.#means)
   }
 
   async create(path: string, sizeBytes: number, options: CreateOptions = {}): Promise<NodeDisk> {
@@ -49,7 +52,7 @@ export class NodeDiskProvider implements DiskProvider {
     try {
       await handle.truncate(sizeBytes)
       // Owned and locked before it takes long.
-      disk = await NodeDisk.adopt(handle, path, options, this.#ffi)
+      disk = await NodeDisk.adopt(handle, path, options, this.#means)
       if (options.preallocate === true) await this.#fill(handle, sizeBytes, options.progress)
       await handle.sync()
       await syncDirectory(dirname(path))
@@ -116,7 +119,7 @@ export class NodeDiskProvider implements DiskProvider {
   async #fill(handle: FileHandle, sizeBytes: number, progress?: (bytes: number) => void): Promise<void> {
     // Asking for all of the space first makes a full disk known at once. A file system that cannot is simply filled.
     if (sizeBytes > 0) {
-      await this.#ffi?.reserve(handle.fd, 0, sizeBytes).catch((error: NodeJS.ErrnoException) => {
+      await this.#means.ffi?.reserve(handle.fd, 0, sizeBytes).catch((error: NodeJS.ErrnoException) => {
         if (error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG') throw error
       })
     }

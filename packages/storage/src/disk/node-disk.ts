@@ -10,9 +10,16 @@ import { DiskError, toDiskError } from './disk-error.js'
 import type { Disk, DiskExtent, OpenOptions } from './disk.js'
 import type { Ffi } from './ffi.js'
 import { blockDeviceFacts, identityOf, kindOf, openFlags, statPath, type DiskKind } from './node-disk-block.js'
-import { dataSync, readFully, writeFully } from './node-disk-io.js'
+import { dataSync, readFully, writeFully, writeFullySync } from './node-disk-io.js'
 import { lockFile, type FileLock } from './node-disk-lock.js'
 import { DiskSpace } from './node-disk-space.js'
+import { QuickDisk, type QuickTurn } from './quick-writes.js'
+
+/** What a disk has of its process: system calls that Node lacks, and a share of each turn. Both optional. */
+export interface HostMeans {
+  readonly ffi: Ffi | null
+  readonly turn: QuickTurn | null
+}
 
 interface Opened {
   readonly handle: FileHandle
@@ -23,7 +30,7 @@ interface Opened {
   readonly sectorBytes: number
   readonly readOnly: boolean
   readonly lock: FileLock | null
-  readonly ffi: Ffi | null
+  readonly means: HostMeans
 }
 
 /** A file says 512: what lies under its file system, and may tear there, is not known. */
@@ -42,6 +49,7 @@ export class NodeDisk implements Disk {
   readonly #ffi: Ffi | null
   readonly #lock: FileLock | null
   readonly #space: DiskSpace
+  readonly #quick: QuickDisk | null
   #underWayCount = 0
   #closing: Promise<void> | null = null
   #idle: (() => void) | null = null
@@ -55,13 +63,15 @@ export class NodeDisk implements Disk {
     this.#sizeBytes = opened.sizeBytes
     this.#handle = opened.handle
     this.#fd = opened.handle.fd
-    this.#ffi = opened.ffi
+    const { ffi, turn } = opened.means
+    this.#ffi = ffi
     this.#lock = opened.lock
-    this.#space = new DiskSpace(this.#fd, opened.ffi, opened.kind === 'block-device', opened.sectorBytes)
+    this.#quick = turn === null ? null : new QuickDisk(turn)
+    this.#space = new DiskSpace(this.#fd, ffi, opened.kind === 'block-device', opened.sectorBytes)
   }
 
   /** Opens what is at `path`. Rejects: DISK_MISSING, _IN_USE, _NOT_PERMITTED, _READ_ONLY, _NOT_A_DEVICE. */
-  static async open(path: string, options: OpenOptions, ffi: Ffi | null): Promise<NodeDisk> {
+  static async open(path: string, options: OpenOptions, means: HostMeans): Promise<NodeDisk> {
     // Looked at before it is opened: the open of a named pipe would wait for its other end.
     const kind = kindOf(await statPath(path, 'cannot open'), path, 'cannot open')
     let handle: FileHandle
@@ -70,18 +80,19 @@ export class NodeDisk implements Disk {
     } catch (error) {
       throw toDiskError(error, path, 'cannot open')
     }
-    return NodeDisk.adopt(handle, path, options, ffi)
+    return NodeDisk.adopt(handle, path, options, means)
   }
 
   /** Makes a disk of an open handle, which it then owns; closes it if that fails. */
-  static async adopt(handle: FileHandle, path: string, options: OpenOptions, ffi: Ffi | null): Promise<NodeDisk> {
+  static async adopt(handle: FileHandle, path: string, options: OpenOptions, means: HostMeans): Promise<NodeDisk> {
+    const { ffi } = means
     try {
       const stats = await handle.stat({ bigint: true })
       const kind = kindOf(stats, path, 'cannot open')
       const identity = identityOf(stats)
       const readOnly = options.readOnly === true
       const lock = kind === 'file' && options.exclusive === true ? await lockFile(handle.fd, identity, path, ffi) : null
-      const common = { handle, path, kind, identity, readOnly, lock, ffi }
+      const common = { handle, path, kind, identity, readOnly, lock, means }
       if (kind === 'file')
         return new NodeDisk({ ...common, sizeBytes: Number(stats.size), sectorBytes: FILE_SECTOR_BYTES })
       const facts = await blockDeviceFacts(stats, handle.fd, path, ffi)
@@ -116,7 +127,20 @@ export class NodeDisk implements Disk {
   write(chunks: readonly Buffer[], offset: number): Promise<void> {
     let length = 0
     for (const chunk of chunks) length += chunk.length
+    if (this.#quick?.takes(length) === true) return this.#writeQuickly(this.#quick, chunks, offset, length)
     return this.#run('write', offset, length, () => writeFully(this.#fd, chunks, offset))
+  }
+
+  /** In the calling thread, now or when it has its turn. */
+  async #writeQuickly(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): Promise<void> {
+    const write = (): void => writeFullySync(this.#fd, chunks, offset)
+    if (quick.mustWait) return this.#run('write', offset, length, () => quick.next().then(() => quick.make(write)))
+    this.#refuse('write', offset, length)
+    try {
+      quick.make(write)
+    } catch (error) {
+      throw toDiskError(error, this.description, 'cannot write', { offset, length })
+    }
   }
 
   sync(): Promise<void> {
@@ -180,7 +204,8 @@ export class NodeDisk implements Disk {
     }
   }
 
-  async #run(what: string, offset: number, length: number, work: () => Promise<void>): Promise<void> {
+  /** Throws if it cannot be done here. */
+  #refuse(what: string, offset: number, length: number): void {
     if (this.#closing !== null) throw new DiskError('DISK_CLOSED', this.description, `cannot ${what}`)
     if (offset < 0 || offset + length > this.#sizeBytes) {
       throw new DiskError('DISK_RANGE', this.description, `cannot ${what}`, { offset, length })
@@ -188,6 +213,10 @@ export class NodeDisk implements Disk {
     if (this.readOnly && (what === 'write' || what === 'discard' || what === 'zero' || what === 'resize')) {
       throw new DiskError('DISK_READ_ONLY', this.description, `cannot ${what}`)
     }
+  }
+
+  async #run(what: string, offset: number, length: number, work: () => Promise<void>): Promise<void> {
+    this.#refuse(what, offset, length)
     this.#underWayCount++
     try {
       await work()

@@ -71,18 +71,10 @@ export async function readEntry(view: LogView, position: LogPosition): Promise<L
   try {
     const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES)
     await view.space.read(header, position)
-    const problem = headerProblem(header)
-    if (problem !== null)
-      throw new LogError(
-        'LOG_ENTRY_UNREADABLE',
-        `the entry at position ${position} cannot be read (header: ${problem})`,
-        facts,
-      )
+    checkHeader(header, position)
     const payload = Buffer.allocUnsafe(headerPayloadBytes(header))
     if (payload.length > 0) await view.space.read(payload, position + FRAME_HEADER_BYTES)
-    if (!payloadMatches(header, payload))
-      throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} cannot be read (payload)`, facts)
-    return { frame: decodeFrame(header, payload), position, end: position + FRAME_HEADER_BYTES + payload.length }
+    return checkedEntry(header, payload, position)
   } catch (error) {
     if (error instanceof LogError) throw error
     throw new LogError('LOG_ENTRY_UNREADABLE', `the entry at position ${position} cannot be read`, facts, {
@@ -91,4 +83,30 @@ export async function readEntry(view: LogView, position: LogPosition): Promise<L
   } finally {
     lease.release()
   }
+}
+
+/** The entry at `position` in bytes that were read from `start` on; null if they end before it does. Throws as {@link readEntry}. */
+export function entryIn(bytes: Buffer, start: LogPosition, position: LogPosition): LogEntry | null {
+  const at = position - start
+  if (at < 0 || at + FRAME_HEADER_BYTES > bytes.length) return null
+  const header = bytes.subarray(at, at + FRAME_HEADER_BYTES)
+  checkHeader(header, position)
+  const payloadAt = at + FRAME_HEADER_BYTES
+  const end = payloadAt + headerPayloadBytes(header)
+  return end > bytes.length ? null : checkedEntry(header, bytes.subarray(payloadAt, end), position)
+}
+
+function checkHeader(header: Buffer, position: LogPosition): void {
+  const problem = headerProblem(header)
+  if (problem === null) return
+  const what = `the entry at position ${position} cannot be read (header: ${problem})`
+  throw new LogError('LOG_ENTRY_UNREADABLE', what, { position })
+}
+
+function checkedEntry(header: Buffer, payload: Buffer, position: LogPosition): LogEntry {
+  if (!payloadMatches(header, payload)) {
+    const what = `the entry at position ${position} cannot be read (payload)`
+    throw new LogError('LOG_ENTRY_UNREADABLE', what, { position })
+  }
+  return { frame: decodeFrame(header, payload), position, end: position + FRAME_HEADER_BYTES + payload.length }
 }

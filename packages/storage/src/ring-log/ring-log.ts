@@ -298,6 +298,7 @@ export class OpenRingLog implements RingLog {
     this.#spans = spansOf(superblock.incarnations)
     this.#segments.replace(found.segments)
     this.#recent.clear()
+    this.#payloads.forget()
     this.#retention.truncate(position, found.marks)
     this.#commit.restart(head, this.incarnation.number)
     this.#sync.restart(head)

@@ -9,7 +9,7 @@ import { after, describe, it } from 'node:test'
 import { DISK_CODES, type DiskCode, type DiskError } from '../../src/disk/disk-error.js'
 import { ffiProblem, systemCalls, SystemCallError } from '../../src/disk/ffi.js'
 import { NodeDiskProvider } from '../../src/disk/node-disk-provider.js'
-import { writeFully } from '../../src/disk/node-disk-io.js'
+import { writeFully, writeFullySync } from '../../src/disk/node-disk-io.js'
 import { seedFromEnv } from '../../src/testing/index.js'
 import { diskSuite, SUITE_DISK_BYTES } from './disk-suite.js'
 import { attachLoop, loopProblem, type LoopDevice } from './loop-device.js'
@@ -23,6 +23,9 @@ const loops: LoopDevice[] = []
 let nextFile = 0
 const provider = new NodeDiskProvider()
 const plain = new NodeDiskProvider({ ffi: null })
+const quick = new NodeDiskProvider({
+  clock: { nowMs: () => performance.now(), soon: (action) => void setImmediate(action) },
+})
 
 after(() => {
   for (const loop of loops) loop.detach()
@@ -56,6 +59,10 @@ function fails(code: DiskCode): (error: DiskError) => boolean {
 
 describe('NodeDisk on a file', { skip: noFfi }, () => {
   diskSuite(() => provider.create(fresh(), SUITE_DISK_BYTES), seed)
+})
+
+describe('NodeDisk on a file, small writes in the calling thread', () => {
+  diskSuite(() => quick.create(fresh(), SUITE_DISK_BYTES), seed)
 })
 
 describe('NodeDisk on a file, without koffi', () => {
@@ -126,9 +133,21 @@ describe('files', () => {
         done(null, put([buffer.subarray(at, at + length)], position))
       },
     )
+    context.mock.method(fs, 'writevSync', (_: number, buffers: Buffer[], position: number) => {
+      assert.ok(buffers.length <= 1024)
+      return put(buffers, position)
+    })
+    context.mock.method(fs, 'writeSync', (_: number, buffer: Buffer, at: number, length: number, position: number) =>
+      put([buffer.subarray(at, at + length)], position),
+    )
     syncBuiltinESMExports()
     try {
       await writeFully(99, chunks, 0)
+      assert.ok(calls > 100)
+      assert.ok(landed.equals(whole))
+      calls = 0
+      landed.fill(0)
+      writeFullySync(99, chunks, 0)
     } finally {
       context.mock.restoreAll()
       syncBuiltinESMExports()

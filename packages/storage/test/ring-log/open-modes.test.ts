@@ -153,7 +153,7 @@ test('[FMT-14] a newer format is refused with both versions named', async () => 
   }
 })
 
-test('a log of the other kind, one beyond its disk, one too small and one not on a block are refused', async () => {
+test('[CFG-13] a log of the other kind, one beyond its disk, one too small and one not on a block are refused', async () => {
   const bench = new Bench()
   const disk = await withEntries(bench)
   await refuses(new Bench(1, 'monotone'), disk, 'LOG_OTHER_KIND', { mode: 'open' })

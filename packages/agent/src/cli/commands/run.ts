@@ -21,7 +21,7 @@ import {
   type SitelinkCommand,
 } from '@sitelink/daemon'
 import { parseAddress } from '@sitelink/protocol'
-import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
+import { ffiProblem } from '@sitelink/storage'
 import { Agent } from '../../agent.js'
 import { configFormat } from '../../config.js'
 import { registerVerbs } from '../../control/handlers.js'
@@ -109,7 +109,7 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
             }
           },
         })
-        registerVerbs(control, { agent, config, disks: new NodeDiskProvider(), clock, events, stateDir: state.path })
+        registerVerbs(control, { agent, config, disks: base.disks, clock, events, stateDir: state.path })
         const listening = (): readonly string[] => agent?.addresses ?? []
         registerPeerVerbs(control, { ...links, clock, random, event, listening, state: state.path })
       }),

@@ -109,7 +109,7 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
       const opened = await openGroup({
         clock,
         random: new RealRandom(),
-        disks: new NodeDiskProvider(),
+        disks: new NodeDiskProvider({ clock }),
         config: await ConfigFile.open(state, lock, configFormat),
         peers,
         event,

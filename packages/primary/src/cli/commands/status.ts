@@ -19,6 +19,9 @@ import type { GroupStatus } from '../../group/status.js'
 import { askDaemon, PROGRAM } from '../open-state.js'
 
 type Status = GroupStatus & { readonly events: EventPage['events'] }
+interface DmStatus {
+  readonly lines: readonly string[]
+}
 type SlinkRow = Status['slinks'][number]
 
 const WATCH_MS = 1000
@@ -29,24 +32,23 @@ export function statusCommand(program: SitelinkCommand): void {
     .command('status')
     .description('group, log, devices and sites as they are now')
     .option('--watch', 'again every second')
+    .option('--dm', "in dm-replicator's words")
     .addHelpText(
       'after',
       examples([
         `${PROGRAM} status --state DIR`,
         `${PROGRAM} status --json --state DIR`,
         `${PROGRAM} status --watch --state DIR`,
+        `${PROGRAM} status --dm --state DIR`,
       ]),
     )
     .action(
-      action<{ watch?: boolean }>(async (context) => {
-        const { output, options, io } = context
-        for (;;) {
-          const status = await askDaemon(context, (client) => client.call<Status>('status'))
-          if (options.watch !== true) return output.result(status, (value) => formatStatus(value, output.columns))
-          const clear = io.stdout.isTTY === true && !output.json ? CLEAR : ''
-          output.event(status, (value) => clear + formatStatus(value, output.columns))
-          await sleep(WATCH_MS)
-        }
+      action<{ watch?: boolean; dm?: boolean }>(async (context) => {
+        const { output, options } = context
+        if (options.dm === true)
+          return report<DmStatus>(context, 'status-dm', options.watch === true, ({ lines }) => lines.join('\n'))
+        const human = (value: Status): string => formatStatus(value, output.columns)
+        await report<Status>(context, 'status', options.watch === true, human)
       }),
     )
   program
@@ -61,6 +63,22 @@ export function statusCommand(program: SitelinkCommand): void {
         )
       }),
     )
+}
+
+async function report<T>(
+  context: CliContext<unknown>,
+  verb: string,
+  watch: boolean,
+  human: (value: T) => string,
+): Promise<void> {
+  const { output, io } = context
+  for (;;) {
+    const status = await askDaemon(context, (client) => client.call<T>(verb))
+    if (!watch) return output.result(status, human)
+    const clear = io.stdout.isTTY === true && !output.json ? CLEAR : ''
+    output.event(status, (value) => clear + human(value))
+    await sleep(WATCH_MS)
+  }
 }
 
 async function printEvents(

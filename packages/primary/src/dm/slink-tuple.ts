@@ -1,0 +1,181 @@
+/**
+ * A slink as the words of a control line: `<type> <#params> <slink#> ... [<policy> [<key> <value>]...]`.
+ *
+ * Pure; reads and prints. A tuple ends where its count says, so that a missing value never takes the next tuple's word.
+ * `agent` (with its addresses behind the number) is ours, and so are more than one limit, the keys `hold`, `rate` and
+ * `paused`, and the policy words that dm's successor in LVM planned: `drop` and `fail`, besides `received` and `durable`.
+ */
+import { parseBoolean } from '@sitelink/daemon'
+import { SLINK_NUMBER_MAX } from '../limits.js'
+import { NO_LIMIT, type FallBehind } from '../slink/fall-behind.js'
+import type { AckLevel, OverflowPolicy, SlinkMode } from '../slink/guard.js'
+import { refuse, refuseMissing, refusing, type Errno } from './refusal.js'
+import { printBytes, printMs, readBytes, readMs } from './units.js'
+import { choice, number, Words } from './words.js'
+
+/** What a policy word may set. */
+export interface Policy {
+  readonly mode: SlinkMode
+  readonly overflow: OverflowPolicy
+  readonly ack: AckLevel
+}
+
+/** Everything that a tuple says of a slink besides its number, type and addresses. */
+export interface SlinkTerms extends Policy {
+  readonly fallBehind: FallBehind
+  readonly holdMs: number | null
+  readonly resyncBytesPerSecond: number
+  readonly paused: boolean
+}
+
+export interface SlinkTuple extends SlinkTerms {
+  readonly type: 'blockdev' | 'agent'
+  readonly number: number
+  /** Of its agent; empty for the type `blockdev`. */
+  readonly addresses: readonly string[]
+}
+
+const POLICY_WORDS = ['asynchronous', 'synchronous', 'stall', 'drop', 'fail', 'received', 'durable'] as const
+const LIMIT_KEYS = ['ios', 'size', 'data', 'timeout'] as const
+const KEYS = [...LIMIT_KEYS, 'hold', 'rate', 'paused'] as const
+const PARAMETERS_MAX = 64
+
+export const ASYNCHRONOUS: SlinkTerms = {
+  mode: 'async',
+  overflow: 'drop',
+  ack: 'received',
+  fallBehind: NO_LIMIT,
+  holdMs: null,
+  resyncBytesPerSecond: 0,
+  paused: false,
+}
+
+/** Reads one tuple. */
+export function readSlink(words: Words): SlinkTuple {
+  const type = choice(words.next('the type of a slink'), 'slink type', ['blockdev', 'agent'], {
+    errno: 'ENOENT',
+    shortened: false,
+  })
+  const parameters = words.count('slink', 1, PARAMETERS_MAX)
+  const slink = slinkNumber(parameters.next('the number of the slink'))
+  const addresses = type === 'agent' ? readAddresses(slink, parameters) : []
+  const policy = parameters.peek() === null ? ASYNCHRONOUS : readPolicy(parameters.next('the policy'))
+  return { type, number: slink, addresses, ...readKeys(parameters, policy) }
+}
+
+export function slinkNumber(word: string, min = 0, errno: Errno = 'EINVAL'): number {
+  return number(word, 'slink number', { min, max: SLINK_NUMBER_MAX }, errno)
+}
+
+function readAddresses(slink: number, parameters: Words): string[] {
+  if (slink === 0) return refuse('EINVAL', 'agent', 'is no type for slink 0, which is the local site: blockdev')
+  const addresses = parameters.next('the address of the agent').split(',')
+  if (addresses.includes('')) refuse('EINVAL', addresses.join(','), 'has an empty address in it')
+  return addresses
+}
+
+/** One or more policy words joined by `+`. Each part that is not named is as for a bare `asynchronous`. */
+export function readPolicy(word: string): Policy {
+  const parts = word.split('+').map((part) => {
+    if (part === '' && word !== '') refuse('ENOENT', word, 'has an empty policy word in it')
+    return choice(part, 'policy', POLICY_WORDS, { errno: 'ENOENT' })
+  })
+  const one = <const C extends string>(of: readonly C[], none: C): C => {
+    const [found, ...more] = parts.filter((part): part is C & (typeof parts)[number] =>
+      (of as readonly string[]).includes(part),
+    )
+    if (more.length > 0) refuse('EINVAL', word, `names ${found} and ${more.join(' and ')}, of which one can hold`)
+    return found ?? none
+  }
+  const mode = one(['asynchronous', 'synchronous'], 'asynchronous')
+  return {
+    mode: mode === 'synchronous' ? 'sync' : 'async',
+    overflow: one(['stall', 'drop', 'fail'], 'drop'),
+    ack: one(['received', 'durable'], 'received'),
+  }
+}
+
+/** The keys behind a policy, as `ios 100` or `ios=100`, each once. */
+function readKeys(words: Words, policy: Policy): SlinkTerms {
+  let terms: SlinkTerms = { ...ASYNCHRONOUS, ...policy }
+  const seen = new Set<string>()
+  while (words.left > 0) {
+    const [key, value] = readPair(words)
+    const name = key === 'data' ? 'size' : key
+    if (seen.has(name)) refuse('EINVAL', key, 'is there twice')
+    seen.add(name)
+    terms = { ...terms, ...termsOf(name, value, terms) }
+  }
+  refuseLimitedSync(terms, [...seen].join(', '))
+  return terms
+}
+
+function readPair(words: Words): readonly [key: (typeof KEYS)[number], value: string] {
+  const word = words.next('a limit')
+  const at = word.indexOf('=')
+  const name = at < 0 ? word : word.slice(0, at)
+  const key = choice(name, 'kind of limit', KEYS, { ignoreCase: true, shortened: false })
+  if (at < 0 && words.left === 0) refuse('EINVAL', word, 'has no value')
+  const value = at < 0 ? words.next('a value') : word.slice(at + 1)
+  if (value === '') refuse('EINVAL', word, 'has no value')
+  return [key, value]
+}
+
+function termsOf(key: string, value: string, { fallBehind }: SlinkTerms): Partial<SlinkTerms> {
+  switch (key) {
+    case 'ios':
+      return { fallBehind: { ...fallBehind, ios: number(value, 'limit of writes') } }
+    case 'size':
+      return { fallBehind: { ...fallBehind, bytes: readBytes(value, 'limit of amount') } }
+    case 'timeout':
+      return { fallBehind: { ...fallBehind, timeoutMs: readMs(value, 'limit of age') } }
+    case 'hold':
+      return { holdMs: readMs(value, 'hold time') }
+    case 'rate':
+      return { resyncBytesPerSecond: readBytes(value, 'rate of resync') }
+    default:
+      return { paused: refusing('EINVAL', value, () => parseBoolean(value)) }
+  }
+}
+
+function refuseLimitedSync({ mode, fallBehind }: SlinkTerms, keys: string): void {
+  const limited = fallBehind.ios > 0 || fallBehind.bytes > 0 || fallBehind.timeoutMs > 0
+  if (mode === 'sync' && limited)
+    refuse('EINVAL', keys, 'is for asynchronous slinks: a synchronous one never falls behind')
+}
+
+/** The words of a `fallbehind` message: one limit or more; those that are not named are none. */
+export function readLimits(words: Words): FallBehind {
+  if (words.left === 0) refuseMissing('EINVAL', 'a limit is missing: ios=N, size=N or timeout=N')
+  const seen = new Set<string>()
+  let fallBehind = NO_LIMIT
+  while (words.left > 0) {
+    const [key, value] = readPair(words)
+    const limit = choice(key, 'kind of limit', LIMIT_KEYS, { shortened: false })
+    const name = limit === 'data' ? 'size' : limit
+    if (seen.has(name)) refuse('EINVAL', key, 'is there twice')
+    seen.add(name)
+    fallBehind = termsOf(name, value, { ...ASYNCHRONOUS, fallBehind }).fallBehind ?? fallBehind
+  }
+  return fallBehind
+}
+
+/** The tuple as words; a default is not printed, the policy always. */
+export function printSlink({ type, number: slink, addresses, ...terms }: SlinkTuple): string[] {
+  const parameters = [String(slink), ...(type === 'agent' ? [addresses.join(',')] : []), printPolicy(terms)]
+  const { ios, bytes, timeoutMs } = terms.fallBehind
+  if (ios > 0) parameters.push('ios', String(ios))
+  if (bytes > 0) parameters.push('size', printBytes(bytes))
+  if (timeoutMs > 0) parameters.push('timeout', printMs(timeoutMs))
+  if (terms.holdMs !== null) parameters.push('hold', printMs(terms.holdMs))
+  if (terms.resyncBytesPerSecond > 0) parameters.push('rate', printBytes(terms.resyncBytesPerSecond))
+  if (terms.paused) parameters.push('paused', 'yes')
+  return [type, String(parameters.length), ...parameters]
+}
+
+export function printPolicy({ mode, overflow, ack }: Policy): string {
+  const words: string[] = [mode === 'sync' ? 'synchronous' : 'asynchronous']
+  if (overflow !== 'drop') words.push(overflow)
+  if (ack !== 'received') words.push(ack)
+  return words.join('+')
+}

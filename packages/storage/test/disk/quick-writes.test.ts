@@ -1,0 +1,80 @@
+/** Small writes in the calling thread: how much of a turn they may use, and which disks are trusted to be quick. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { QUICK_BYTES_MAX, QuickDisk, QuickTurn } from '../../src/disk/quick-writes.js'
+
+/** A clock that stands still but for what a write takes, and turns that the test ends. */
+class Bench {
+  ms = 1000
+  readonly turn = new QuickTurn({ nowMs: () => this.ms, soon: (action) => void this.#soon.push(action) })
+  readonly disk = new QuickDisk(this.turn)
+  #soon: (() => void)[] = []
+
+  takes(ms: number): void {
+    this.disk.make(() => {
+      this.ms += ms
+    })
+  }
+
+  async nextTurn(): Promise<void> {
+    for (const action of this.#soon.splice(0)) action()
+    await new Promise(setImmediate)
+  }
+}
+
+test('what is over in a turn waits for the next ones, in order, and every disk has its part of them', async () => {
+  const bench = new Bench()
+  const other = new QuickDisk(bench.turn)
+  assert.equal(bench.disk.mustWait, false)
+  for (let i = 0; i < 5; i++) bench.takes(0.1)
+  assert.equal(bench.disk.mustWait, true)
+  assert.equal(other.mustWait, true, 'the turn is one for all disks')
+  const order: number[] = []
+  for (let i = 0; i < 3; i++) void (i === 1 ? other : bench.disk).next().then(() => order.push(i))
+  await Promise.resolve()
+  assert.deepEqual(order, [])
+  await bench.nextTurn()
+  assert.deepEqual(order, [0, 1, 2])
+  assert.equal(bench.disk.mustWait, false)
+})
+
+test('a disk that was slow is written through the thread pool for a while, longer each time; others are not', () => {
+  const bench = new Bench()
+  const other = new QuickDisk(bench.turn)
+  const distrusts: number[] = []
+  for (let time = 0; time < 12; time++) {
+    assert.equal(bench.disk.takes(4096), true)
+    bench.takes(50)
+    const fromMs = bench.ms
+    assert.equal(bench.disk.takes(4096), false)
+    assert.equal(other.takes(4096), true)
+    while (!bench.disk.takes(4096)) bench.ms += 100
+    distrusts.push(bench.ms - fromMs)
+  }
+  assert.deepEqual(distrusts.slice(0, 4), [200, 400, 800, 1600])
+  assert.equal(distrusts.at(-1), 10_000, 'but not for good')
+  bench.ms += 200_000
+  bench.takes(50)
+  const fromMs = bench.ms
+  while (!bench.disk.takes(4096)) bench.ms += 100
+  assert.equal(bench.ms - fromMs, 200, 'what was long ago is forgotten')
+})
+
+test('a write that fails has used its time as well, and its error is told', () => {
+  const bench = new Bench()
+  assert.throws(
+    () =>
+      bench.disk.make(() => {
+        bench.ms += 50
+        throw new Error('EIO')
+      }),
+    /EIO/,
+  )
+  assert.equal(bench.disk.takes(512), false)
+})
+
+test('large writes go through the thread pool', () => {
+  const { disk } = new Bench()
+  assert.equal(disk.takes(QUICK_BYTES_MAX), true)
+  assert.equal(disk.takes(QUICK_BYTES_MAX + 1), false)
+})
