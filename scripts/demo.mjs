@@ -70,7 +70,7 @@ async function story() {
     scratch: join(folder, 'remote-scratch.img'),
   }
   const here = { state: join(folder, 'primary'), data: join(folder, 'data.img'), scratch: join(folder, 'scratch.img') }
-  const listen = `tcp://127.0.0.1:${await freePort()}`
+  const listen = `tls://127.0.0.1:${await freePort()}`
   for (const side of [site, here]) {
     for (const [path, bytes] of [
       [side.data, DATA_BYTES],
@@ -86,7 +86,7 @@ async function story() {
   const shown = (text) => text.replaceAll(folder, 'DIR')
   const type = async (program, ...words) => {
     command(shown(`${program} ${words.join(' ')}`))
-    await verb(program, ...words)
+    return verb(program, ...words)
   }
   const startAgent = async () => {
     command(shown(`sitelink-agent run --state ${site.state} --listen ${listen}`))
@@ -100,6 +100,8 @@ async function story() {
   await type('sitelink-agent', 'device', 'add', 'data', site.data, '--state', site.state)
   await type('sitelink-agent', 'device', 'add', 'scratch', site.scratch, '--state', site.state)
   let agent = await startAgent()
+  const token = (await type('sitelink-agent', 'invite', '--state', site.state)).trim()
+  fact(dim(`${token.slice(0, 18)}... counts once, for 15 minutes`))
 
   heading(`The primary: the same two devices, a log of ${LOG_SIZE}, and a slink to the site`)
   await type('sitelink', 'init', '--state', here.state, '--log', join(folder, 'log'), '--log-size', LOG_SIZE)
@@ -108,7 +110,9 @@ async function story() {
   await primary.answers(control)
   await type('sitelink', 'device', 'add', '0', here.data, '--name', 'data', '--state', here.state)
   await type('sitelink', 'device', 'add', '1', here.scratch, '--name', 'scratch', '--state', here.state)
-  await type('sitelink', 'slink', 'add', '1', '--to', listen, '--policy', 'async', '--state', here.state)
+  const slinkWords = ['--policy', 'async', '--state', here.state]
+  command(shown(`sitelink slink add 1 --to TOKEN ${slinkWords.join(' ')}`))
+  await verb('sitelink', 'slink', 'add', '1', '--to', token, ...slinkWords)
   for (const [number, name] of [
     ['0', 'data'],
     ['1', 'scratch'],

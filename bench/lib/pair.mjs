@@ -32,7 +32,7 @@ export class Agent {
   }
 
   async start() {
-    const words = ['run', '--state', this.state, '--listen', `tcp://127.0.0.1:${this.port}`]
+    const words = ['run', '--state', this.state, '--listen', `tcp://127.0.0.1:${this.port}`, '--insecure-plain']
     this.program = new Program(`agent ${this.slink}`, agentProgram, words)
     await this.program.ready(() => answers(this.#control))
   }
@@ -104,7 +104,15 @@ export class Pair {
     for (const [at, spec] of agents.entries()) {
       const { slink, port } = this.agents[at]
       const address = (await spec.address?.(port)) ?? `tcp://127.0.0.1:${port}`
-      await this.cli('slink', 'add', String(slink), '--to', address, ...(spec.words ?? ['--policy', 'async']))
+      await this.cli(
+        'slink',
+        'add',
+        String(slink),
+        '--to',
+        address,
+        '--insecure-plain',
+        ...(spec.words ?? ['--policy', 'async']),
+      )
       const words = spec.mapWords ?? ['--dirty-log', 'disk', '--sync']
       for (const [number, { name }] of filled.entries()) {
         await this.cli('device', 'map', String(number), '--slink', String(slink), '--remote', name, ...words)

@@ -178,7 +178,7 @@ test('a journal that is missing, foreign or damaged stops the agent and is left 
   writeFileSync(image, Buffer.alloc(MIB, 3))
   await mustRun(agentProgram, ['init', '--state', state, '--journal', journal, '--journal-size', '4m'])
   await mustRun(agentProgram, ['device', 'add', 'data', image, '--state', state])
-  const run = () => agent('run', '--state', state, '--listen', 'tcp://127.0.0.1:0')
+  const run = () => agent('run', '--state', state, '--listen', 'tcp://127.0.0.1:0', '--insecure-plain')
   const good = readFileSync(journal)
   await mustRun('rm', [journal])
   await refused(folder, /journal/, run)
@@ -222,7 +222,7 @@ describe('a running pair', () => {
   test('[CFG-15] a second daemon on the same state directory is refused and the first goes on', async () => {
     for (const result of [
       await cluster.run('run'),
-      await cluster.agent().run('run', '--listen', 'tcp://127.0.0.1:0'),
+      await cluster.agent().run('run', '--listen', 'tcp://127.0.0.1:0', '--insecure-plain'),
     ]) {
       assert.ok(result.status !== null && result.status >= 64, result.stderr)
       assert.match(result.stderr, /holds this state directory/i)
@@ -286,7 +286,7 @@ describe('a running pair', () => {
     const other = (...words: string[]) => mustRun(primaryProgram, [...words, '--state', state])
     await other('init', '--log', join(folder, 'log'), '--log-size', '4m')
     await other('device', 'add', '0', path, '--name', 'data')
-    await other('slink', 'add', '1', '--to', `tcp://${cluster.agent().host}:7373`)
+    await other('slink', 'add', '1', '--to', `tcp://${cluster.agent().host}:7373`, '--insecure-plain')
     await other('device', 'map', '0', '--slink', '1', '--remote', device.remote, '--sync')
     const daemon = Program.start('intruder', primaryProgram, ['run', '--state', state])
     t.after(() => daemon.kill())

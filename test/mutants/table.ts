@@ -10,6 +10,7 @@ import { DIRTY_LOG } from './dirty-log.js'
 import { FILES } from './files.js'
 import { GROUP } from './group.js'
 import { GROUP_OPENING } from './group-opening.js'
+import { IDENTITY } from './identity.js'
 import { LOG } from './log.js'
 import { SLINK } from './slink.js'
 import { WIRE } from './wire.js'
@@ -27,6 +28,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...AGENT_STREAM,
   ...AGENT_REPLICA,
   ...WIRE,
+  ...IDENTITY,
 ]
 
 export { REDUNDANT } from './redundant.js'

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { EventLog, type ControlHandler, type ControlServer, type Log } from '@sitelink/daemon'
-import { printTable, registerVerbs } from '@sitelink/primary/testing'
+import { NO_PINS, printTable, registerVerbs, type AgentLinks } from '@sitelink/primary/testing'
 import type { SparseBytes } from '@sitelink/storage/testing'
 import { World } from './world.js'
 
@@ -22,6 +22,9 @@ async function checkPrefix(world: World): Promise<void> {
   await world.startAgent(agent)
 }
 
+/** Nothing is enrolled in a simulated world. */
+const NO_LINKS = { pins: NO_PINS } as unknown as AgentLinks
+
 test('[LIFE-09] tables that take a copy away and bring it back while writes go on keep the order of all devices', async () => {
   const world = new World({ seed: 'reload', agents: 2 })
   await world.start()
@@ -30,7 +33,7 @@ test('[LIFE-09] tables that take a copy away and bring it back while writes go o
   const server = { verb: (name: string, run: ControlHandler) => void verbs.set(name, run), stream: () => {} }
   const { group, admin } = world.primary
   const events = new EventLog(world.clock, { write() {} } as unknown as Log)
-  registerVerbs(server as unknown as ControlServer, { group, admin, events })
+  registerVerbs(server as unknown as ControlServer, { group, admin, links: NO_LINKS, events })
   const load = (text: string): Promise<unknown> =>
     Promise.resolve(verbs.get('table-load')?.({ text, directory: '/' }, {} as never))
 

@@ -1,5 +1,5 @@
 /**
- * A primary and its agents in this process, on real time and TCP, with every disk of every host recorded.
+ * A primary and its agents in this process, on real time and real sockets, with every disk of every host recorded.
  *
  * Owns the real group, the real agents and the real NBD server on a Unix socket; only the disks are simulated, and they
  * take time. Nothing here may block: the kernel's filesystem waits for this very process. Marks in the trace are set in
@@ -11,7 +11,7 @@ import { Agent, type AgentEvent } from '@sitelink/agent'
 import { RealClock, RealRandom } from '@sitelink/daemon'
 import { NbdServer } from '@sitelink/nbd'
 import { GroupAdmin, openGroup, slinkStateWord, type Group, type GroupEvent } from '@sitelink/primary'
-import { TcpTransport, type Frame } from '@sitelink/protocol'
+import { TcpTransport, type Frame, type Transport } from '@sitelink/protocol'
 import { FaultDiskProvider, type DiskLatency, type Prng } from '@sitelink/storage/testing'
 import { createGroup, StoredConfig, StoredPeers } from '../pair/primary-host.js'
 import { removeFolder, temporaryFolder } from '../support/places.js'
@@ -43,6 +43,8 @@ export interface LivePairOptions {
   readonly sites: readonly SiteWish[]
   readonly logBytes: number
   readonly journalBytes: number
+  /** What carries the links, at each side. Default: TCP. */
+  readonly links?: { readonly primary: Transport; readonly agent: Transport }
 }
 
 /**
@@ -92,12 +94,15 @@ export class LivePair {
   readonly #options: LivePairOptions
   readonly #clock = new RealClock()
   readonly #primary: Host
+  readonly #links: { readonly primary: Transport; readonly agent: Transport }
   readonly #sites: Site[] = []
   #group: Group | null = null
   #server: NbdServer | null = null
 
   private constructor(options: LivePairOptions) {
     this.#options = options
+    const tcp = new TcpTransport({ clock: this.#clock })
+    this.#links = options.links ?? { primary: tcp, agent: tcp }
     this.folder = temporaryFolder('power-cut')
     this.#primary = new Host(PRIMARY, options.prng, this.trace)
     this.history = new WriteHistory(new Map(options.devices.map(({ sizeBytes }, at) => [at + 1, sizeBytes])))
@@ -118,6 +123,11 @@ export class LivePair {
 
   get devicesOfAgents(): readonly DeviceAt[] {
     return this.#options.devices.map(({ name, sizeBytes }) => ({ name, path: `/dev/${name}`, sizeBytes }))
+  }
+
+  /** Where the agents listen, in the order of the sites. */
+  get addresses(): string[] {
+    return this.#sites.map(({ address }) => address)
   }
 
   get journalBytes(): number {
@@ -149,11 +159,11 @@ export class LivePair {
     await Agent.create({ ...place, sparse: true })
     const agent = await Agent.open({
       ...place,
-      transports: [new TcpTransport({ clock: this.#clock })],
+      transports: [this.#links.agent],
       devices: this.devicesOfAgents.map(({ name, path }) => ({ name, path })),
       event: (event) => this.#events.push(event),
     })
-    const address = await agent.listen('tcp://127.0.0.1:0')
+    const address = await agent.listen(`${this.#links.agent.scheme}://127.0.0.1:0`)
     this.#sites.push({ ...wish, slink, host, agent, address })
   }
 
@@ -161,7 +171,7 @@ export class LivePair {
     const { devices, logBytes } = this.#options
     const { disks } = this.#primary
     await createGroup({ disks, clock: this.#clock, random: new RealRandom(), logBytes })
-    const transport = new TcpTransport({ clock: this.#clock })
+    const transport = this.#links.primary
     const group = await openGroup({
       clock: this.#clock,
       random: new RealRandom(),
@@ -169,7 +179,7 @@ export class LivePair {
       config: await StoredConfig.open(disks),
       peers: await StoredPeers.open(disks),
       event: (event) => this.#events.push(event),
-      transport: (scheme) => (scheme === 'tcp' ? transport : null),
+      transport: (scheme) => (scheme === transport.scheme ? transport : null),
       dirtyLogPath: (slink, mappingId) => `/state/dirty-${slink}-${mappingId}`,
       stateFile: () => Promise.resolve(null),
     })

@@ -138,7 +138,7 @@ export class Operator {
     const { cast } = this
     const straight = !(cast.straight.get(slink) ?? false)
     const to = cast.address(cast.cluster.agent(slink), straight)
-    const { status } = await this.#verb('slink', 'set', String(slink), '--to', to)
+    const { status } = await this.#verb('slink', 'set', String(slink), '--to', to, '--insecure-plain')
     if (status === 0) cast.straight.set(slink, straight)
   }
 

@@ -42,6 +42,8 @@ export interface SlinkSpec {
 
 export interface ClusterSpec {
   readonly label: string
+  /** How primary and agents meet: over plain TCP, or enrolled over TLS. Default: `tcp`. */
+  readonly scheme?: 'tcp' | 'tls'
   readonly devices?: readonly DeviceSpec[]
   readonly logSize?: string
   /** More words behind `sitelink init`. */
@@ -52,6 +54,9 @@ export interface ClusterSpec {
   /** Folder that gets the whole output of every daemon, a file each. Default: only the last of it is kept, in memory. */
   readonly logFolder?: string
 }
+
+/** Plain TCP has to be asked for. */
+const PLAIN = '--insecure-plain'
 
 let clusters = 0
 
@@ -70,6 +75,7 @@ export class AgentSite {
     readonly devices: readonly { readonly name: string; readonly path: string }[],
     private readonly launcher: readonly string[],
     private readonly logFolder: string | undefined,
+    private readonly scheme: 'tcp' | 'tls',
   ) {
     this.state = join(folder, 'state')
     this.journal = join(folder, 'journal')
@@ -81,6 +87,19 @@ export class AgentSite {
     return runCommand(agentProgram, [...words, '--state', this.state])
   }
 
+  /** What a primary is told behind `--to`: the address of the proxy, or a new token with it. */
+  async toWords(): Promise<string[]> {
+    if (this.scheme === 'tcp') return [`tcp://${this.proxy.host}:${this.proxy.port}`, PLAIN]
+    return [await this.invite()]
+  }
+
+  /** A new token, with the address of the proxy. `words`: more behind `invite`. */
+  async invite(...words: string[]): Promise<string> {
+    const address = `tls://${this.proxy.host}:${this.proxy.port}`
+    const all = ['invite', '--address', address, ...words, '--state', this.state]
+    return (await mustRun(agentProgram, all)).stdout.trim()
+  }
+
   /** Starts the daemon and waits until it answers. */
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
     await answers(this.launch(env), this.#control)
@@ -89,7 +108,8 @@ export class AgentSite {
   /** Starts the daemon and waits for nothing. */
   launch(env: Readonly<Record<string, string>> = {}): Program {
     const [first, ...more] = this.launcher
-    const words = ['run', '--state', this.state, '--listen', `tcp://${this.host}:7373`]
+    const listen = `${this.scheme}://${this.host}:7373`
+    const words = ['run', '--state', this.state, '--listen', listen, ...(this.scheme === 'tcp' ? [PLAIN] : [])]
     const all = first === undefined ? words : [...more, process.execPath, agentProgram, ...words]
     const options = { env, ...logOf(this.logFolder, `agent-${this.slink}`) }
     return (this.program = Program.start(`agent ${this.slink}`, first ?? agentProgram, all, options))
@@ -192,8 +212,7 @@ export class Cluster {
     }
     for (const agent of this.agents) {
       const spec = this.#spec.slinks?.[agent.slink - 1]
-      const to = `tcp://${agent.proxy.host}:${agent.proxy.port}`
-      await this.must('slink', 'add', String(agent.slink), '--to', to, ...(spec?.words ?? []))
+      await this.must('slink', 'add', String(agent.slink), '--to', ...(await agent.toWords()), ...(spec?.words ?? []))
       const words = spec?.mapWords ?? ['--dirty-log', 'disk', '--region-size', '1m', '--sync']
       for (const [number, device] of this.devices.entries()) {
         const slink = String(agent.slink)
@@ -210,7 +229,8 @@ export class Cluster {
     const proxy = await CutProxy.listen({ targetHost: host, targetPort: 7373 })
     const devices = this.devices.map(({ name }) => ({ name, path: join(folder, `${name}.img`) }))
     const place = spec.folder ?? folder
-    const agent = new AgentSite(slink, place, host, proxy, devices, spec.launcher ?? [], this.#spec.logFolder)
+    const { logFolder, scheme = 'tcp' } = this.#spec
+    const agent = new AgentSite(slink, place, host, proxy, devices, spec.launcher ?? [], logFolder, scheme)
     this.agents.push(agent)
     await mustRun(agentProgram, ['init', '--state', agent.state, ...journalWords(agent), ...(spec.agentWords ?? [])])
     for (const [at, { name, path }] of devices.entries()) {

@@ -36,6 +36,7 @@ export class CutProxy {
   #isCut = false
   #accepted = 0
   #bytes: Record<Direction, number> = { out: 0, in: 0 }
+  #watcher: ((chunk: Buffer, direction: Direction) => void) | null = null
 
   private constructor(options: CutProxyOptions) {
     this.#options = options
@@ -68,6 +69,11 @@ export class CutProxy {
   /** Bytes that were handed on in a direction, ever. */
   bytesPassed(direction: Direction): number {
     return this.#bytes[direction]
+  }
+
+  /** Shows every chunk that is handed on, in either direction, from now on; null ends it. */
+  watch(watcher: ((chunk: Buffer, direction: Direction) => void) | null): void {
+    this.#watcher = watcher
   }
 
   /** Ends every connection, and each new one at once, until {@link mend}. */
@@ -128,12 +134,13 @@ export class CutProxy {
     }
     this.#accepted++
     const far = connect({ host: this.#options.targetHost, port: this.#options.targetPort })
-    const count = (direction: Direction, bytes: number): void => {
-      this.#bytes[direction] += bytes
+    const count = (direction: Direction, chunk: Buffer): void => {
+      this.#bytes[direction] += chunk.length
+      this.#watcher?.(chunk, direction)
     }
     const pair = new Pair(
-      new Lane(near, far, this.#lanes.out, (bytes) => count('out', bytes)),
-      new Lane(far, near, this.#lanes.in, (bytes) => count('in', bytes)),
+      new Lane(near, far, this.#lanes.out, (chunk) => count('out', chunk)),
+      new Lane(far, near, this.#lanes.in, (chunk) => count('in', chunk)),
       () => this.#pairs.delete(pair),
     )
     this.#pairs.add(pair)
@@ -198,7 +205,7 @@ class Lane {
     readonly from: Socket,
     readonly to: Socket,
     private readonly state: LaneState,
-    private readonly passed: (bytes: number) => void,
+    private readonly passed: (chunk: Buffer) => void,
   ) {
     from.on('data', (chunk: Buffer) => {
       this.#held.push({ chunk, dueMs: performance.now() + this.state.delayMs })
@@ -230,7 +237,7 @@ class Lane {
       if (this.state.bytesPerSecond !== null) {
         this.#freeMs = Math.max(this.#freeMs, nowMs) + (head.chunk.length * 1000) / this.state.bytesPerSecond
       }
-      this.passed(head.chunk.length)
+      this.passed(head.chunk)
       this.to.write(head.chunk)
     }
     if (this.#heldBytes <= HELD_BYTES_MAX && this.from.isPaused()) this.from.resume()

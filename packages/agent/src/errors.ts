@@ -158,13 +158,57 @@ export const agentErrors = defineErrors('agent', {
     hint: 'repeat it with --hold to keep it whatever fills the journal',
   },
 
+  // Peers.
+  AGENT_PEER_NAME: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '"{name}" is not a name for a peer: it should be 1 to 63 letters, digits, dots, dashes and underscores',
+    hint: '<prog> invite --help',
+  },
+  AGENT_PEER_EXISTS: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'there is a peer or an invitation with the name {name} already',
+    hint: '<prog> peer ls',
+  },
+  AGENT_PEER_UNKNOWN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '{name} names no peer, or more than one, or one that was revoked already',
+    hint: '<prog> peer ls',
+  },
+  AGENT_PEER_RIGHTS: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '"{word}" is not a list of rights: {why}',
+    hint: 'write it as --allow replicate,status,promote, or some of them',
+  },
+  AGENT_INVITE_ADDRESS: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'an invitation needs the address by which the primary reaches this agent: {why}',
+    hint: '<prog> invite --address tls://HOST:7373 --state {state}',
+  },
+
   // Running.
+  AGENT_LISTEN_PLAIN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '{address} is neither encrypted nor authenticated: whoever reaches it can replace the replica',
+    hint: 'listen on tls:// instead, or add --insecure-plain if the network is private',
+  },
   AGENT_LISTEN_UNNAMED: {
     kind: 'usage',
     retry: false,
     exit: EXIT.usage,
     text: 'no address to listen on: neither --listen nor the configuration names one',
-    hint: '<prog> run --listen tcp://0.0.0.0:7373 --state {state}',
+    hint: '<prog> run --listen tls://0.0.0.0:7373 --state {state}',
   },
   AGENT_CLOSED: { kind: 'operating', retry: true, exit: EXIT.tempFail, text: 'the agent is stopping', hint: null },
 
@@ -205,7 +249,7 @@ export const agentErrors = defineErrors('agent', {
     text: '{what}',
     hint: 'see the kernel log for the health of the disk',
   },
-  AGENT_ADDRESS: { kind: 'usage', retry: false, exit: EXIT.usage, text: '{what}', hint: 'write it as tcp://host:port' },
+  AGENT_ADDRESS: { kind: 'usage', retry: false, exit: EXIT.usage, text: '{what}', hint: 'write it as tls://host:port' },
   AGENT_NETWORK: {
     kind: 'operating',
     retry: true,

@@ -51,6 +51,21 @@ export const DEVICE_COUNT_MAX = 1024
 /** Part of the journal that grants never touch: groups and superblocks take room beyond the bytes of the stream. */
 export const JOURNAL_RESERVE_PART = 16
 
+/** Peers that an agent knows, revoked ones included. */
+export const PEERS_MAX = 64
+
+/** How long an invitation counts: unless told otherwise, and at most. */
+export const INVITATION_MS_DEFAULT = 15 * 60_000
+export const INVITATION_MS_MAX = 7 * 24 * 3_600_000
+
+/** Enrolments that are refused in so much time before every further one is. */
+export const ENROL_FAILURES_MAX = 10
+export const ENROL_FAILURES_MS = 60_000
+
+/** Events that strangers can cause in so much time; the others are counted. */
+export const REFUSAL_EVENTS_MAX = 20
+export const REFUSAL_EVENTS_MS = 60_000
+
 /** Connections that have not said hello; a further one pushes out the oldest. */
 export const GREETING_CONNECTIONS_MAX = 16
 

@@ -126,9 +126,13 @@ describe('while it runs', () => {
 
   async function start(): Promise<void> {
     output = ''
-    daemon = spawn(process.execPath, [program, 'run', '--state', state, '--listen', 'tcp://127.0.0.1:0'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+    daemon = spawn(
+      process.execPath,
+      [program, 'run', '--state', state, '--listen', 'tcp://127.0.0.1:0', '--insecure-plain'],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    )
     const keep = (chunk: Buffer): void => void (output += chunk.toString())
     daemon.stdout?.on('data', keep)
     daemon.stderr?.on('data', keep)
@@ -210,7 +214,7 @@ describe('while it runs', () => {
     assert(status().devices.some(({ name }) => name === 'more'))
     refused(75, /mapped/, 'device', 'del', 'data', '--state', state)
     must('device', 'del', 'more', '--state', state)
-    refused(75, /pid \d+/, 'run', '--state', state, '--listen', 'tcp://127.0.0.1:0')
+    refused(75, /pid \d+/, 'run', '--state', state, '--listen', 'tcp://127.0.0.1:0', '--insecure-plain')
     refused(75, /pid \d+/, 'log', 'check', '--state', state)
   })
 

@@ -73,6 +73,15 @@ export const daemonErrors = defineErrors('daemon', {
     hint: 'chmod 700 {path}',
     about: 'Whoever can write there can redirect your devices. The directory must be writable by its owner alone.',
   },
+  IDENTITY_EXPOSED: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.noPermission,
+    text: 'the private key in {path} can be read by others (mode {mode})',
+    hint: 'chmod 600 {path}; if somebody may have read it: <prog> identity rotate, and revoke the old one where it is known',
+    about:
+      'Whoever has the key can pass for this side. The file must be readable by its owner alone. A rotation does not help against somebody who has the key already: have the peers revoke it, and enrol anew.',
+  },
   STATE_CORRUPT: {
     kind: 'corruption',
     retry: false,

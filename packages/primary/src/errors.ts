@@ -248,5 +248,56 @@ export const primaryErrors = defineErrors('primary', {
     about:
       'The words are right, and dm-replicator knows what they ask for; this program does not do it. Nothing was done.',
   },
-  ADDRESS: { kind: 'usage', retry: false, exit: EXIT.usage, text: '{why}', hint: 'tcp://host:7373' },
+  ADDRESS: { kind: 'usage', retry: false, exit: EXIT.usage, text: '{why}', hint: 'tls://host:7373' },
+  LINK_PLAIN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '{address} is neither encrypted nor authenticated: whoever is on the way can read and replace what is replicated',
+    hint: 'give the token of sitelink-agent invite instead, or add --insecure-plain if the network is private',
+  },
+  LINK_MIXED: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'slink {slink} cannot have both encrypted and plain ways to its agent: a failure of one would lead to the other',
+    hint: 'give --to a token or tls:// addresses, or tcp:// addresses alone',
+  },
+  LINK_UNKNOWN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'no identity is pinned for slink {slink}, so nobody at {address} can be trusted',
+    hint: 'give --to the token that sitelink-agent invite prints',
+  },
+  TOKEN_INVALID: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'this is not an invitation: {why}',
+    hint: 'copy the whole token that sitelink-agent invite prints',
+  },
+  ENROL_REFUSED: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.noPermission,
+    text: '{why}',
+    hint: 'get a new token: sitelink-agent invite',
+    about:
+      'An invitation counts once and for a short time, and only at the agent that made it. Nothing was changed here. If the agent shows another identity than the invitation names, somebody may stand between the two hosts: compare `identity show` at the agent before you try again.',
+  },
+  ENROL_UNREACHABLE: {
+    kind: 'operating',
+    retry: true,
+    exit: EXIT.unavailable,
+    text: '{why}',
+    hint: 'see that sitelink-agent runs with --listen tls://, and that the address in the invitation leads to it: sitelink-agent invite --address',
+  },
+  PEER_UNKNOWN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'no identity is pinned for slink {slink}',
+    hint: '<prog> peer ls',
+  },
 })

@@ -53,6 +53,72 @@ export const protocolErrorCodes = {
     hint: 'stop the other program or choose another port',
   },
   LISTEN_FAILED: { kind: 'operating', retry: false, text: 'cannot listen on {address}: {why}', hint: null },
+  TLS_PLAIN_PEER: {
+    kind: 'operating',
+    retry: true,
+    text: 'cannot connect to {address}: what listens there does not speak TLS',
+    hint: 'have the agent listen on tls://host:port, or say tcp:// and --insecure-plain at both ends',
+  },
+  TLS_OLD_PEER: {
+    kind: 'operating',
+    retry: true,
+    text: 'cannot connect to {address}: what listens there offers no TLS 1.3',
+    hint: 'see what listens there: nothing older is used',
+  },
+  TLS_OTHER_PROGRAM: {
+    kind: 'operating',
+    retry: true,
+    text: 'cannot connect to {address}: what listens there speaks TLS, but no protocol of Sitelink',
+    hint: 'see whether the address is that of an agent',
+  },
+  TLS_WRONG_KEY: {
+    kind: 'operating',
+    retry: true,
+    text: 'refused {address}: it shows the identity {shown}, {why}',
+    hint: 'if that is right, enrol with a new token: sitelink-agent invite, then sitelink slink set N --to TOKEN',
+  },
+  TLS_NOT_KNOWN: {
+    kind: 'operating',
+    retry: true,
+    text: '{address} refused the identity {own} of this side: it was never enrolled there, or was revoked',
+    hint: 'enrol with a new token: sitelink-agent invite, then sitelink slink set N --to TOKEN',
+  },
+  TLS_FORBIDDEN: {
+    kind: 'operating',
+    retry: true,
+    text: '{address} knows the identity {own} of this side, which has not the right to replicate to it',
+    hint: 'enrol with a token that allows it: sitelink-agent invite --allow replicate',
+  },
+  TLS_NOT_ADMITTED: {
+    kind: 'operating',
+    retry: true,
+    text: '{address} could not judge the identity {own} of this side',
+    hint: 'see the events of the agent',
+  },
+  TLS_FAILED: {
+    kind: 'operating',
+    retry: true,
+    text: 'the TLS handshake with {address} failed: {why}',
+    hint: null,
+  },
+  TOKEN_INVALID: {
+    kind: 'usage',
+    retry: false,
+    text: 'this is not an invitation: {why}',
+    hint: 'copy the whole token that sitelink-agent invite prints',
+  },
+  ENROL_REFUSED: {
+    kind: 'operating',
+    retry: false,
+    text: '{address} refused the invitation: {why}',
+    hint: 'get a new token: sitelink-agent invite',
+  },
+  CONNECTION_ENDED: {
+    kind: 'operating',
+    retry: true,
+    text: 'the connection {connection} was ended: {why}',
+    hint: null,
+  },
   CONNECTION_LOST: { kind: 'operating', retry: true, text: 'the connection {connection} broke: {why}', hint: null },
 } as const satisfies Record<string, ProtocolErrorInfo>
 
@@ -80,6 +146,21 @@ export class ProtocolError extends Error {
     this.hint = info.hint
   }
 }
+
+/** True for the refusal of an identity, by either side: no network is to blame, and trying again changes nothing by itself. */
+export function isIdentityRefusal(error: unknown): boolean {
+  return error instanceof ProtocolError && IDENTITY_REFUSALS.includes(error.code)
+}
+
+const IDENTITY_REFUSALS: readonly ProtocolErrorCode[] = [
+  'TLS_PLAIN_PEER',
+  'TLS_OLD_PEER',
+  'TLS_OTHER_PROGRAM',
+  'TLS_WRONG_KEY',
+  'TLS_NOT_KNOWN',
+  'TLS_FORBIDDEN',
+  'TLS_NOT_ADMITTED',
+]
 
 /** What a system error says, in words that name its code: `read ECONNRESET`. Also of errors that bundle several. */
 export function reasonOf(error: unknown): string {

@@ -5,7 +5,12 @@
  * a coded error that is no bug and whose message is one line; a stream answers likewise, until it is told to end. Both
  * daemons live in one simulated world, which is made anew after so many verbs.
  */
-import { registerVerbs as registerAgent } from '@sitelink/agent/testing'
+import {
+  Gatekeeper,
+  NOBODY,
+  registerPeerVerbs as registerAgentPeers,
+  registerVerbs as registerAgent,
+} from '@sitelink/agent/testing'
 import {
   asSitelinkError,
   EventLog,
@@ -13,9 +18,16 @@ import {
   type ControlHandler,
   type ControlServer,
   type ControlStream,
+  type IdentityFile,
   type Log,
 } from '@sitelink/daemon'
-import { registerVerbs as registerPrimary } from '@sitelink/primary/testing'
+import {
+  AgentLinks,
+  NO_PINS,
+  registerPeerVerbs as registerPrimaryPeers,
+  registerVerbs as registerPrimary,
+} from '@sitelink/primary/testing'
+import { TlsTransport } from '@sitelink/protocol'
 import { World } from '../../pair/world.js'
 import { Finding, hold, type Target } from '../engine/target.js'
 import { mutateJson } from './state-files.js'
@@ -43,6 +55,23 @@ function collect(register: (server: ControlServer) => void): Verbs {
 
 const silent = { write() {} } as unknown as Log
 
+/** A file of whom to trust, without a file. */
+function stored<T>(first: T): { current: T; update(change: (current: T) => T): Promise<T> } {
+  return {
+    current: first,
+    async update(change) {
+      this.current = change(this.current)
+      return this.current
+    },
+  }
+}
+
+/** An identity that is no key: nothing dials here. */
+function silentIdentity(): IdentityFile {
+  const current = { key: '', certificates: '', fingerprint: '0'.repeat(64) }
+  return { current, rotate: async () => current } as unknown as IdentityFile
+}
+
 interface Rig {
   readonly world: World
   readonly verbs: Readonly<Record<string, Verbs>>
@@ -65,12 +94,34 @@ async function makeRig(number: number): Promise<Rig> {
     },
     update: async (change: (current: typeof agentConfig) => typeof agentConfig) => (agentConfig = change(agentConfig)),
   } as unknown as ConfigFile<never>
+  const { identity, event } = { identity: silentIdentity(), event: () => {} }
+  const links = new AgentLinks({ clock, event, identity, pins: stored(NO_PINS) })
+  const { random } = group.parts
+  const trust = stored(NOBODY)
+  const own = (): string => identity.current.fingerprint
+  const gatekeeper = new Gatekeeper({ clock, random, trust, own, event, endPeer: () => 0 })
+  const tls = new TlsTransport({ clock, identity: () => identity.current, judge: gatekeeper.judge })
   return {
     world,
     left: VERBS_PER_WORLD,
     verbs: {
-      primary: collect((server) => registerPrimary(server, { group, admin, events })),
-      agent: collect((server) =>
+      primary: collect((server) => {
+        registerPrimary(server, { group, admin, links, events })
+        registerPrimaryPeers(server, links, () => group.config)
+      }),
+      agent: collect((server) => {
+        const listening = (): readonly string[] => ['tls://0.0.0.0:7373']
+        registerAgentPeers(server, {
+          trust,
+          clock,
+          random,
+          identity,
+          gatekeeper,
+          tls,
+          event,
+          listening,
+          state: '/state',
+        })
         registerAgent(server, {
           agent: world.agent.agent,
           config,
@@ -78,8 +129,8 @@ async function makeRig(number: number): Promise<Rig> {
           clock,
           events,
           stateDir: '/state',
-        }),
-      ),
+        })
+      }),
     },
   }
 }
@@ -192,6 +243,7 @@ const BODIES: readonly (readonly [on: string, verb: string, body: unknown])[] = 
       overflow: 'stall',
       holdMs: 5,
       paused: true,
+      insecurePlain: true,
     },
   ],
   [
@@ -202,9 +254,14 @@ const BODIES: readonly (readonly [on: string, verb: string, body: unknown])[] = 
       addresses: ['tcp://[::1]:1', 'tcp://b:2'],
       mode: 'async',
       fallBehind: { ios: 5, bytes: 9, timeoutMs: 1 },
+      insecurePlain: true,
     },
   ],
   ['primary', 'slink-set', { slink: 1, resyncBytesPerSecond: 1000, fallBehind: { ios: 3 }, ack: 'received' }],
+  ['primary', 'slink-set', { slink: 1, addresses: ['tls://there:1'], invitation: 'SLINK1-AQ' }],
+  ['primary', 'peer-ls', {}],
+  ['primary', 'peer-revoke', { slink: 1 }],
+  ['primary', 'identity-rotate', {}],
   ['primary', 'slink-del', { slink: 2, unmap: true }],
   ['primary', 'suspend', { device: 0 }],
   ['primary', 'resume', {}],
@@ -213,6 +270,10 @@ const BODIES: readonly (readonly [on: string, verb: string, body: unknown])[] = 
   ['primary', 'events', { afterSeq: 1, follow: true }],
   ['agent', 'status', null],
   ['agent', 'device-ls', null],
+  ['agent', 'invite', { addresses: ['tls://here:7373'], name: 'one', rights: ['replicate'], validMs: 1000 }],
+  ['agent', 'peer-ls', {}],
+  ['agent', 'peer-revoke', { name: 'one' }],
+  ['agent', 'identity-rotate', {}],
   ['agent', 'device-add', { name: 'new', path: '/dev/new' }],
   ['agent', 'device-del', { name: 'dev0', force: true }],
   ['agent', 'export', { name: 'dev0', socket: '/nowhere/there/is/no/such/folder', hold: false, force: true }],

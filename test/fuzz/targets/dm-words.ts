@@ -6,13 +6,16 @@
  * printed table changes nothing.
  */
 import { asSitelinkError, EventLog, type ControlHandler, type ControlServer, type Log } from '@sitelink/daemon'
-import { printTable, registerVerbs } from '@sitelink/primary/testing'
+import { NO_PINS, printTable, registerVerbs, type AgentLinks } from '@sitelink/primary/testing'
 import type { Prng } from '@sitelink/storage/testing'
 import { World } from '../../pair/world.js'
 import { Finding, hold, type Target } from '../engine/target.js'
 
 /** Inputs that one world answers before it is made anew. */
 const INPUTS_PER_WORLD = 200
+
+/** Nothing is enrolled in a simulated world. */
+const NO_LINKS = { pins: NO_PINS } as unknown as AgentLinks
 
 interface Rig {
   readonly world: World
@@ -29,7 +32,7 @@ async function makeRig(number: number): Promise<Rig> {
   const server = { verb: (name: string, run: ControlHandler) => void verbs.set(name, run), stream: () => {} }
   const { group, admin } = world.primary
   const events = new EventLog(world.clock, { write() {} } as unknown as Log)
-  registerVerbs(server as unknown as ControlServer, { group, admin, events })
+  registerVerbs(server as unknown as ControlServer, { group, admin, links: NO_LINKS, events })
   return { world, verbs, left: INPUTS_PER_WORLD }
 }
 
@@ -57,7 +60,8 @@ function checkRuns({ world }: Rig): void {
 }
 
 async function ask(rig: Rig, verb: string, body: object): Promise<readonly string[]> {
-  const answering = (async () => rig.verbs.get(verb)?.({ ...body, directory: '/dev' }, {} as never))()
+  const answering = (async () =>
+    rig.verbs.get(verb)?.({ ...body, directory: '/dev', insecurePlain: true }, {} as never))()
   const { done } = (await rig.world.run(answering)) as { readonly done: readonly string[] }
   return done
 }

@@ -8,10 +8,10 @@
  */
 import assert from 'node:assert/strict'
 import { parseReplica, decodeOwnerState as decodeAgentOwner } from '@sitelink/agent'
-import { configFormat as agentConfig, encodeOwnerState as encodeAgentOwner } from '@sitelink/agent/testing'
-import { parseConfig, SitelinkError, type ConfigFormat } from '@sitelink/daemon'
+import { configFormat as agentConfig, encodeOwnerState as encodeAgentOwner, trustFormat } from '@sitelink/agent/testing'
+import { identityFormat, makeCertificate, parseConfig, SitelinkError, type ConfigFormat } from '@sitelink/daemon'
 import { decodeOwnerState as decodePrimaryOwner, encodeOwnerState as encodePrimaryOwner } from '@sitelink/primary'
-import { configFormat as primaryConfig, peersFormat } from '@sitelink/primary/testing'
+import { configFormat as primaryConfig, peersFormat, pinsFormat } from '@sitelink/primary/testing'
 import type { Prng } from '@sitelink/storage/testing'
 import { hold, type Target } from '../engine/target.js'
 import { mutateTree, toJson, treeOf } from '../engine/tree.js'
@@ -53,8 +53,8 @@ function feedConfig(format: ConfigFormat<object>, sample: object, text: string):
       .slice(0, 40)}`
   }
   const known = keysOf(sample)
-  // The peers are named by their numbers.
-  if (format === (peersFormat as ConfigFormat<object>))
+  // The peers and pins are named by their numbers.
+  if (format === (peersFormat as ConfigFormat<object>) || format === (pinsFormat as ConfigFormat<object>))
     for (let slink = 0; slink < 2048; slink++) known.add(String(slink))
   checkKeys(config, known)
   const again = parseConfig('config.json', format, JSON.stringify({ version: format.version, ...config }))
@@ -147,6 +147,15 @@ const AGENT = {
   devices: [{ name: 'data', path: '/dev/vg/data' }],
 }
 const PEERS = { version: 1, peers: { 1: { agent: '0123456789abcdef', journal: 'fedcba9876543210' } } }
+const PINS = { version: 1, pins: { 1: { fingerprint: 'ab'.repeat(32), enrolledMs: 1_790_000_000_000 } } }
+const RIGHTS = ['replicate', 'status', 'promote']
+const TRUST = {
+  version: 1,
+  peers: [{ name: 'berlin', fingerprint: 'cd'.repeat(32), rights: RIGHTS, enrolledMs: 5, revokedMs: null }],
+  invitations: [{ id: '0123456789abcdef', secret: 'ef'.repeat(16), name: 'paris', rights: [], expiresMs: 6 }],
+}
+const { key, certificate } = await makeCertificate()
+const IDENTITY = { version: 1, key, certificates: [certificate] }
 const REPLICA = {
   version: 1,
   agentId: '0123456789abcdef',
@@ -217,6 +226,21 @@ const FILES: readonly { readonly seed: Buffer; readonly json: boolean; readonly 
   { seed: json(REPLICA), json: true, feed: (bytes) => feedReplica(bytes.toString()) },
   { seed: agentOwner, json: true, feed: feedAgentOwner },
   { seed: primaryOwner, json: false, feed: feedPrimaryOwner },
+  {
+    seed: json(PINS),
+    json: true,
+    feed: (bytes) => feedConfig(pinsFormat as ConfigFormat<object>, PINS, bytes.toString()),
+  },
+  {
+    seed: json(TRUST),
+    json: true,
+    feed: (bytes) => feedConfig(trustFormat as ConfigFormat<object>, TRUST, bytes.toString()),
+  },
+  {
+    seed: json(IDENTITY),
+    json: true,
+    feed: (bytes) => feedConfig(identityFormat as ConfigFormat<object>, IDENTITY, bytes.toString()),
+  },
 ]
 
 function json(value: object): Buffer {

@@ -46,7 +46,9 @@ export async function checkDevicePath(
 
 /** What `sitelink-agent` keeps in its state directory besides what every program does. */
 function isStateFile(name: string): boolean {
-  return /^(config\.json|replica\.json|\.replica\.json\.new|control\.sock|dirty-[^/]*\.log)$/.test(name)
+  return /^(config\.json|identity\.json|trust\.json|replica\.json|\.replica\.json\.new|control\.sock|dirty-[^/]*\.log)$/.test(
+    name,
+  )
 }
 
 export function withDevice(config: AgentConfig, device: DeviceConfig): AgentConfig {

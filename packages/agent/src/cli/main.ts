@@ -1,14 +1,16 @@
 /**
  * The program `sitelink-agent`: registers every verb and runs the one that was asked for.
  */
-import { createProgram, packageVersion, runMain } from '@sitelink/daemon'
+import { createProgram, identityCommand, packageVersion, runMain } from '@sitelink/daemon'
 import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol'
 import { SUPERBLOCK_VERSION } from '@sitelink/storage'
 import { deviceCommand } from './commands/device.js'
 import { eventsCommand } from './commands/events.js'
 import { exportCommand } from './commands/export.js'
 import { initCommand } from './commands/init.js'
+import { inviteCommand } from './commands/invite.js'
 import { logCommand } from './commands/log.js'
+import { peerCommand } from './commands/peer.js'
 import { runCommand } from './commands/run.js'
 import { statusCommand } from './commands/status.js'
 import { PROGRAM } from './surroundings.js'
@@ -29,6 +31,9 @@ const program = createProgram({
 initCommand(program)
 deviceCommand(program)
 runCommand(program)
+inviteCommand(program)
+peerCommand(program)
+identityCommand(program)
 statusCommand(program)
 eventsCommand(program)
 exportCommand(program)

@@ -14,11 +14,11 @@ import {
   type StateDirectory,
   type StateLock,
 } from '@sitelink/daemon'
-import { TcpTransport } from '@sitelink/protocol'
+import { parseAddress } from '@sitelink/protocol'
 import { NodeDiskProvider } from '@sitelink/storage'
 import type { AgentOptions } from '../agent.js'
 import { configFormat, type AgentConfig } from '../config.js'
-import { asAgentError } from '../errors.js'
+import { agentErrors, asAgentError } from '../errors.js'
 
 export const PROGRAM = 'sitelink-agent'
 
@@ -63,7 +63,14 @@ export async function askDaemon<T>(
   return withDaemon(await context.state(), run, { onWaiting: (message) => context.output.note(message) })
 }
 
-/** How the configuration makes an agent of this host. */
+/** An address to listen on, as a command names it. Throws where it is none, or plain and that was not asked for. */
+export function listenAddress(address: string, insecurePlain: boolean): string {
+  const { scheme } = parseAddress(address)
+  if (scheme === 'tcp' && !insecurePlain) throw agentErrors.create('AGENT_LISTEN_PLAIN', { address })
+  return address
+}
+
+/** How the configuration makes an agent of this host; it has no links unless it is given some. */
 export function agentOptions(stateDir: string, config: AgentConfig, events: EventLog | null): AgentOptions {
   const clock = new RealClock()
   return {
@@ -73,7 +80,7 @@ export function agentOptions(stateDir: string, config: AgentConfig, events: Even
     stateDir,
     journalPath: config.journal.path,
     journalBytes: config.journal.sizeBytes,
-    transports: [new TcpTransport({ clock })],
+    transports: [],
     devices: config.devices,
     event: ({ level, kind, message, facts }) => void events?.add(level, kind, message, facts ?? {}),
   }

@@ -162,7 +162,8 @@ export class SessionSet {
     void this.#step(() => session.quiet())
     if (session !== this.#owner) {
       if (end.kind === 'local' && end.code !== null) this.counts.refused++
-      if (session.hello !== null && end.code !== null)
+      // Also one that never got to a hello, if what it sent says what it is: one that speaks TLS here, say.
+      if (end.code !== null && (session.hello !== null || end.kind === 'protocol'))
         this.#event('warn', 'session-refused', `${session.description}: ${end.message}`, { code: end.code })
       return
     }

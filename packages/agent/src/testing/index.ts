@@ -4,4 +4,8 @@
  */
 export { configFormat } from '../config.js'
 export { registerVerbs } from '../control/handlers.js'
+export { registerPeerVerbs } from '../control/peer-verbs.js'
 export { encodeOwnerState } from '../journal/owner-state.js'
+export { Gatekeeper } from '../trust/gatekeeper.js'
+export { trustFormat } from '../trust/trust-format.js'
+export { NOBODY, type AgentTrust } from '../trust/trust.js'

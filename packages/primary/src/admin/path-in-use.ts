@@ -18,7 +18,7 @@ export interface PathLook {
 export function groupStateFile(directory: string): PathLook['stateFile'] {
   return (path) =>
     ownStateFile(directory, path, (name) =>
-      /^(config\.json|peers\.json|control\.sock|nbd\.sock|dirty(\/.*)?)$/.test(name),
+      /^(config\.json|peers\.json|identity\.json|trust\.json|control\.sock|nbd\.sock|dirty(\/.*)?)$/.test(name),
     )
 }
 

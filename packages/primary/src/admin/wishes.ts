@@ -10,10 +10,11 @@ import type { DirtyLogConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import type { FallBehind } from '../slink/fall-behind.js'
+import type { LinkWish } from '../trust/link-plan.js'
 import type { NewMapping, NewSlink, SlinkChange } from './changes.js'
 
 /** Transports that the program has. */
-const SCHEMES: readonly string[] = ['tcp']
+const SCHEMES: readonly string[] = ['tls', 'tcp']
 
 /** Words of one message: a remote device on each of all slinks, and more. */
 const WORDS_MAX = 16_384
@@ -88,6 +89,16 @@ export function slinkWish(value: unknown): NewSlink {
   const { slink, ...rest } = bodyOf(value, ['slink', ...SLINK_KEYS])
   const { addresses = [], mode = 'async', ...change } = slinkChange(rest)
   return { number: slinkNumberOf({ slink }), addresses, mode, ...change }
+}
+
+/** How a slink is to be reached, apart from its addresses; the rest of the body is the slink's. */
+export function linkWish(value: unknown): { readonly link: LinkWish; readonly rest: Json } {
+  const { invitation = null, insecurePlain = false, ...rest } = bodyOf(value, Object.keys(value ?? {}))
+  const link = {
+    invitation: invitation === null ? null : textOf({ invitation }, 'invitation'),
+    insecurePlain: flagOf({ insecurePlain }, 'insecurePlain'),
+  }
+  return { link, rest }
 }
 
 export function slinkChange(value: unknown): SlinkChange {

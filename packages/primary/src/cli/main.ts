@@ -1,13 +1,14 @@
 /**
  * The program `sitelink`: registers every verb and runs the one that was asked for.
  */
-import { createProgram, packageVersion, runMain } from '@sitelink/daemon'
+import { createProgram, identityCommand, packageVersion, runMain } from '@sitelink/daemon'
 import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol'
 import { SUPERBLOCK_VERSION } from '@sitelink/storage'
 import { deviceCommand } from './commands/device.js'
 import { initCommand } from './commands/init.js'
 import { logCommand } from './commands/log.js'
 import { messageCommand } from './commands/message.js'
+import { peerCommand } from './commands/peer.js'
 import { resyncCommand } from './commands/resync.js'
 import { runCommand } from './commands/run.js'
 import { slinkCommand } from './commands/slink.js'
@@ -31,6 +32,8 @@ initCommand(program)
 runCommand(program)
 deviceCommand(program)
 slinkCommand(program)
+peerCommand(program)
+identityCommand(program)
 statusCommand(program)
 resyncCommand(program)
 logCommand(program)

@@ -20,6 +20,7 @@ import { mapped } from '../error-map.js'
 import { primaryErrors } from '../errors.js'
 import { encodeOwnerState } from '../group/owner-state.js'
 import { LOG_BYTES_DEFAULT } from '../limits.js'
+import { openAgentLinks } from './open-links.js'
 import { configFormat, peersFormat, PROGRAM } from './open-state.js'
 
 /** A log begins on one; the storage refuses anything else. */
@@ -79,6 +80,7 @@ export async function makeGroup(context: CliContext<unknown>, { log, fill }: New
       try {
         await ConfigFile.create(directory, lock, configFormat, config)
         await ConfigFile.create(directory, lock, peersFormat, { peers: {} })
+        await openAgentLinks(directory, lock, clock)
       } catch (error) {
         if (made) await new NodeDiskProvider().removeFile(path).catch(() => {})
         throw error

@@ -12,13 +12,15 @@ import { statusLines } from '../dm/status-lines.js'
 import { mapped } from '../error-map.js'
 import type { GroupAdmin } from '../group/group-admin.js'
 import type { Group } from '../group/group.js'
+import { refuseLinks } from '../trust/link-plan.js'
+import type { Pins } from '../trust/pins.js'
 
 /** What a table or message did, a sentence each. */
 export interface Done {
   readonly done: readonly string[]
 }
 
-export function registerDmVerbs(server: ControlServer, group: Group, admin: GroupAdmin): void {
+export function registerDmVerbs(server: ControlServer, group: Group, admin: GroupAdmin, pins: () => Pins): void {
   const statistics = new Statistics()
   const version = packageVersion(new URL('../../../package.json', import.meta.url))
   const mappingId = (): string => group.parts.random.bytes(8).toString('hex')
@@ -30,21 +32,27 @@ export function registerDmVerbs(server: ControlServer, group: Group, admin: Grou
     return { lines: statusLines(group, statistics, version) }
   })
   verb('table-load', async (body): Promise<Done> => {
-    const fields = bodyOf(body, ['text', 'directory', 'dryRun'])
+    const fields = bodyOf(body, ['text', 'directory', 'dryRun', 'insecurePlain'])
     const text = textOf(fields, 'text', Infinity)
     const directory = textOf(fields, 'directory')
     const around = { disks: group.parts.disks, stateFile: group.parts.stateFile, mappingId }
-    const plan = (): ReturnType<typeof stepsOfTable> => stepsOfTable(text, directory, group.config, around)
+    const insecurePlain = flagOf(fields, 'insecurePlain')
+    const plan = async (): ReturnType<typeof stepsOfTable> => {
+      const steps = await stepsOfTable(text, directory, group.config, around)
+      refuseLinks(steps, group.config, pins(), insecurePlain)
+      return steps
+    }
     const dryRun = flagOf(fields, 'dryRun')
     const steps = dryRun ? await plan() : await admin.applyPlanned(plan)
     if (dryRun) await takeSteps(around, group.config, steps)
     return { done: steps.map((step) => describeStep(step)) }
   })
   verb('message', async (body): Promise<Done> => {
-    const fields = bodyOf(body, ['target', 'words', 'directory'])
+    const fields = bodyOf(body, ['target', 'words', 'directory', 'insecurePlain'])
     const directory = textOf(fields, 'directory')
     const target = textOf(fields, 'target')
     const message = messageOf(target, wordsOf(fields, 'words'), directory, group.config, mappingId)
+    if (message.kind === 'change') refuseLinks(message.steps, group.config, pins(), flagOf(fields, 'insecurePlain'))
     await carryOut(group, admin, statistics, message)
     return { done: describeMessage(message) }
   })

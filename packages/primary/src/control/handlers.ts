@@ -4,22 +4,14 @@
 import { delay, type ControlServer, type EventLog } from '@sitelink/daemon'
 import { refusePathInUse } from '../admin/path-in-use.js'
 import { probeDevice } from '../admin/probe.js'
-import {
-  bodyOf,
-  deviceNumberOf,
-  deviceWish,
-  flagOf,
-  integerOf,
-  mapWish,
-  slinkChange,
-  slinkNumberOf,
-  slinkWish,
-} from '../admin/wishes.js'
+import { bodyOf, deviceNumberOf, deviceWish, flagOf, integerOf, mapWish, slinkNumberOf } from '../admin/wishes.js'
 import { mapped } from '../error-map.js'
 import { primaryErrors } from '../errors.js'
 import type { GroupAdmin } from '../group/group-admin.js'
 import type { Group } from '../group/group.js'
 import { groupStatus } from '../group/status.js'
+import type { AgentLinks } from '../trust/agent-links.js'
+import { addedSlink, changedSlink } from '../trust/slink-wishes.js'
 import { registerDmVerbs } from './dm-verbs.js'
 
 /** How often streams of progress look. */
@@ -28,12 +20,13 @@ const PROGRESS_MS = 200
 export interface ControlParts {
   readonly group: Group
   readonly admin: GroupAdmin
+  readonly links: AgentLinks
   readonly events: EventLog
 }
 
 /** Registers every verb. */
 export function registerVerbs(server: ControlServer, parts: ControlParts): void {
-  const { group, admin, events } = parts
+  const { group, admin, links, events } = parts
   const done = async (work: Promise<unknown>): Promise<{ ok: true }> => {
     await work
     return { ok: true }
@@ -62,18 +55,19 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
     const fields = bodyOf(body, ['device', 'slink'])
     return done(admin.unmap(deviceNumberOf(fields), slinkNumberOf(fields)))
   })
-  verb('slink-add', (body) => done(admin.addSlink(slinkWish(body))))
-  verb('slink-set', (body) => {
-    const { slink, ...change } = bodyOf(body, Object.keys(body ?? {}))
-    return done(admin.changeSlink(slinkNumberOf({ slink }), slinkChange(change)))
+  verb('slink-add', async (body) => done(admin.addSlink(await addedSlink(links, group.config, body))))
+  verb('slink-set', async (body) => {
+    const { number, change } = await changedSlink(links, group.config, body)
+    return done(admin.changeSlink(number, change))
   })
-  verb('slink-del', (body) => {
+  verb('slink-del', async (body) => {
     const fields = bodyOf(body, ['slink', 'unmap'])
-    return done(admin.deleteSlink(slinkNumberOf(fields), flagOf(fields, 'unmap')))
+    await admin.deleteSlink(slinkNumberOf(fields), flagOf(fields, 'unmap'))
+    return done(links.forget(slinkNumberOf(fields)))
   })
   verb('suspend', (body) => done(admin.suspend(optionalDevice(body))))
   verb('resume', (body) => done(admin.resume(optionalDevice(body))))
-  registerDmVerbs(server, group, admin)
+  registerDmVerbs(server, group, admin, () => links.pins)
   server.stream('resync', (body, { signal }) => resync(parts, body, signal))
   server.stream('drain', (body, { signal }) => drain(parts, body, signal))
   server.stream('events', async function* (body, { signal }) {

@@ -51,7 +51,7 @@ export interface GroupParts {
   readonly config: ConfigStore
   readonly peers: PeerStore
   readonly event: EventSink
-  readonly transport: (scheme: string) => Transport | null
+  readonly transport: (scheme: string, slink: number) => Transport | null
   /** Where dirty logs without a path of their own lie. */
   readonly dirtyLogPath: (slink: number, mappingId: string) => string
   /** Name of the own file in the state directory that a path leads to; null if it leads to none. */

@@ -9,6 +9,7 @@
  */
 import {
   formatId64,
+  isIdentityRefusal,
   must,
   Session,
   stepPrimary,
@@ -159,7 +160,8 @@ export class Link {
     const { addresses } = this.#slink.config
     this.#address = addresses[this.#attempt % addresses.length] as string
     this.#state = { kind: 'dialing', attempt: this.#attempt, reason: this.#lastProblem }
-    const transport = this.#context.transport(this.#address.slice(0, this.#address.indexOf(':')))
+    const scheme = this.#address.slice(0, this.#address.indexOf(':'))
+    const transport = this.#context.transport(scheme, this.#slink.number)
     if (transport === null) return this.#failed(`no transport for ${this.#address}`)
     this.#abort = new AbortController()
     transport.dial(this.#address, { timeoutMs: DIAL_MS_MAX, signal: this.#abort.signal }).then(
@@ -168,7 +170,7 @@ export class Link {
         else connection.destroy()
       },
       (error: Error) => {
-        if (turn === this.#turn) this.#failed(error.message)
+        if (turn === this.#turn) this.#failed(error.message, isIdentityRefusal(error))
       },
     )
   }

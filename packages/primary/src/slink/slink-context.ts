@@ -16,7 +16,8 @@ export interface SlinkContext {
   readonly event: EventSink
   readonly group: string
   epoch(): number
-  transport(scheme: string): Transport | null
+  /** What reaches the agent of this slink by this scheme; null where nothing does. */
+  transport(scheme: string, slink: number): Transport | null
   /** Reads a range of a local device through the overlay, planned in this turn. */
   read(deviceId: number, offset: number, length: number): Promise<readonly Buffer[]>
   /** The last entry given an LSN. */

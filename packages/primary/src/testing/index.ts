@@ -5,3 +5,6 @@
 export { configFormat, peersFormat } from '../cli/open-state.js'
 export { registerVerbs } from '../control/handlers.js'
 export { printTable } from '../dm/table.js'
+export { registerPeerVerbs } from '../control/peer-verbs.js'
+export { AgentLinks } from '../trust/agent-links.js'
+export { NO_PINS, pinsFormat, type Pins } from '../trust/pins.js'

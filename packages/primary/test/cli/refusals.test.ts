@@ -117,7 +117,7 @@ test('a configuration with any wrong key is refused by name by every verb', asyn
     [text.replace('"name": "data"', '"name": "da ta"'), /devices\[0\]\.name/],
   ] as const) {
     writeFileSync(path, broken)
-    for (const verb of [['slink', 'add', '1', '--to', 'tcp://h:1']])
+    for (const verb of [['slink', 'add', '1', '--to', 'tcp://h:1', '--insecure-plain']])
       await refused(folder, { status: 78, about }, [...verb, '--state', state])
   }
 })
@@ -159,7 +159,7 @@ test('a file of the state directory is neither a device nor a dirty log, whateve
   const used = { status: 64, about: /in use already: .* of the state directory/ }
   for (const path of [join(state, 'config.json'), join(state, 'lock'), soft, hard])
     await refused(folder, used, at('device', 'add', '1', path, '--name', 'x'))
-  await must(...at('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1'))
+  await must(...at('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1', '--insecure-plain'))
   for (const path of [hard, join(state, 'dirty', 'new')])
     await refused(
       folder,
@@ -190,7 +190,7 @@ test('device add --create leaves no file behind when the device is refused', asy
 test('[DEV-07] [DEV-08] [DEV-12] [DEV-09] map, unmap and slink verbs refuse what does not fit', async (t) => {
   const { folder, state, log, data } = await madeGroup(t)
   const at = (...words: string[]): string[] => [...words, '--state', state]
-  await must(...at('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1'))
+  await must(...at('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1', '--insecure-plain'))
   const map = (device: string, ...words: string[]): string[] =>
     at('device', 'map', device, '--slink', '1', '--remote', 'data', ...words)
   await refused(folder, { status: 64, about: /no device 5/, next: /device ls/ }, map('5'))
@@ -247,10 +247,14 @@ test('verbs that need a daemon say so', async (t) => {
 
 test('words that a verb cannot use are refused with what would do', async (t) => {
   const { folder, state } = await madeGroup(t)
-  await must('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1', '--state', state)
+  await must('slink', 'add', '1', '--to', 'tcp://127.0.0.1:1', '--insecure-plain', '--state', state)
   for (const [words, about, next] of [
-    [['slink', 'add', '3000', '--to', 'tcp://h:1'], /"3000" is not a slink number/, /whole number from 0 to 2047/],
-    [['slink', 'add', '2', '--to', 'http://x:1'], /"http:\/\/x:1" .*scheme/, /tcp:\/\/host:7373/],
+    [
+      ['slink', 'add', '3000', '--to', 'tcp://h:1', '--insecure-plain'],
+      /"3000" is not a slink number/,
+      /whole number from 0 to 2047/,
+    ],
+    [['slink', 'add', '2', '--to', 'http://x:1'], /"http:\/\/x:1" .*scheme/, /tls:\/\/host:7373/],
     [['slink', 'set', '1'], /nothing to change: .*--to.*--resync-rate/, /slink set --help/],
     [['slink', 'set', '1', '--fall-behind', 'ios=x'], /"x" is not a limit of writes/, /whole number of at least 0/],
   ] as const)

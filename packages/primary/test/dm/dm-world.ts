@@ -4,6 +4,7 @@
  * Owns nothing of the group: it collects what would be registered at a server and calls that.
  */
 import { SitelinkError, type ControlHandler, type ControlServer } from '@sitelink/daemon'
+import { NO_PINS } from '../../src/trust/pins.js'
 import { registerDmVerbs } from '../../src/control/dm-verbs.js'
 import { printTable, readTable, type Table } from '../../src/dm/table.js'
 import type { GroupAdmin } from '../../src/group/group-admin.js'
@@ -58,7 +59,7 @@ export class DmWorld {
     const verbs = new Map<string, ControlHandler>()
     const server = { verb: (name: string, run: ControlHandler) => void verbs.set(name, run) }
     this.admin = this.world.admin
-    registerDmVerbs(server as unknown as ControlServer, this.world.group, this.admin)
+    registerDmVerbs(server as unknown as ControlServer, this.world.group, this.admin, () => NO_PINS)
     this.#verbs = verbs
   }
 
@@ -78,12 +79,22 @@ export class DmWorld {
 
   /** Sentences of what was done. */
   async load(text: string, dryRun = false): Promise<readonly string[]> {
-    const { done } = await this.#call<{ done: string[] }>('table-load', { text, directory: '/here', dryRun })
+    const { done } = await this.#call<{ done: string[] }>('table-load', {
+      text,
+      directory: '/here',
+      dryRun,
+      insecurePlain: true,
+    })
     return done
   }
 
   async message(target: string, ...words: string[]): Promise<readonly string[]> {
-    const { done } = await this.#call<{ done: string[] }>('message', { target, words, directory: '/here' })
+    const { done } = await this.#call<{ done: string[] }>('message', {
+      target,
+      words,
+      directory: '/here',
+      insecurePlain: true,
+    })
     return done
   }
 

@@ -324,7 +324,7 @@ test('[MSG-14] messages are whole and one after another while writes go on', asy
   ]
   const seen: string[] = []
   for (const [target, ...message] of words) {
-    const begun = dm.begin('message', { target, words: message, directory: '/here' })
+    const begun = dm.begin('message', { target, words: message, directory: '/here', insecurePlain: true })
     seen.push(
       await world.clock.runUntil(begun).then(
         () => 'done',
@@ -338,6 +338,7 @@ test('[MSG-14] messages are whole and one after another while writes go on', asy
       target: 'group',
       words: ['slink', 'add', 'agent', '2', String(number), AGENT],
       directory: '/',
+      insecurePlain: true,
     }),
   )
   await world.clock.runUntil(Promise.all(both))

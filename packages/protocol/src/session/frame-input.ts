@@ -29,6 +29,7 @@ const MORE: InputStep = { kind: 'more' }
 
 const WORDS = {
   magic: 'no frame begins where one must',
+  tls: 'the peer speaks TLS and this connection is plain: a tls:// and a tcp:// address have met',
   crc: 'the CRC of a frame header does not match',
   version: 'a frame has a version or header length that this release does not know',
   type: 'a frame has a type that this release does not know',
@@ -36,6 +37,11 @@ const WORDS = {
   'too-large': 'a frame announces a payload beyond the limit',
   payload: 'the CRC of a frame payload does not match',
 } as const
+
+/** True for the beginning of a TLS record: a handshake, or the alert that ends one. */
+function isTls(chunk: Buffer): boolean {
+  return (chunk[0] === 0x15 || chunk[0] === 0x16) && chunk[1] === 0x03
+}
 
 /** One direction of one connection. */
 export class FrameInput {
@@ -78,6 +84,7 @@ export class FrameInput {
       case 'need-more':
         return this.#begin(chunk)
       case 'torn':
+        if (scan.why === 'magic' && this.position === 0 && isTls(chunk)) return this.#damaged(WORDS.tls)
         return this.#damaged(WORDS[scan.why === 'magic' ? 'magic' : 'crc'])
       case 'corrupt':
         return this.#damaged(WORDS[scan.why === 'payload-crc' ? 'payload' : scan.why])

@@ -29,6 +29,8 @@ export class SocketConnection implements Connection {
       this.#reason ??= this.#ending
         ? null
         : new ProtocolError('CONNECTION_LOST', { connection: this.description, why: reasonOf(error) }, { cause: error })
+      // A TLS stream stays open after a record that was tampered with: an error is always the end.
+      stream.destroy()
     })
     stream.on('drain', () => {
       if (!this.#ending) this.#handler?.drained()

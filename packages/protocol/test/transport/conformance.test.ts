@@ -1,7 +1,9 @@
 /** Every transport of this package under the conformance suite, the memory network also with bytes cut at any place. */
 import { createServer } from 'node:net'
-import { MemoryNetwork, TcpTransport, type LinkConditions } from '../../src/index.js'
+import { MemoryNetwork, TcpTransport, TlsTransport, type LinkConditions } from '../../src/index.js'
 import { realClock } from '../support/clock.js'
+import { FIRST, OTHER } from '../support/identities.js'
+import { knows } from '../support/judges.js'
 import { SEED, SeededRandom } from '../support/random.js'
 import { transportConformance, type TransportUnderTest } from '../transport-suite.js'
 
@@ -39,6 +41,14 @@ transportConformance('tcp', { mutes: false }, async () => {
     deadAddress: `tcp://127.0.0.1:${await freePort()}`,
   }
 })
+
+transportConformance('tls', { mutes: false }, async () => ({
+  server: new TlsTransport({ clock: realClock, identity: () => FIRST, judge: knows(OTHER) }),
+  client: new TlsTransport({ clock: realClock, identity: () => OTHER, judge: knows(FIRST) }),
+  listenAddress: 'tls://127.0.0.1:0',
+  secondListenAddress: 'tls://127.0.0.1:0',
+  deadAddress: `tls://127.0.0.1:${await freePort()}`,
+}))
 
 /** A port that was free a moment ago. */
 function freePort(): Promise<number> {

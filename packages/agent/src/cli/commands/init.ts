@@ -7,22 +7,24 @@ import {
   ConfigFile,
   examples,
   formatBytes,
+  IdentityFile,
   parseSize,
   Progress,
   RealClock,
   StateDirectory,
   type SitelinkCommand,
 } from '@sitelink/daemon'
-import { parseAddress } from '@sitelink/protocol'
 import { Agent } from '../../agent.js'
 import { configFormat, type AgentConfig } from '../../config.js'
 import { JOURNAL_BYTES_DEFAULT, JOURNAL_BYTES_MIN } from '../../limits.js'
-import { agentOptions, coded, PROGRAM } from '../surroundings.js'
+import { openTrust } from '../links.js'
+import { agentOptions, coded, listenAddress, PROGRAM } from '../surroundings.js'
 
 interface Options {
   readonly journal?: string
   readonly journalSize?: string
   readonly listen?: string
+  readonly insecurePlain?: boolean
   readonly sparse?: boolean
 }
 
@@ -32,7 +34,8 @@ export function initCommand(program: SitelinkCommand): void {
     .description('make an agent: a state directory, and a journal on a file or block device')
     .option('--journal <path>', 'file (made if it is missing) or block device for the journal (default: DIR/journal)')
     .option('--journal-size <size>', `size of the journal (default: ${formatBytes(JOURNAL_BYTES_DEFAULT)})`)
-    .option('--listen <address>', 'address that `run` listens on unless it is told another, as tcp://0.0.0.0:7373')
+    .option('--listen <address>', 'address that `run` listens on unless it is told another, as tls://0.0.0.0:7373')
+    .option('--insecure-plain', 'yes, listen on tcp://: neither encrypted nor authenticated')
     .option('--sparse', 'do not write the journal once: a full file system can then fail the agent at any write')
     .addHelpText(
       'after',
@@ -46,7 +49,7 @@ export function initCommand(program: SitelinkCommand): void {
         const { options, output, io } = context
         const sizeBytes = parseSize(options.journalSize ?? String(JOURNAL_BYTES_DEFAULT), { min: JOURNAL_BYTES_MIN })
         await coded(async () => {
-          if (options.listen !== undefined) parseAddress(options.listen)
+          if (options.listen !== undefined) listenAddress(options.listen, options.insecurePlain === true)
           const made = await StateDirectory.initialise(
             context.statePath(),
             { program: PROGRAM },
@@ -69,14 +72,17 @@ export function initCommand(program: SitelinkCommand): void {
                 progress.finish()
               }
               await ConfigFile.create(state, lock, configFormat, config)
-              return { state: state.path, journal: path, journalBytes: sizeBytes, listen: config.listen }
+              await openTrust(state, lock)
+              const { fingerprint } = (await IdentityFile.create(state, lock)).current
+              return { state: state.path, journal: path, journalBytes: sizeBytes, listen: config.listen, fingerprint }
             },
           )
           output.result(
             made,
             () =>
               `made an agent in ${made.state}, journal ${made.journal} (${formatBytes(made.journalBytes)})\n` +
-              `next: ${PROGRAM} device add NAME PATH --state ${made.state}, then ${PROGRAM} run --state ${made.state} --listen tcp://0.0.0.0:7373`,
+              `its identity is ${made.fingerprint}\n` +
+              `next: ${PROGRAM} device add NAME PATH --state ${made.state}, then ${PROGRAM} run --state ${made.state} --listen tls://0.0.0.0:7373`,
           )
         })
       }),

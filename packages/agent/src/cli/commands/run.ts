@@ -25,12 +25,20 @@ import { ffiProblem } from '@sitelink/storage'
 import { Agent } from '../../agent.js'
 import { configFormat } from '../../config.js'
 import { registerVerbs } from '../../control/handlers.js'
+import { registerPeerVerbs } from '../../control/peer-verbs.js'
 import { agentErrors } from '../../errors.js'
-import { agentOptions, coded, PROGRAM } from '../surroundings.js'
+import type { AgentEvent } from '../../events.js'
+import { INVITATION_MS_DEFAULT } from '../../limits.js'
+import { invite, RIGHTS_DEFAULT } from '../../trust/invite.js'
+import { openLinks } from '../links.js'
+import { agentOptions, coded, listenAddress, PROGRAM } from '../surroundings.js'
+import { sentenceOf } from './invite.js'
 
 interface Options {
   readonly logLevel?: LogLevel
   readonly listen?: string
+  readonly insecurePlain?: boolean
+  readonly invite?: boolean
   readonly forgetJournal?: boolean
 }
 
@@ -42,9 +50,11 @@ export function runCommand(program: SitelinkCommand): void {
   program
     .command('run')
     .description('run the agent in the foreground: takes the writes of one primary and keeps its copies')
-    .option('--listen <address>', 'address to take sessions on, as tcp://0.0.0.0:7373 (default: as configured)')
+    .option('--listen <address>', 'address to take sessions on, as tls://0.0.0.0:7373 (default: as configured)')
+    .option('--insecure-plain', 'yes, listen on tcp://: whoever reaches it can replace the replica')
+    .option('--invite', 'print an invitation for one primary once it listens, as `invite` does')
     .option('--forget-journal', 'give up a journal that is lost, foreign or damaged: everything is copied again')
-    .addHelpText('after', examples([`${PROGRAM} run --state /var/lib/sitelink-agent --listen tcp://0.0.0.0:7373`]))
+    .addHelpText('after', examples([`${PROGRAM} run --state /var/lib/sitelink-agent --listen tls://0.0.0.0:7373`]))
     .action(
       action<Options>((context) =>
         inDaemonPlace(context, (place) => coded(() => serve(place, context.options, context.output))),
@@ -52,11 +62,18 @@ export function runCommand(program: SitelinkCommand): void {
     )
 }
 
+function plainLink(address: string): AgentEvent {
+  const message = `${address} is neither encrypted nor authenticated`
+  return { level: 'warn', kind: 'link-plain', message, facts: { address } }
+}
+
 async function serve({ state, lock, log }: DaemonPlace, options: Options, output: Output): Promise<void> {
   const config = await ConfigFile.open(state, lock, configFormat)
-  const listen = options.listen ?? config.current.listen
+  // An address in the configuration was judged by the command that put it there.
+  const listen =
+    options.listen === undefined ? config.current.listen : listenAddress(options.listen, options.insecurePlain === true)
   if (listen === null) throw agentErrors.create('AGENT_LISTEN_UNNAMED', { state: state.path })
-  parseAddress(listen)
+  const { scheme } = parseAddress(listen)
   const clock = new RealClock()
   const events = new EventLog(clock, log)
   const lifecycle = new Lifecycle(clock, log)
@@ -64,6 +81,9 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
   if (problem !== null) log.warn(problem)
   const control = new ControlServer({ program: PROGRAM, lock, onBug: (error) => lifecycle.fail('control', error) })
   const base = agentOptions(state.path, config.current, events)
+  const { random } = base
+  const event = base.event ?? (() => {})
+  const links = await openLinks(state, lock, { clock, random, event })
   let agent: Agent | null = null
   lifecycle.add({
     name: 'agent',
@@ -73,6 +93,7 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
       coded(async () => {
         agent = await Agent.open({
           ...base,
+          transports: links.transports,
           forgetJournal: options.forgetJournal === true,
           event: (event) => {
             base.event?.(event)
@@ -89,6 +110,8 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
           },
         })
         registerVerbs(control, { agent, config, disks: base.disks, clock, events, stateDir: state.path })
+        const listening = (): readonly string[] => agent?.addresses ?? []
+        registerPeerVerbs(control, { ...links, clock, random, event, listening, state: state.path })
       }),
     stop: async () => agent?.close(),
   })
@@ -99,7 +122,14 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
       coded(async () => {
         const address = await agent?.listen(listen)
         log.info('listening', { address })
+        if (scheme === 'tcp') event(plainLink(listen))
         output.event({ listening: address ?? null }, () => `listening on ${address}`)
+        if (options.invite !== true) return
+        const wish = { addresses: [], name: null, rights: RIGHTS_DEFAULT, validMs: INVITATION_MS_DEFAULT }
+        const own = (): string => links.identity.current.fingerprint
+        const place = { trust: links.trust, clock, random, own, listening: [address ?? listen], state: state.path }
+        const invited = await invite(place, wish)
+        output.event({ invitation: invited }, () => `${invited.token}\n${sentenceOf(invited, wish.validMs)}`)
       }),
   })
   const release = guardMemory({ clock })

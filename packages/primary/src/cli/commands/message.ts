@@ -11,6 +11,7 @@ import {
   ControlClient,
   daemonErrors,
   examples,
+  RealClock,
   withDaemonOrLock,
   type SitelinkCommand,
 } from '@sitelink/daemon'
@@ -20,6 +21,8 @@ import type { Done } from '../../control/dm-verbs.js'
 import { messageOf } from '../../dm/carry-out.js'
 import { describeMessage } from '../../dm/describe.js'
 import { mapped } from '../../error-map.js'
+import { refuseLinks } from '../../trust/link-plan.js'
+import { openAgentLinks } from '../open-links.js'
 import { configFormat, PROGRAM } from '../open-state.js'
 import { storeSteps } from '../store-steps.js'
 
@@ -27,12 +30,13 @@ export function messageCommand(program: SitelinkCommand): void {
   program
     .command('message <target> <words...>')
     .description("a message in dm-replicator's words: to the group (group), or to a device by number or name")
+    .option('--insecure-plain', 'yes, use the tcp:// addresses of a new slink')
     .addHelpText(
       'after',
       examples([
         `${PROGRAM} message group stop --state DIR`,
         `${PROGRAM} message group start all --state DIR`,
-        `${PROGRAM} message group slink add agent 3 2 tcp://near:7373 synchronous+stall --state DIR`,
+        `${PROGRAM} message group slink add agent 3 2 tcp://near:7373 synchronous+stall --insecure-plain --state DIR`,
         `${PROGRAM} message group slink del 2 --state DIR`,
         `${PROGRAM} message group slink message 1 fallbehind size=64m --state DIR`,
         `${PROGRAM} message group slink message 1 policy asynchronous+stall --state DIR`,
@@ -44,19 +48,23 @@ export function messageCommand(program: SitelinkCommand): void {
       ]),
     )
     .action(
-      action<Record<string, unknown>, [string, string[]]>(async (context, target, words) => {
+      action<{ insecurePlain?: boolean }, [string, string[]]>(async (context, target, words) => {
         const state = await context.state()
         const directory = process.cwd()
+        const insecurePlain = context.options.insecurePlain === true
         const done = await withDaemonOrLock(
           state,
           {
-            online: async (client) => (await client.call<Done>('message', { target, words, directory })).done,
+            online: async (client) =>
+              (await client.call<Done>('message', { target, words, directory, insecurePlain })).done,
             offline: async (lock) => {
               const file = await ConfigFile.open(state, lock, configFormat)
               const mappingId = (): string => randomBytes(8).toString('hex')
               return mapped(async () => {
                 const message = messageOf(target, words, directory, file.current, mappingId)
                 if (message.kind !== 'change') throw needsDaemon(state.path)
+                const { pins } = await openAgentLinks(state, lock, new RealClock())
+                refuseLinks(message.steps, file.current, pins, insecurePlain)
                 const look = { disks: new NodeDiskProvider(), stateFile: groupStateFile(state.path) }
                 await storeSteps(state, lock, file, message.steps, look)
                 return describeMessage(message)

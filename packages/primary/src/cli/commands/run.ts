@@ -22,15 +22,18 @@ import {
   type SitelinkCommand,
 } from '@sitelink/daemon'
 import { NbdServer, type ExportDirectory } from '@sitelink/nbd'
-import { TcpTransport, type Transport } from '@sitelink/protocol'
+import { TcpTransport } from '@sitelink/protocol'
 import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
 import { groupStateFile } from '../../admin/path-in-use.js'
 import { registerVerbs } from '../../control/handlers.js'
+import { registerPeerVerbs } from '../../control/peer-verbs.js'
 import { mapped } from '../../error-map.js'
 import { primaryErrors } from '../../errors.js'
+import type { EventSink } from '../../group/events.js'
 import { GroupAdmin } from '../../group/group-admin.js'
 import type { Group } from '../../group/group.js'
 import { openGroup } from '../../group/open-group.js'
+import { openAgentLinks } from '../open-links.js'
 import { configFormat, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
 interface Options {
@@ -80,7 +83,7 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
   const clock = new RealClock()
   const events = new EventLog(clock, log)
   const lifecycle = new Lifecycle(clock, log)
-  const transports = new Map<string, Transport>([['tcp', new TcpTransport({ clock })]])
+  const tcp = new TcpTransport({ clock })
   const problem = ffiProblem()
   if (problem !== null) log.warn(problem)
   let group: Group | null = null
@@ -100,20 +103,24 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
     start: async () => {
       await mkdir(state.file('dirty'), { recursive: true, mode: 0o700 })
       const peers = peerStore(await ConfigFile.open(state, lock, peersFormat))
-      group = await openGroup({
+      const event: EventSink = ({ kind, level, message, facts }) =>
+        void events.add(level === 'warning' ? 'warn' : level, kind, message, facts)
+      const links = await openAgentLinks(state, lock, clock, event)
+      const opened = await openGroup({
         clock,
         random: new RealRandom(),
         disks: new NodeDiskProvider({ clock }),
         config: await ConfigFile.open(state, lock, configFormat),
         peers,
-        event: ({ kind, level, message, facts }) =>
-          void events.add(level === 'warning' ? 'warn' : level, kind, message, facts),
-        transport: (scheme) => transports.get(scheme) ?? null,
+        event,
+        transport: (scheme, slink) => (scheme === 'tls' ? links.transport(slink) : scheme === 'tcp' ? tcp : null),
         dirtyLogPath: (slink, mappingId) => join(state.file('dirty'), `slink-${slink}-${mappingId}.dirty`),
         stateFile: groupStateFile(state.path),
       })
-      registerVerbs(control, { group, admin: new GroupAdmin(group), events })
-      group.run()
+      group = opened
+      registerVerbs(control, { group: opened, admin: new GroupAdmin(opened), links, events })
+      registerPeerVerbs(control, links, () => opened.config)
+      opened.run()
     },
     stop: async () => {
       await group?.stop(APPLY_MS_MAX)

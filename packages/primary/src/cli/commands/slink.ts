@@ -9,19 +9,24 @@ import {
   parseCount,
   parseDurationMs,
   parseSize,
+  RealClock,
   type CliContext,
   type SitelinkCommand,
 } from '@sitelink/daemon'
+import { decodeToken } from '@sitelink/protocol'
 import { addSlink, changeSlink, deleteSlink, type SlinkChange } from '../../admin/changes.js'
-import { slinkChange, slinkWish } from '../../admin/wishes.js'
 import { primaryErrors } from '../../errors.js'
 import { SLINK_NUMBER_MAX } from '../../limits.js'
 import { mapped } from '../../error-map.js'
+import { wordsOf } from '../../trust/link-plan.js'
+import { addedSlink, changedSlink } from '../../trust/slink-wishes.js'
+import { openAgentLinks } from '../open-links.js'
 import { readConfig } from '../read-config.js'
 import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
 interface Options {
   readonly to?: string[]
+  readonly insecurePlain?: boolean
   readonly policy?: string
   readonly ack?: string
   readonly overflow?: string
@@ -40,30 +45,37 @@ export function slinkCommand(program: SitelinkCommand): void {
     slink
       .command('add <number>')
       .description('add a site')
-      .requiredOption('--to <address...>', 'address of its agent, tried in turn: tcp://host:port'),
+      .requiredOption(
+        '--to <token...>',
+        'what `sitelink-agent invite` printed; more addresses may follow: tls://host:port',
+      ),
   )
     .addHelpText(
       'after',
       examples([
-        `${PROGRAM} slink add 1 --to tcp://remote:7373 --policy async --fall-behind ios=10000 --state DIR`,
-        `${PROGRAM} slink add 2 --to tcp://near:7373 --policy sync --ack durable --state DIR`,
+        `${PROGRAM} slink add 1 --to TOKEN --policy async --fall-behind ios=10000 --state DIR`,
+        `${PROGRAM} slink add 2 --to tcp://near:7373 --insecure-plain --policy sync --ack durable --state DIR`,
       ]),
     )
     .action(
       action<Options>(async (context, word) => {
         const body = { slink: slinkNumber(word), ...changeOf(context.options) }
-        await mapped(() => changeConfig(context, 'slink-add', body, (config) => addSlink(config, slinkWish(body))))
-        context.output.result(
-          { slink: body.slink },
-          () => `added slink ${body.slink}: ${context.options.to?.join(', ') ?? ''}`,
+        await mapped(() =>
+          changeConfig(context, 'slink-add', body, async (config, state, lock) => {
+            const links = await openAgentLinks(state, lock, new RealClock())
+            return addSlink(config, await addedSlink(links, config, body))
+          }),
         )
+        const { addresses, invitation } = wordsOf(context.options.to ?? [])
+        const reached = addresses.length > 0 ? addresses : decodeToken(invitation ?? '').addresses
+        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${reached.join(', ')}`)
       }),
     )
   policyOptions(
     slink
       .command('set <number>')
       .description('change a site; what is not named stays')
-      .option('--to <address...>', 'address of its agent, tried in turn'),
+      .option('--to <address...>', 'address of its agent, tried in turn; or a new token'),
   )
     .addHelpText(
       'after',
@@ -94,6 +106,7 @@ export function slinkCommand(program: SitelinkCommand): void {
         await changeConfig(context, 'slink-del', { slink: number, unmap }, async (config, state, lock) => {
           const next = deleteSlink(config, number, unmap)
           await peerStore(await ConfigFile.open(state, lock, peersFormat)).set(number, null)
+          await (await openAgentLinks(state, lock, new RealClock())).forget(number)
           return next
         })
         context.output.result({ slink: number, deleted: true }, () => `deleted slink ${number}`)
@@ -135,6 +148,7 @@ export function slinkCommand(program: SitelinkCommand): void {
 
 function policyOptions(command: SitelinkCommand): SitelinkCommand {
   return command
+    .option('--insecure-plain', 'yes, use tcp:// addresses: neither encrypted nor authenticated')
     .option('--policy <policy>', 'async: answer writers at once; sync: wait for the site')
     .option('--ack <level>', 'sync: answer when the site has the write received, or durable')
     .option(
@@ -156,16 +170,19 @@ async function change(
   done: string,
 ): Promise<void> {
   await mapped(() =>
-    changeConfig(context, 'slink-set', { slink: number, ...wish }, (config) =>
-      changeSlink(config, number, slinkChange(wish)),
-    ),
+    changeConfig(context, 'slink-set', { slink: number, ...wish }, async (config, state, lock) => {
+      const links = await openAgentLinks(state, lock, new RealClock())
+      const changed = await changedSlink(links, config, { slink: number, ...wish })
+      return changeSlink(config, number, changed.change)
+    }),
   )
   context.output.result({ slink: number }, () => `${done} slink ${number}`)
 }
 
 function changeOf(options: Options): Record<string, unknown> {
   return {
-    ...(options.to === undefined ? {} : { addresses: options.to }),
+    ...(options.to === undefined ? {} : toOf(options.to)),
+    ...(options.insecurePlain === true ? { insecurePlain: true } : {}),
     ...(options.policy === undefined ? {} : { mode: word(options.policy, '--policy', ['async', 'sync']) }),
     ...(options.ack === undefined ? {} : { ack: word(options.ack, '--ack', ['received', 'durable']) }),
     ...(options.overflow === undefined
@@ -177,6 +194,12 @@ function changeOf(options: Options): Record<string, unknown> {
     ...(options.fallBehind === undefined ? {} : { fallBehind: fallBehindOf(options.fallBehind) }),
     ...(options.resyncRate === undefined ? {} : { resyncBytesPerSecond: parseSize(options.resyncRate) }),
   }
+}
+
+/** The words behind `--to`, as the verbs take them. */
+function toOf(words: readonly string[]): Record<string, unknown> {
+  const { addresses, invitation } = wordsOf(words)
+  return { ...(addresses.length > 0 ? { addresses } : {}), ...(invitation === null ? {} : { invitation }) }
 }
 
 function word(value: string, option: string, words: readonly string[]): string {

@@ -11,6 +11,7 @@ import {
   ConfigFile,
   daemonErrors,
   examples,
+  RealClock,
   StateDirectory,
   systemError,
   withDaemonOrLock,
@@ -27,7 +28,10 @@ import { pathReader } from '../../dm/paths.js'
 import { printTable, readTable } from '../../dm/table.js'
 import { mapped } from '../../error-map.js'
 import { primaryErrors } from '../../errors.js'
+import { refuseLinks } from '../../trust/link-plan.js'
+import { NO_PINS } from '../../trust/pins.js'
 import { makeGroup } from '../make-group.js'
+import { openAgentLinks } from '../open-links.js'
 import { configFormat, PROGRAM } from '../open-state.js'
 import { readConfig } from '../read-config.js'
 import { storeSteps } from '../store-steps.js'
@@ -35,6 +39,7 @@ import { storeSteps } from '../store-steps.js'
 interface Options {
   readonly load?: string
   readonly dryRun?: boolean
+  readonly insecurePlain?: boolean
   readonly discardEntries?: boolean
 }
 
@@ -44,6 +49,7 @@ export function tableCommand(program: SitelinkCommand): void {
     .description("print the configuration in dm-replicator's words, or load it")
     .option('--load <file>', 'bring the group to what the file says, all of it or nothing; - is standard input')
     .option('--dry-run', 'with --load: only say what would be done')
+    .option('--insecure-plain', 'with --load: yes, use the tcp:// addresses of new slinks')
     .option('--discard-entries', 'with --load and a new group: use the path of the log although it holds something')
     .addHelpText(
       'after',
@@ -51,7 +57,7 @@ export function tableCommand(program: SitelinkCommand): void {
         `${PROGRAM} table --state DIR`,
         `${PROGRAM} table --load FILE --state DIR`,
         `${PROGRAM} table --state OLD | ${PROGRAM} table --load - --dry-run --state DIR`,
-        `echo "0 1 replicator ringbuffer 4 /dev/vg/replog 0 auto 262144 blockdev 2 0 asynchronous agent 5 1 tcp://remote:7373 asynchronous ios 10000" | ${PROGRAM} table --load - --state DIR`,
+        `echo "0 1 replicator ringbuffer 4 /dev/vg/replog 0 auto 262144 blockdev 2 0 asynchronous agent 5 1 tcp://remote:7373 asynchronous ios 10000" | ${PROGRAM} table --load - --insecure-plain --state DIR`,
         `echo "data: 0 2097152 replicator-dev group 0 0 1 /dev/vg/data nolog 0 1 1 data disk 3 - 4096 sync" | ${PROGRAM} table --load - --state DIR`,
       ]),
     )
@@ -89,16 +95,20 @@ async function load(context: CliContext<Options>, text: string): Promise<readonl
   })
   if (state === null) return makeOf(context, text)
   const dryRun = context.options.dryRun === true
+  const insecurePlain = context.options.insecurePlain === true
   const directory = process.cwd()
   return withDaemonOrLock(
     state,
     {
-      online: async (client) => (await client.call<Done>('table-load', { text, directory, dryRun })).done,
+      online: async (client) =>
+        (await client.call<Done>('table-load', { text, directory, dryRun, insecurePlain })).done,
       offline: async (lock) => {
         const file = await ConfigFile.open(state, lock, configFormat)
         return mapped(async () => {
           const around = surroundings(state)
           const steps = await stepsOfTable(text, directory, file.current, around)
+          const { pins } = await openAgentLinks(state, lock, new RealClock())
+          refuseLinks(steps, file.current, pins, insecurePlain)
           if (dryRun) await takeSteps(around, file.current, steps)
           else await storeSteps(state, lock, file, steps, around)
           return steps.map((step) => describeStep(step))
@@ -139,6 +149,7 @@ async function makeOf(context: CliContext<Options>, text: string): Promise<reado
       const opened = { ...table, control: { ...control, log: { ...control.log, mode: 'open' as const } } }
       const around = surroundings(directory)
       const steps = await stepsOf(opened, empty, around)
+      refuseLinks(steps, empty, NO_PINS, context.options.insecurePlain === true)
       done = steps.map((step) => describeStep(step))
       return takeSteps(around, empty, steps)
     },

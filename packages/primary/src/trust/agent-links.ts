@@ -1,0 +1,133 @@
+/**
+ * The encrypted links of a group: this side's identity, the pinned ones, and one TLS transport for each slink.
+ *
+ * Owns what happens around a judgement: a pin that follows a rotation is durable before the session begins, a revoked
+ * one ends its connection at once. A transport of its own for each slink is how a dial knows whose key it must meet. The
+ * rules are pins.ts and link-plan.ts.
+ */
+import type { Identity } from '@sitelink/daemon'
+import { TlsTransport, type Clock, type Judgement, type TlsIdentity } from '@sitelink/protocol'
+import { primaryErrors } from '../errors.js'
+import type { EventSink } from '../group/events.js'
+import { enrol } from './enrol.js'
+import { planLink, type LinkWish } from './link-plan.js'
+import { judgePin, movedPin, pinOf, short, withoutPin, withPin, type Pin, type Pins } from './pins.js'
+
+/** Where the pins are kept: `update` is atomic, durable on return, one at a time. */
+export interface PinStore {
+  readonly current: Pins
+  update(change: (current: Pins) => Pins): Promise<unknown>
+}
+
+export interface AgentLinksParts {
+  readonly clock: Clock
+  readonly pins: PinStore
+  readonly identity: { readonly current: TlsIdentity; rotate(): Promise<Identity> }
+  readonly event: EventSink
+}
+
+/** See the head of this file. */
+export class AgentLinks {
+  readonly #parts: AgentLinksParts
+  readonly #transports = new Map<number, TlsTransport>()
+
+  constructor(parts: AgentLinksParts) {
+    this.#parts = parts
+  }
+
+  get pins(): Pins {
+    return this.#parts.pins.current
+  }
+
+  /** The transport by which a slink reaches its agent, and no other. */
+  transport(slink: number): TlsTransport {
+    const { clock, identity } = this.#parts
+    let transport = this.#transports.get(slink)
+    if (transport === undefined) {
+      transport = new TlsTransport({
+        clock,
+        identity: () => identity.current,
+        judge: ({ keys }) => this.#judge(slink, keys),
+      })
+      this.#transports.set(slink, transport)
+    }
+    return transport
+  }
+
+  /**
+   * Makes ready how a slink is to be reached: an invitation is used up and its identity pinned, durably. Answers the
+   * addresses. `check` is called before, and throws where the rest of the wish is no good: a token counts only once.
+   */
+  async prepare(
+    slink: number,
+    addresses: readonly string[],
+    wish: LinkWish,
+    { isNew, check }: { readonly isNew: boolean; readonly check: (addresses: readonly string[]) => void },
+  ): Promise<readonly string[]> {
+    const { clock, pins, identity } = this.#parts
+    // A pin that a slink left behind that was deleted is nobody's.
+    const pinned = !isNew && pinOf(pins.current, slink) !== null
+    const plan = planLink(addresses, wish, { slink, pinned })
+    check(plan.addresses)
+    if (plan.invitation === null) {
+      if (isNew && pinOf(pins.current, slink) !== null) await pins.update((current) => withoutPin(current, slink))
+      return plan.addresses
+    }
+    const pin = await enrol(plan.invitation, plan.addresses, { identity: identity.current, clock })
+    await pins.update((current) => withPin(current, slink, pin))
+    this.#transports.get(slink)?.endAll('another identity was pinned')
+    this.#event('peer-enrolled', `the agent of slink ${slink} is ${short(pin.fingerprint)}`, {
+      slink,
+      fingerprint: pin.fingerprint,
+    })
+    return plan.addresses
+  }
+
+  /** Takes the pin of a slink away, durably, and ends its connection. */
+  async revoke(slink: number): Promise<Pin> {
+    const pin = pinOf(this.pins, slink)
+    if (pin === null) throw primaryErrors.create('PEER_UNKNOWN', { slink })
+    await this.forget(slink)
+    this.#event('peer-revoked', `the agent of slink ${slink}, ${short(pin.fingerprint)}, is not trusted any more`, {
+      slink,
+      fingerprint: pin.fingerprint,
+    })
+    return pin
+  }
+
+  /** A slink is gone, and whom it trusted with it. */
+  async forget(slink: number): Promise<void> {
+    if (pinOf(this.pins, slink) !== null) await this.#parts.pins.update((current) => withoutPin(current, slink))
+    this.#transports.get(slink)?.endAll('its identity is not trusted any more')
+  }
+
+  /** Another key for this side; sessions begin anew, so that agents meet it while both sides know each other. */
+  async rotate(): Promise<{ readonly fingerprint: string }> {
+    const { fingerprint } = await this.#parts.identity.rotate()
+    this.#event('identity-rotated', `the identity of this side is ${short(fingerprint)} now`, { fingerprint })
+    for (const transport of this.#transports.values()) transport.endAll('the identity of this side was rotated')
+    return { fingerprint }
+  }
+
+  async #judge(slink: number, keys: readonly string[]): Promise<Judgement> {
+    const { pins } = this.#parts
+    const judged = judgePin(pins.current, slink, keys)
+    const before = pinOf(pins.current, slink)
+    if (judged.kind === 'refused') return { ...judged, verdict: 'unknown' }
+    if (!judged.moves || before === null) return { kind: 'known' }
+    const key = keys[0] as string
+    await pins.update((current) => movedPin(current, slink, before.fingerprint, key))
+    const after = judgePin(pins.current, slink, keys)
+    if (after.kind === 'refused') return { ...after, verdict: 'unknown' }
+    this.#event('peer-rotated', `the agent of slink ${slink} has another key now: ${short(key)}`, {
+      slink,
+      fingerprint: key,
+      before: before.fingerprint,
+    })
+    return { kind: 'known' }
+  }
+
+  #event(kind: string, message: string, facts: Record<string, string | number>): void {
+    this.#parts.event({ kind, level: 'info', message, facts })
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Enrolling at an agent: an invitation is used up there, and the key that was met is what is to be pinned here.
+ *
+ * Owns one exchange, at the first address that answers. It pins nothing itself: what it answers is worth nothing until
+ * the caller has stored it. The key is judged against the invitation before anything is said to the other side.
+ */
+import {
+  askToEnrol,
+  ProtocolError,
+  TlsTransport,
+  type Clock,
+  type Invitation,
+  type ShownPeer,
+  type TlsIdentity,
+} from '@sitelink/protocol'
+import { primaryErrors } from '../errors.js'
+import { DIAL_MS_MAX } from '../limits.js'
+import { short, type Pin } from './pins.js'
+
+/** Answers the pin. Throws `ENROL_REFUSED` or `ENROL_UNREACHABLE`. */
+export async function enrol(
+  invitation: Invitation,
+  addresses: readonly string[],
+  { identity, clock }: { readonly identity: TlsIdentity; readonly clock: Clock },
+): Promise<Pin> {
+  const transport = new TlsTransport({
+    clock,
+    identity: () => identity,
+    judge: async ({ keys }) =>
+      keys.includes(invitation.fingerprint)
+        ? { kind: 'known' }
+        : {
+            kind: 'refused',
+            verdict: 'unknown',
+            why: `which is not the one of the invitation: ${short(invitation.fingerprint)}`,
+          },
+  })
+  let unreachable: ProtocolError | null = null
+  for (const address of addresses) {
+    try {
+      const { connection, peer } = await transport.dialFor('enrol', address, { timeoutMs: DIAL_MS_MAX })
+      const agent = keyOf(peer)
+      const pair = { primary: identity.fingerprint, agent }
+      await askToEnrol(connection, invitation, pair, address, { clock, timeoutMs: DIAL_MS_MAX })
+      return { fingerprint: agent, enrolledMs: Math.floor(clock.wallUs() / 1000) }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      if (error.code === 'ENROL_REFUSED' || error.code === 'TLS_WRONG_KEY')
+        throw primaryErrors.create('ENROL_REFUSED', { why: error.message, reason: error.code }, { cause: error })
+      unreachable ??= error
+    }
+  }
+  const why = unreachable?.message ?? 'the invitation has no address'
+  throw primaryErrors.create('ENROL_UNREACHABLE', { why, reason: unreachable?.code ?? null }, { cause: unreachable })
+}
+
+function keyOf({ keys }: ShownPeer): string {
+  return keys[0] as string // it was judged good, so there is one
+}

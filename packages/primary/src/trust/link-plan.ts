@@ -1,0 +1,81 @@
+/**
+ * How a slink is to be reached, as an operator asks for it: by an invitation, by pinned TLS, or plainly on purpose.
+ *
+ * Decides and does nothing. Invariant: no slink dials without encryption unless somebody said so in the same command,
+ * none has both kinds of addresses, so that no failure of one leads to the other, and none dials TLS without a pin.
+ */
+import { decodeToken, looksLikeToken, parseHostAddress, ProtocolError, type Invitation } from '@sitelink/protocol'
+import type { Step } from '../admin/steps.js'
+import type { GroupConfig } from '../config.js'
+import { primaryErrors } from '../errors.js'
+import { pinOf, type Pins } from './pins.js'
+
+export interface LinkWish {
+  /** The token, or null. */
+  readonly invitation: string | null
+  readonly insecurePlain: boolean
+}
+
+export interface LinkPlan {
+  readonly addresses: readonly string[]
+  /** To be used up before the slink counts. */
+  readonly invitation: Invitation | null
+}
+
+/** The words behind `--to`: one may be a token. */
+export function wordsOf(words: readonly string[]): {
+  readonly addresses: readonly string[]
+  readonly invitation: string | null
+} {
+  const tokens = words.filter(looksLikeToken)
+  if (tokens.length > 1) throw primaryErrors.create('TOKEN_INVALID', { why: 'a slink takes one token' })
+  return { addresses: words.filter((word) => !looksLikeToken(word)), invitation: tokens[0] ?? null }
+}
+
+/** `pinned`: an identity is pinned for the slink already. Throws what is to be said to the operator. */
+export function planLink(
+  addresses: readonly string[],
+  { invitation, insecurePlain }: LinkWish,
+  { slink, pinned }: { readonly slink: number; readonly pinned: boolean },
+): LinkPlan {
+  const token = invitation === null ? null : tokenOf(invitation)
+  const reached = addresses.length === 0 && token !== null ? token.addresses : addresses
+  const plain = reached.filter((address) => parseHostAddress(address).scheme === 'tcp')
+  if (plain.length > 0 && (plain.length < reached.length || token !== null))
+    throw primaryErrors.create('LINK_MIXED', { slink })
+  if (plain.length > 0 && !insecurePlain) throw primaryErrors.create('LINK_PLAIN', { address: plain[0] as string })
+  if (plain.length === 0 && reached.length > 0 && token === null && !pinned)
+    throw primaryErrors.create('LINK_UNKNOWN', { slink, address: reached[0] as string })
+  return { addresses: reached, invitation: token }
+}
+
+/**
+ * Refuses steps after which a slink would be reached in a way that nobody asked for. Steps that leave addresses as they
+ * are leave the way as it is. They carry no invitation: a slink over TLS is enrolled before they name it.
+ */
+export function refuseLinks(
+  steps: readonly Step[],
+  { slinks }: Pick<GroupConfig, 'slinks'>,
+  pins: Pins,
+  insecurePlain: boolean,
+): void {
+  const wish: LinkWish = { invitation: null, insecurePlain }
+  for (const step of steps) {
+    if (step.kind === 'add-slink') planLink(step.wish.addresses, wish, { slink: step.wish.number, pinned: false })
+    if (step.kind !== 'change-slink' || step.change.addresses === undefined) continue
+    const { addresses } = step.change
+    const present = slinks.find(({ number }) => number === step.slink)?.addresses ?? []
+    if (addresses.join(' ') === present.join(' ')) continue
+    planLink(addresses, wish, { slink: step.slink, pinned: pinOf(pins, step.slink) !== null })
+  }
+}
+
+function tokenOf(word: string): Invitation {
+  try {
+    return decodeToken(word)
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error
+    const why = error.code === 'TOKEN_INVALID' ? String(error.facts['why']) : error.message
+    throw primaryErrors.create('TOKEN_INVALID', { why }, { cause: error })
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * TCP sockets, as `tcp.ts` and `tls.ts` both need them: opened towards an address, bound to one, closed without waiting.
+ *
+ * Owns the options of every socket and the codes of what can go wrong before there is a connection. Nagle's delay is
+ * off, because a session writes whole batches. TCP's own keep-alive is on for connections that have no session yet; a
+ * session finds dead peers much sooner by its heartbeats. It never reads from a socket.
+ */
+import { createServer, Socket, type Server, type SocketConstructorOpts } from 'node:net'
+import type { Clock } from '../entry/clock.js'
+import { ProtocolError, reasonOf } from '../errors.js'
+import { CONNECTION_QUEUE_BYTES } from '../limits.js'
+import { formatAddress, formatHostPort, type HostAddress } from './address.js'
+import type { DialOptions, Listener } from './transport.js'
+
+/** Delay of TCP's own keep-alive probes in milliseconds. */
+const TCP_KEEP_ALIVE_MS = 30_000
+
+// The types of Node do not name what every stream takes.
+const STREAM_OPTIONS = { highWaterMark: CONNECTION_QUEUE_BYTES } as SocketConstructorOpts
+
+/** A dial under way: at most one of its ends happens, and none after `done`. */
+export interface Attempt {
+  /** Rejects when the time is up, the dial is given up, or {@link Attempt.fail} is called; never resolves. */
+  readonly failed: Promise<never>
+  /** Ends the dial; the socket is destroyed. */
+  fail(error: ProtocolError): void
+  /** The connection stands: neither time nor signal can end it any more. Throws where one of them was quicker. */
+  done(): void
+}
+
+/** Watches over a dial with `socket`, from its first step to its last, whatever the steps are. */
+export function attempt(socket: Socket, address: string, options: DialOptions, clock: Clock): Attempt {
+  const { timeoutMs, signal } = options
+  let reject!: (error: ProtocolError) => void
+  const failed = new Promise<never>((_resolve, no) => (reject = no))
+  failed.catch(() => {}) // whoever awaits a step sees it; nobody may be awaiting one
+  let over = false
+  let failure: ProtocolError | null = null
+  const settle = (): void => {
+    over = true
+    timer.cancel()
+    signal?.removeEventListener('abort', onAbort)
+  }
+  const done = (): void => {
+    if (failure !== null) throw failure
+    settle()
+  }
+  const fail = (error: ProtocolError): void => {
+    if (over) return
+    settle()
+    failure = error
+    // A name that is still being resolved may report its failure later, to nobody.
+    socket.on('error', () => {})
+    socket.destroy()
+    reject(error)
+  }
+  const onAbort = (): void => fail(new ProtocolError('DIAL_ABORTED', { address }))
+  const timer = clock.after(timeoutMs, () => fail(new ProtocolError('DIAL_TIMEOUT', { address, timeoutMs })))
+  signal?.addEventListener('abort', onAbort, { once: true })
+  if (signal?.aborted === true) onAbort()
+  return { failed, fail, done }
+}
+
+/** A socket that is not connected yet. */
+export function newSocket(): Socket {
+  return new Socket(STREAM_OPTIONS)
+}
+
+/** Connects a socket; how it fails is told to `attempt`. */
+export function connectSocket(
+  socket: Socket,
+  { host, port }: HostAddress,
+  address: string,
+  on: Attempt,
+): Promise<void> {
+  const connected = new Promise<void>((resolve) => {
+    const onError = (error: Error): void => on.fail(dialError(address, error))
+    socket.once('error', onError)
+    socket.once('connect', () => {
+      socket.removeListener('error', onError)
+      resolve()
+    })
+    socket.connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS })
+  })
+  return Promise.race([connected, on.failed])
+}
+
+/** Listens for sockets. `failed`: the system could not hand one over; listening goes on. */
+export async function listenSockets(
+  parsed: HostAddress,
+  address: string,
+  accepted: (socket: Socket, peer: string) => void,
+  failed: (error: Error) => void,
+): Promise<Listener> {
+  const server = createServer({
+    highWaterMark: CONNECTION_QUEUE_BYTES,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+  })
+  server.on('connection', (socket: Socket) => {
+    accepted(socket, formatHostPort(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0))
+  })
+  await bind(server, address, parsed)
+  server.on('error', failed)
+  const bound = server.address() as { readonly address: string; readonly port: number }
+  return new NetListener(server, formatAddress({ scheme: parsed.scheme, host: bound.address, port: bound.port }))
+}
+
+class NetListener implements Listener {
+  readonly #server: Server
+
+  constructor(
+    server: Server,
+    readonly address: string,
+  ) {
+    this.#server = server
+  }
+
+  /** Frees the port. Connections that were accepted live on; Node's own callback would wait for them. */
+  async close(): Promise<void> {
+    if (this.#server.listening) this.#server.close()
+  }
+}
+
+function bind(server: Server, address: string, { host, port }: HostAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => {
+      const code = error.code === 'EADDRINUSE' ? 'LISTEN_IN_USE' : 'LISTEN_FAILED'
+      reject(new ProtocolError(code, { address, why: reasonOf(error) }, { cause: error }))
+    }
+    server.once('error', onError)
+    server.listen({ host, port }, () => {
+      server.removeListener('error', onError)
+      resolve()
+    })
+  })
+}
+
+function dialError(address: string, error: NodeJS.ErrnoException): ProtocolError {
+  const facts = { address, why: reasonOf(error) }
+  switch (error.code) {
+    case 'ECONNREFUSED':
+      return new ProtocolError('DIAL_REFUSED', facts, { cause: error })
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new ProtocolError('DIAL_UNKNOWN_HOST', facts, { cause: error })
+    default:
+      return new ProtocolError('DIAL_FAILED', facts, { cause: error })
+  }
+}

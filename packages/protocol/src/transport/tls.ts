@@ -1,0 +1,208 @@
+/**
+ * TLS 1.3, both sides known by their keys: the transport for networks that nobody trusts.
+ *
+ * Owns which connections stand and behind whose keys, so that a revoked peer loses its own at once. Every connection,
+ * dialled or accepted, is judged by the key that the TLS handshake has proven before one byte of it reaches anybody
+ * (tls-gate.ts); until then it is one of few who may wait, and not for long (tls-waiting-room.ts).
+ * Identity and judgement are passed in: this file reads no file and knows no peer. Sockets are net-sockets.ts, as for TCP.
+ */
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
+import type { Clock } from '../entry/clock.js'
+import { ProtocolError, reasonOf } from '../errors.js'
+import { formatHostPort, parseHostAddress } from './address.js'
+import { attempt, connectSocket, listenSockets, newSocket } from './net-sockets.js'
+import { SocketConnection } from './socket-connection.js'
+import {
+  hearVerdict,
+  passAsDialler,
+  sayVerdict,
+  shownBy,
+  TLS_OPTIONS,
+  type Judge,
+  type ShownPeer,
+  type TlsIdentity,
+} from './tls-gate.js'
+import { encodeVerdict, PURPOSES, TLS_ALERT, TLS_FIRST_BYTE, whyRefused, type Purpose } from './tls-words.js'
+import { TlsWaitingRoom, type TlsRefusal } from './tls-waiting-room.js'
+import type { Connection, DialOptions, Listener, Transport } from './transport.js'
+
+export interface TlsTransportOptions {
+  readonly clock: Clock
+  /** Asked for every connection, so that another identity counts from the next one on. */
+  readonly identity: () => TlsIdentity
+  readonly judge: Judge
+  /** Takes a connection that came to enrol. Absent: none is taken. */
+  readonly enrol?: (connection: Connection, peer: ShownPeer) => void
+  readonly refused?: (refusal: TlsRefusal) => void
+  /** The system could not hand over a connection (out of file descriptors, say); listening goes on. */
+  readonly acceptFailed?: (error: Error) => void
+}
+
+interface Standing {
+  readonly connection: Connection
+  readonly key: string
+}
+
+/** See the file's head. */
+export class TlsTransport implements Transport {
+  readonly scheme = 'tls'
+  readonly #options: TlsTransportOptions
+  readonly #standing = new Set<Standing>()
+  /** Those who are not through the gate yet. */
+  readonly #waiting: TlsWaitingRoom
+
+  constructor(options: TlsTransportOptions) {
+    this.#options = options
+    this.#waiting = new TlsWaitingRoom(options.clock, options.refused ?? (() => {}))
+  }
+
+  async dial(address: string, options: DialOptions): Promise<Connection> {
+    return (await this.dialFor('session', address, options)).connection
+  }
+
+  /** Dials for a purpose; answers who was met as well. */
+  async dialFor(
+    purpose: Purpose,
+    address: string,
+    options: DialOptions,
+  ): Promise<{ readonly connection: Connection; readonly peer: ShownPeer }> {
+    const parsed = parseHostAddress(address)
+    if (options.signal?.aborted === true) throw new ProtocolError('DIAL_ABORTED', { address })
+    const { identity, judge, clock } = this.#options
+    const remote = formatHostPort(parsed.host, parsed.port)
+    const socket = newSocket()
+    const under = attempt(socket, address, options, clock)
+    await connectSocket(socket, parsed, address, under)
+    const { stream, peer } = await passAsDialler(socket, address, under, {
+      identity: identity(),
+      purpose,
+      judge,
+      remote,
+    })
+    return { connection: this.#admit(stream, peer), peer }
+  }
+
+  async listen(address: string, accepted: (connection: Connection) => void): Promise<Listener> {
+    const tls = this.#tlsServer(accepted)
+    return listenSockets(
+      parseHostAddress(address),
+      address,
+      (socket, remote) => this.#wait(socket, remote, tls),
+      this.#options.acceptFailed ?? (() => {}),
+    )
+  }
+
+  /** Ends every connection with the key, at once; answers how many there were. */
+  endPeer(key: string, why: string): number {
+    return this.#end((standing) => standing.key === key, why)
+  }
+
+  /** Ends every connection. */
+  endAll(why: string): number {
+    return this.#end(() => true, why)
+  }
+
+  #end(whose: (standing: Standing) => boolean, why: string): number {
+    const ended = [...this.#standing].filter(whose)
+    for (const { connection } of ended) {
+      connection.destroy(new ProtocolError('CONNECTION_ENDED', { connection: connection.description, why }))
+    }
+    return ended.length
+  }
+
+  #admit(stream: TLSSocket, peer: ShownPeer): Connection {
+    const connection = new SocketConnection(stream, `tls ${peer.remote}`)
+    const standing: Standing = { connection, key: peer.keys[0] ?? '' }
+    this.#standing.add(standing)
+    stream.once('close', () => this.#standing.delete(standing))
+    return connection
+  }
+
+  /** A server that never listens: it answers the handshakes of the sockets that are handed to it. */
+  #tlsServer(accepted: (connection: Connection) => void): { take(socket: Socket): void } {
+    const { enrol } = this.#options
+    const purposes = enrol === undefined ? [PURPOSES.session] : [PURPOSES.session, PURPOSES.enrol]
+    let used = this.#options.identity()
+    const server: Server = createServer({
+      ...TLS_OPTIONS,
+      key: used.key,
+      cert: used.certificates,
+      requestCert: true,
+      ALPNProtocols: purposes,
+    })
+    server.on('secureConnection', (stream: TLSSocket) => void this.#judge(stream, accepted))
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, stream: TLSSocket) => {
+      this.#waiting.refuse(remoteOf(stream), null, whyRefused(error.code))
+    })
+    return {
+      take: (socket) => {
+        const identity = this.#options.identity()
+        if (identity !== used)
+          server.setSecureContext({ key: identity.key, cert: identity.certificates, minVersion: 'TLSv1.3' })
+        used = identity
+        server.emit('connection', socket)
+      },
+    }
+  }
+
+  /** A socket stands at the gate until it is judged, is cut off, or ends. Its first byte says whether it speaks TLS. */
+  #wait(socket: Socket, remote: string, tls: { take(socket: Socket): void }): void {
+    this.#waiting.enter(socket, remote)
+    socket.once('readable', () => {
+      const first = socket.read(1) as Buffer | null
+      if (first === null) return void socket.resume() // it ended without a word
+      if (first[0] !== TLS_FIRST_BYTE) {
+        socket.write(TLS_ALERT)
+        socket.end()
+        socket.resume()
+        return this.#waiting.tell(remote, null, 'it speaks no TLS, and this address takes nothing else')
+      }
+      socket.unshift(first)
+      tls.take(socket)
+    })
+  }
+
+  async #judge(stream: TLSSocket, accepted: (connection: Connection) => void): Promise<void> {
+    const remote = remoteOf(stream)
+    const onError = (): void => {}
+    stream.on('error', onError)
+    const peer = shownBy(stream, remote)
+    if (peer === null) return this.#waiting.refuse(remote, null, 'it names no protocol of Sitelink')
+    const { enrol } = this.#options
+    const judgement =
+      peer.purpose === 'enrol'
+        ? ({ kind: 'known' } as const)
+        : await this.#options
+            .judge(peer)
+            .catch((error: unknown) => ({ kind: 'refused', verdict: 'failed', why: reasonOf(error) }) as const)
+    if (!this.#waiting.has(remote) || stream.destroyed) return
+    if (judgement.kind === 'refused') {
+      stream.end(encodeVerdict(judgement.verdict))
+      stream.resume()
+      return this.#waiting.tell(remote, peer.keys[0] ?? null, judgement.why)
+    }
+    stream.removeListener('error', onError)
+    // It stands from here on: a peer that is revoked in the next moment is ended as well.
+    const connection = this.#admit(stream, peer)
+    // Handed on only once both have said so: whoever gets it may end it at once, and the dial would never know why.
+    const out = await sayVerdict(stream, 'admitted')
+    const verdict = out ? await hearVerdict(stream) : null
+    if (!this.#waiting.has(remote) || stream.destroyed) return connection.destroy()
+    if (verdict !== 'admitted') {
+      return this.#waiting.refuse(
+        remote,
+        peer.keys[0] ?? null,
+        'it refuses the identity of this side, or speaks no protocol of Sitelink',
+      )
+    }
+    if (peer.purpose === 'session') {
+      this.#waiting.leave(remote)
+      accepted(connection)
+    } else enrol?.(connection, peer)
+  }
+}
+
+function remoteOf(stream: TLSSocket): string {
+  return formatHostPort(stream.remoteAddress ?? 'unknown', stream.remotePort ?? 0)
+}

@@ -1,0 +1,104 @@
+/** Identities, pins and invitations: who is let in over TLS. */
+import { by, rule, type Mutant } from './mutant.js'
+
+const TLS = 'protocol/transport/tls'
+
+export const IDENTITY: readonly Mutant[] = [
+  rule(
+    'a listener takes TLS 1.2',
+    'protocol/transport/tls-gate',
+    "minVersion: 'TLSv1.3',",
+    "minVersion: 'TLSv1.2',",
+    by(TLS, 'TLS 1.2 is refused by either side, whatever key it comes with'),
+  ),
+  rule(
+    'the listener does not judge who dials',
+    'protocol/transport/tls',
+    "if (judgement.kind === 'refused') {",
+    'if (false) {',
+    by(TLS, 'a key that nobody knows is refused with a sentence at both ends, and nothing of it is handed on'),
+  ),
+  rule(
+    'the one who dials does not judge whom it has met',
+    'protocol/transport/tls-gate',
+    "if (judgement.kind === 'refused') {",
+    'if (false) {',
+    by(TLS, 'a listener with another key is refused before anything is said to it, and hears so'),
+  ),
+  rule(
+    'a successor is believed without a signature',
+    'protocol/transport/shown-keys',
+    '|| !at.verify(key)',
+    '',
+    by(TLS, 'a successor that the key it names has not signed proves nothing'),
+  ),
+  rule(
+    'the end of the trust in a peer leaves its connections',
+    'protocol/transport/tls',
+    'return this.#end((standing) => standing.key === key, why);',
+    'return 0;',
+    by(TLS, 'the connections of one key are ended at once, and of no other'),
+  ),
+  rule(
+    'a stranger may wait for ever',
+    'protocol/transport/tls-waiting-room',
+    'if (this.#waiting.size >= GATES_MAX && longest.done !== true) {',
+    'if (false) {',
+    by(TLS, 'more than 64 that wait at once push out those who came first'),
+  ),
+  rule(
+    'an invitation counts more than once',
+    'protocol/enrol/invitation-book',
+    "if (found.secret === null) return { kind: 'refuse', code: 'used' };",
+    "if (found.secret === null) return judgeEnrolment([{ ...found, secret: '00'.repeat(16) }], request, pair, nowMs);",
+    by('protocol/enrol/enrolment', 'an invitation counts once, until its time, for whoever proves to know its secret'),
+  ),
+  rule(
+    'an invitation has no end',
+    'protocol/enrol/invitation-book',
+    'if (nowMs >= found.expiresMs)',
+    'if (false)',
+    by('protocol/enrol/enrolment', 'an invitation counts once, until its time, for whoever proves to know its secret'),
+  ),
+  rule(
+    'a proof is good for any two keys',
+    'protocol/enrol/enrol-words',
+    '.update(`sitelink-enrol/1 ${side} ${id} ${primary} ${agent}`)',
+    '.update(`sitelink-enrol/1 ${side} ${id}`)',
+    by('protocol/enrol/enrolment', 'an invitation counts once, until its time, for whoever proves to know its secret'),
+  ),
+  rule(
+    'a revoked peer is still known',
+    'agent/trust/trust',
+    'if (peer.revokedMs !== null) return',
+    'if (false) return',
+    by(
+      'agent/trust',
+      'a peer is the pinned key, or one that succeeds it; strangers, revoked ones and those without the right are none',
+    ),
+  ),
+  rule(
+    'rights are not looked at',
+    'agent/trust/trust',
+    'if (!peer.rights.includes(right)) return',
+    'if (false) return',
+    by(
+      'agent/trust',
+      'a peer is the pinned key, or one that succeeds it; strangers, revoked ones and those without the right are none',
+    ),
+  ),
+  rule(
+    'any agent is good for a slink that has a pin',
+    'primary/trust/pins',
+    'if (!keys.includes(pin.fingerprint)) return',
+    'if (false) return',
+    by('primary/trust/pins', 'an agent is the key that is pinned for its slink, or one that succeeds it'),
+  ),
+  rule(
+    'a slink may be plain although nobody asked for it',
+    'primary/trust/link-plan',
+    'if (plain.length > 0 && !insecurePlain)',
+    'if (false)',
+    by('primary/trust/pins', 'no slink is reached plainly unasked, both ways at once, or over TLS without a pin'),
+  ),
+]
