@@ -69,6 +69,20 @@ export const AGENT_REPLICA: readonly Mutant[] = [
     '',
     by('agent/sessions', 'what a primary lost is cut from the journal, durably, and never comes back'),
   ),
+  rule(
+    'a skip that a cut goes through goes as a whole',
+    'agent/replica/line',
+    'this.journal.append(skip);',
+    '',
+    by('agent/sessions', 'a cut that goes through a skip leaves the begin of it, durably'),
+  ),
+  step(
+    'what stays of a skip behind a cut is not waited for',
+    'agent/replica/line',
+    'await this.journal.quiesce(); } this.#copies.cut(position);',
+    '} this.#copies.cut(position);',
+    by('agent/sessions', 'a cut that goes through a skip leaves the begin of it, durably'),
+  ),
   step(
     'the journal is cut and not the tables',
     'agent/replica/line',

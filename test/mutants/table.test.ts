@@ -30,6 +30,17 @@ function mutated(mutant: Mutant): string {
   return mutate(readFileSync(modulePath(mutant), 'utf8'), changesOf(mutant))
 }
 
+/** Whether a compiled test file could have a test whose title has `name` in it: as it stands, or filled into a template. */
+function hasTitle(text: string, name: string): boolean {
+  if (text.replaceAll("\\'", "'").includes(name)) return true
+  const rowIds = /^(\[[A-Z]+-\d+\] )+/
+  return [...text.matchAll(/`([^`\n]*\$\{[^`\n]*)`/g)].some(([, template = '']) => {
+    const pieces = template.replace(rowIds, '').split(/\$\{[^}]*\}/)
+    const pattern = pieces.map((piece) => piece.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')).join('.+')
+    return pieces.join('').length > 20 && new RegExp(`^${pattern}`).test(name)
+  })
+}
+
 function problemsOf(problemOf: (mutant: Mutant) => string | null): string[] {
   return MUTANTS.flatMap((mutant) => {
     const problem = problemOf(mutant)
@@ -71,6 +82,21 @@ describe('the table of mutants', () => {
       if (killers.length === 0) return 'nobody kills it'
       const missing = killers.find((killer) => killer.kind === 'test' && !existsSync(`${root}${testPath(killer)}`))
       return missing?.kind === 'test' ? `there is no test file ${missing.file}` : null
+    })
+    assert.deepEqual(problems, [])
+  })
+
+  it('names killers by titles that their files have', () => {
+    const texts = new Map<string, string>()
+    const problems = problemsOf(({ killers }) => {
+      const missing = killers.find((killer) => {
+        if (killer.kind !== 'test') return false
+        const path = testPath(killer)
+        const text = texts.get(path) ?? readFileSync(`${root}${path}`, 'utf8')
+        texts.set(path, text)
+        return !hasTitle(text, killer.name)
+      })
+      return missing?.kind === 'test' ? `no test of ${missing.file} is called "${missing.name}"` : null
     })
     assert.deepEqual(problems, [])
   })

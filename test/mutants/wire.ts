@@ -71,7 +71,7 @@ export const WIRE: readonly Mutant[] = [
     'protocol/session/resume-plan',
     'if (comparePoints(durable, position) < 0) {',
     'if (false) {',
-    by('protocol/session/resume-plan', 'a replica from before the slink’s start starts over'),
+    by('protocol/session/resume-plan', 'a replica that has less than was ever acknowledged starts over'),
   ),
   rule(
     'another agent than the recorded one is resumed',

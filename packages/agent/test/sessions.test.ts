@@ -168,6 +168,30 @@ test('[REC-02] what a primary lost is cut from the journal, durably, and never c
   await world.stop()
 })
 
+test('[REC-02] a cut that goes through a skip leaves the begin of it, durably, and an idle site settles behind it', async () => {
+  const world = await pairWith(6, 6)
+  const { primary } = world
+  for (let i = 0; i < 4; i++) primary.zeroes(1, MIB + i * 4096, 4096)
+  primary.push(primary.skipFrame(7, 10))
+  await world.until(() => primary.current?.acks.at(-1)?.durable[1] === 10)
+  primary.powerCut(8)
+  assert((await world.connect()).ready)
+  await world.until(() => world.agent.status().replica?.appliedLsn === 8)
+  assert.deepEqual(primary.current?.acks.at(-1)?.applied.slice(0, 2), [1, 8])
+  primary.disconnect()
+  await world.powerCut({ kind: 'lose-all' })
+  await world.start()
+  assert.equal(world.agent.status().replica?.receivedLsn, 8, 'the journal says so itself')
+  const again = await world.connect()
+  assert.deepEqual([again.plan?.restart, again.plan?.common], [null, { incarnation: 1, lsn: 8 }])
+  primary.write(1, 0, world.randomBytes(512))
+  primary.feed()
+  primary.makeDurable()
+  await world.until(() => world.agent.status().replica?.appliedLsn === 9)
+  world.assertContent(9)
+  await world.stop()
+})
+
 test('[WR-10] a frame out of order or out of its device ends the session and nothing of it is kept', async () => {
   const world = await pairWith(5, 5)
   const { primary } = world

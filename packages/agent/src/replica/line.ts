@@ -194,9 +194,13 @@ export class Line {
   }
 
   /** The journal is cut at `position`, behind `common`; durable on return. Nothing gathers. */
-  async cut({ position, lastEnd }: CutPlace, common: LogPoint): Promise<void> {
+  async cut({ position, lastEnd, skip }: CutPlace, common: LogPoint): Promise<void> {
     this.applier.beginCut(position)
     await this.journal.cut(position, { end: lastEnd, ...common, crc: 0, frames: 0 })
+    if (skip !== null) {
+      this.journal.append(skip)
+      await this.journal.quiesce()
+    }
     this.#copies.cut(position)
     await this.cutTable(common)
     this.applier.endCut()

@@ -176,7 +176,7 @@ export class Replica {
     const before = journal.received
     const history = this.state.incarnations
     if (common.lsn < before.lsn) {
-      const place = await cutPlace(journal.log, common.lsn)
+      const place = await cutPlace(journal.log, common)
       if (place === null || place.position < line.applier.position)
         throw new Error(`the primary resumes at LSN ${common.lsn}, which is applied already`)
       await line.cut(place, common)
