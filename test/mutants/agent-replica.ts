@@ -65,22 +65,22 @@ export const AGENT_REPLICA: readonly Mutant[] = [
   step(
     'the tables are cut and not the journal',
     'agent/replica/line',
-    'await this.journal.cut(position, { end: lastEnd, ...common, crc: 0, frames: 0 });',
+    'await this.journal.cut(place, common);',
     '',
     by('agent/sessions', 'what a primary lost is cut from the journal, durably, and never comes back'),
   ),
   rule(
     'a skip that a cut goes through goes as a whole',
-    'agent/replica/line',
-    'this.journal.append(skip);',
+    'agent/journal/journal',
+    'this.append(skip);',
     '',
     by('agent/sessions', 'a cut that goes through a skip leaves the begin of it, durably'),
   ),
   step(
     'what stays of a skip behind a cut is not waited for',
-    'agent/replica/line',
-    'await this.journal.quiesce(); } this.#copies.cut(position);',
-    '} this.#copies.cut(position);',
+    'agent/journal/journal',
+    'this.append(skip); await this.quiesce();',
+    'this.append(skip);',
     by('agent/sessions', 'a cut that goes through a skip leaves the begin of it, durably'),
   ),
   step(

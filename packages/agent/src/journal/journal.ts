@@ -25,6 +25,7 @@ import {
 import type { LogCursor, LogEntry, RingLog, RingLogListener } from '@sitelink/storage'
 import type { ApplyLimit, VoidCopies } from '../apply/apply-limit.js'
 import { VOIDS_MAX } from '../limits.js'
+import type { CutPlace } from './cut-place.js'
 import { markBehind, MarkQueue, type Mark } from './marks.js'
 import { encodeOwnerState, type OwnerState } from './owner-state.js'
 
@@ -244,14 +245,18 @@ export class Journal {
     if (this.#failure !== null) throw this.#failure
   }
 
-  /** Voids everything from `position` on, durably. Nothing gathers. `end` is what lies before. */
-  async cut(position: LogPosition, end: Mark): Promise<void> {
+  /** Voids everything behind `common`, durably. Nothing gathers. */
+  async cut({ position, lastEnd, skip }: CutPlace, common: LogPoint): Promise<void> {
+    const end: Mark = { end: lastEnd, ...common, crc: 0, frames: 0 }
     await this.log.truncate(position)
     this.#durable.cut(position)
     this.#applied.cut(position)
     this.#received = end
     this.#durable.push(end)
     this.#durable.reach(end.end)
+    if (skip === null) return
+    this.append(skip)
+    await this.quiesce()
   }
 
   /** Marks a clean stop and closes. */

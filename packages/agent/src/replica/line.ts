@@ -194,14 +194,10 @@ export class Line {
   }
 
   /** The journal is cut at `position`, behind `common`; durable on return. Nothing gathers. */
-  async cut({ position, lastEnd, skip }: CutPlace, common: LogPoint): Promise<void> {
-    this.applier.beginCut(position)
-    await this.journal.cut(position, { end: lastEnd, ...common, crc: 0, frames: 0 })
-    if (skip !== null) {
-      this.journal.append(skip)
-      await this.journal.quiesce()
-    }
-    this.#copies.cut(position)
+  async cut(place: CutPlace, common: LogPoint): Promise<void> {
+    this.applier.beginCut(place.position)
+    await this.journal.cut(place, common)
+    this.#copies.cut(place.position)
     await this.cutTable(common)
     this.applier.endCut()
   }
