@@ -108,6 +108,11 @@ export class Simulation {
     await cast.healEverything()
     const { primary } = world
     await this.#until('everybody is answered', () => primary.open.size === 0)
+    // Write-back may find only now what rotted in the log; what is lost counts until it is written anew.
+    await this.#until(
+      'nothing waits for a device',
+      () => primary.running && primary.group.writeBack.intervalCount === 0,
+    )
     for (const site of cast.present)
       await this.#until(
         `slink ${site.slink} is settled`,
