@@ -316,7 +316,7 @@ test('what rots in the journal between its receipt and its application is report
     const world = await livePair(
       `rot ${seed} ${round}`,
       {},
-      { agentLimits: { writeBackBytesMax: MIB }, diskLatency: { writeMs: [0, 40] } },
+      { agentLimits: { writeBackBytesMax: MIB, recentBytesMax: 1 }, diskLatency: { writeMs: [0, 40] } },
     )
     const { agent } = world
     for (const offset of Array.from({ length: 24 }, (_, at) => (at % 8) * 256 * 1024))

@@ -6,7 +6,7 @@
  * every second never shows what a long, quiet resync does.
  */
 import type { NewMapping, NewSlink } from '@sitelink/primary'
-import type { Prng } from '@sitelink/storage/testing'
+import { Prng } from '@sitelink/storage/testing'
 import { MIB, type WorldOptions } from '../pair/world.js'
 
 /** Families of things that go wrong or are changed. Writes, reads and the passing of time are in every life. */
@@ -63,7 +63,11 @@ export function drawScenario(seed: string, draw: Prng): Scenario {
         segmentBytesMin: draw.pick([1, 1000, 65_536]),
         segmentBytesMax: 65_536,
       },
-      agentLimits: { writeBackBytesMax: draw.pick([MIB / 4, 64 * MIB]) },
+      agentLimits: {
+        writeBackBytesMax: draw.pick([MIB / 4, 64 * MIB]),
+        // From a stream of its own: what older seeds draw stays what it was.
+        recentBytesMax: new Prng(`${seed}/recent`).pick([1, 65_536, 16 * MIB]),
+      },
       primaryLimits: { overlayBytesMax: draw.pick([MIB / 8, 32 * MIB]), recentBytesMax: draw.pick([65_536, 8 * MIB]) },
       ...(slow ? { diskLatency: { readMs: [0, 2], writeMs: [0, 4], syncMs: [0, 20] } } : {}),
     },

@@ -95,6 +95,7 @@ export class Agent {
       stateDir,
       sizeBytes: place.journalBytes ?? JOURNAL_BYTES_DEFAULT,
       sparse,
+      recentBytesMax: 0,
     }
     const { log } = await createJournal(
       progress === undefined ? options : { ...options, progress },

@@ -13,6 +13,11 @@ export interface AgentLimits {
   readonly writeBackBytesMax: number
   /** Frames that are read from the journal in one step on their way to the devices, in bytes. */
   readonly applyReadBytes: number
+  /**
+   * Frames kept in memory behind the end of the journal, in bytes. The applier follows at the distance of what the primary
+   * has not called durable yet, a tenth of a second: what it finds here is neither read nor checked again.
+   */
+  readonly recentBytesMax: number
   /** What the primary is known to have durably is written down again after so long at the earliest: one sync each. */
   readonly toldMsMin: number
   /** Regions that a resync completed are written down as clean at most this long after. */
@@ -29,6 +34,7 @@ export const AGENT_LIMITS: AgentLimits = {
   windowBytesMax: 32 * MIB,
   writeBackBytesMax: 64 * MIB,
   applyReadBytes: MIB,
+  recentBytesMax: 16 * MIB,
   toldMsMin: 50,
   cleanMsMax: 100,
   exportFillMax: 0.8,

@@ -277,8 +277,9 @@ test('damage that a start finds makes every region dirty, and both are durable b
 })
 
 test('damage that applying finds ends it there: nothing behind is applied, and no session goes on before it is written down', async () => {
-  // More than what has been read of the journal already.
-  const [world, held] = await pairWith(20, 10, { entryBytes: MIB / 4, limits: { applyReadBytes: MIB / 16 } })
+  // More than what has been read of the journal already, and nothing of it is in memory.
+  const limits = { applyReadBytes: MIB / 16, recentBytesMax: 1 }
+  const [world, held] = await pairWith(20, 10, { entryBytes: MIB / 4, limits })
   const { primary } = world
   await damage(world, 18)
   held.hold('replica.json')

@@ -25,6 +25,8 @@ export interface JournalFileOptions {
   readonly path: string
   /** For messages: where `--state` points. */
   readonly stateDir: string
+  /** As {@link AgentLimits.recentBytesMax}. */
+  readonly recentBytesMax: number
 }
 
 /** Creates the journal of a new agent: over nothing, over zeros, or over a journal that holds no entries. */
@@ -135,7 +137,12 @@ function ring(
   disk: Disk,
   listener: RingLogListener,
 ): Omit<Parameters<typeof openRingLog>[0], 'mode'> {
-  // The applier follows at the distance of what the primary has not called durable yet: it reads that again from the
-  // page cache, rather than that the log and write-back both hold it.
-  return { disk, rule: 'monotone', recentBytesMax: 0, listener, clock: options.clock, random: options.random }
+  return {
+    disk,
+    rule: 'monotone',
+    recentBytesMax: options.recentBytesMax,
+    listener,
+    clock: options.clock,
+    random: options.random,
+  }
 }

@@ -204,6 +204,6 @@ function newBook(
   })
 }
 
-function journalFile({ disks, clock, random, journalPath, stateDir }: OpenLineOptions): JournalFileOptions {
-  return { disks, clock, random, path: journalPath, stateDir }
+function journalFile({ disks, clock, random, journalPath, stateDir, limits }: OpenLineOptions): JournalFileOptions {
+  return { disks, clock, random, path: journalPath, stateDir, recentBytesMax: limits.recentBytesMax }
 }
