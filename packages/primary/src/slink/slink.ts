@@ -25,11 +25,11 @@ import { ResyncEpisodes } from './resync-episodes.js'
 import type { SlinkContext } from './slink-context.js'
 import { beginStream } from './stream-begin.js'
 import {
-  hasAnswered,
   isBehindOnDisk,
   marksTo,
   pinOfStanding,
   pointOfStanding,
+  recordOf,
   standingOf,
   type Standing,
 } from './standing.js'
@@ -141,15 +141,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   }
 
   record(): SlinkRecord {
-    return {
-      number: this.number,
-      behind: isBehindOnDisk(this.#standing),
-      dirty: this.mappings.dirtyRegions > 0,
-      wasProtected: this.#protection.latched,
-      point: this.point,
-      answered: hasAnswered(this.#standing),
-      position: this.pin ?? 0,
-    }
+    return recordOf(this.number, this.#standing, this.mappings.dirtyRegions > 0, this.#protection.latched)
   }
 
   /** What it has not received, as fall-behind and lag count it. */
@@ -350,9 +342,11 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
       this.#protection.happened('paused')
     } else if (!config.paused && before.paused) this.#link.start()
     else if (config.addresses.join() !== before.addresses.join()) this.reconnect('the addresses changed')
+    else if (config.detectMs !== before.detectMs) this.reconnect('the detection time changed')
     this.#protection.configured(before)
     // A site that has everything already says nothing more that it could be judged by.
     if (this.#stream !== null) this.#judge(this.#stream)
+    this.#stream?.termsChanged()
   }
 
   /** Ends the session; the next one brings the agent up to date with changed mappings or new marks. */

@@ -78,7 +78,7 @@ export async function beginStream(
     position,
     read: (deviceId, offset, length) => context.read(deviceId, offset, length),
     headLsn: () => context.appended().lsn,
-    resyncBytesPerSecond: () => slink.config.resyncBytesPerSecond,
+    terms: () => slink.config,
     owner,
   })
   const frames = preamble(slink, welcome, context, common)

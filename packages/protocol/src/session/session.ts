@@ -45,6 +45,7 @@ export class Session {
   #streamFrames = 0
   #streamBytes = 0
   #receivedBytes = 0
+  #sentBytes = 0
 
   #writable = true
   #paused = false
@@ -112,6 +113,11 @@ export class Session {
     return this.#receivedBytes
   }
 
+  /** Bytes handed to the connection, whatever they were. */
+  get sentBytes(): number {
+    return this.#sentBytes
+  }
+
   /** Bytes that wait in the connection. */
   get queuedBytes(): number {
     return this.#connection.queuedBytes
@@ -169,6 +175,7 @@ export class Session {
     this.#account.spend(bytes)
     this.#streamFrames += frames.length
     this.#streamBytes += bytes
+    this.#sentBytes += bytes
     return this.#noteRoom(this.#connection.write(chunks))
   }
 
@@ -218,6 +225,7 @@ export class Session {
 
   #write(frame: Frame): boolean {
     const chunks = frame.payload === null ? [frame.header] : [frame.header, frame.payload]
+    this.#sentBytes += frameBytes(frame)
     return this.#noteRoom(this.#connection.write(chunks))
   }
 

@@ -1,0 +1,113 @@
+/** How a link is used: its bandwidth, its shares, what is in flight, and what is told of its lag. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { groupStatus } from '@sitelink/primary'
+import { MIB, World, type SiteWish, type WorldOptions } from './world.js'
+
+const KIB = 1024
+
+async function pair(wish: SiteWish = {}, options: Partial<WorldOptions> = {}): Promise<World> {
+  const world = new World({ seed: 'links', logBytes: 64 * MIB, journalBytes: 64 * MIB, ...options })
+  await world.start()
+  await world.addSite(wish)
+  await world.settle()
+  return world
+}
+
+/** Writes `count` times 16 KiB, none of it alike. */
+function write(world: World, count: number, bytes = 16 * KIB): void {
+  for (let at = 0; at < count; at += 1)
+    world.primary.write({ offset: (at % 8) * bytes, bytes: world.prng.bytes(bytes) })
+}
+
+const sentBytes = (world: World): number => world.primary.slink().link.session?.sentBytes ?? 0
+const slinkOf = (world: World) => {
+  const [slink] = groupStatus(world.primary.group).slinks
+  assert.ok(slink !== undefined)
+  return slink
+}
+
+test('a limited link carries its rate, evenly, and a change counts at once', async () => {
+  const world = await pair()
+  await world.run(world.primary.admin.changeSlink(1, { limit: { bytesPerSecond: MIB, windows: [] } }))
+  write(world, 1000)
+  await world.advance(1000)
+  let before = sentBytes(world)
+  for (let second = 0; second < 5; second += 1) {
+    await world.advance(1000)
+    const bytes = sentBytes(world) - before
+    assert.ok(bytes > 0.9 * MIB && bytes < 1.15 * MIB, `${bytes} bytes in second ${second}`)
+    before += bytes
+  }
+  const tenth: number[] = []
+  for (let at = 0; at < 10; at += 1) {
+    await world.advance(100)
+    tenth.push(sentBytes(world) - before)
+    before = sentBytes(world)
+  }
+  assert.ok(Math.max(...tenth) < 0.2 * MIB, `a tenth of a second has no more than two of them: ${tenth.join(' ')}`)
+  await world.run(world.primary.admin.changeSlink(1, { limit: { bytesPerSecond: 0, windows: [] } }))
+  assert.ok((await world.settle()) < 2000)
+})
+
+test('a resync counts within the limit, and has its share of it while writes wait', async () => {
+  for (const resyncSharePercent of [20, 80]) {
+    const world = await pair({}, { deviceBytes: [48 * MIB] })
+    const filled = world.primary.write({ offset: 0, bytes: world.prng.bytes(MIB) })
+    for (let at = 1; at < 48; at += 1) world.primary.write({ offset: at * MIB, bytes: world.prng.bytes(MIB) })
+    assert.equal(await world.answered(filled), 0)
+    await world.settle()
+    await world.run(
+      world.primary.admin.changeSlink(1, { limit: { bytesPerSecond: 4 * MIB, windows: [] }, resyncSharePercent }),
+    )
+    await world.run(world.primary.admin.resync(1, true))
+    await world.until('copies flow', () => world.primary.slink().copiedBytes > 0)
+    const [sent, copied] = [sentBytes(world), world.primary.slink().copiedBytes]
+    // What was copied already is written again, faster than the link takes it.
+    for (let at = 0; at < 40; at += 1) {
+      write(world, 32)
+      await world.advance(100)
+    }
+    const all = sentBytes(world) - sent
+    const share = ((world.primary.slink().copiedBytes - copied) / all) * 100
+    assert.ok(all < 4.6 * 4 * MIB, `${all} bytes in four seconds`)
+    assert.ok(
+      Math.abs(share - resyncSharePercent) < 16,
+      `${share} % are copies, ${resyncSharePercent} % were asked for`,
+    )
+    await world.run(world.primary.admin.changeSlink(1, { limit: { bytesPerSecond: 0, windows: [] } }))
+    await world.settle()
+  }
+})
+
+test('no more is in flight than the operator allows, in frames and in bytes, and the link goes on', async () => {
+  const world = await pair({}, { link: { latencyMs: 20 } })
+  await world.run(world.primary.admin.changeSlink(1, { inFlight: { ios: 5, bytes: 0 } }))
+  write(world, 60)
+  let most = 0
+  for (let at = 0; at < 200; at += 1) {
+    await world.advance(2)
+    most = Math.max(most, slinkOf(world).inFlightFrames)
+  }
+  assert.equal(most, 5)
+  await world.settle()
+  assert.deepEqual([slinkOf(world).inFlightFrames, slinkOf(world).inFlightBytes], [0, 0])
+  await world.run(world.primary.admin.changeSlink(1, { inFlight: { ios: 0, bytes: 40_000 } }))
+  write(world, 60)
+  most = 0
+  for (let at = 0; at < 200; at += 1) {
+    await world.advance(2)
+    most = Math.max(most, slinkOf(world).inFlightBytes)
+  }
+  assert.ok(most > 16 * KIB && most <= 40_000 + 2 * 16.2 * KIB, `${most} bytes in flight`)
+  await world.settle()
+})
+
+test('a site that is silent is lost after the detection time that was set, and comes back', async () => {
+  const world = await pair({ detectMs: 600 })
+  world.silence()
+  const took = await world.until('the session ends', () => !slinkOf(world).connected, 5000)
+  assert.ok(took >= 500 && took <= 800, `${took} ms`)
+  world.silence(world.agent, false)
+  await world.settle()
+})
