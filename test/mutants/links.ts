@@ -45,4 +45,14 @@ export const LINKS: readonly Mutant[] = [
       'a limit is read and printed back, and a window over midnight holds on both of its sides',
     ),
   ),
+  rule(
+    'a restart makes what a site misses younger',
+    'primary/slink/slink',
+    'if (this.mapped && this.pin !== null) void noteOldest(log, this.pin, ledger.old);',
+    '',
+    by(
+      'pair/links',
+      'lag is zero exactly while a healthy site has everything, and otherwise as old as its oldest write',
+    ),
+  ),
 ]

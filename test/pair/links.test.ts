@@ -111,3 +111,32 @@ test('a site that is silent is lost after the detection time that was set, and c
   world.silence(world.agent, false)
   await world.settle()
 })
+
+test('[SM-13] lag is zero exactly while a healthy site has everything, and otherwise as old as its oldest write', async () => {
+  const world = await pair()
+  write(world, 20)
+  await world.settle()
+  for (let at = 0; at < 20; at += 1) {
+    await world.advance(737)
+    const { lagWrites, lagBytes, lagSeconds } = slinkOf(world)
+    assert.deepEqual([lagWrites, lagBytes, lagSeconds], [0, 0, 0], 'idle')
+  }
+  world.cut()
+  world.silence()
+  write(world, 3)
+  await world.advance(10_000)
+  write(world, 4)
+  await world.advance(5000)
+  const { lagWrites, lagBytes, lagSeconds } = slinkOf(world)
+  assert.deepEqual([lagWrites, lagBytes], [7, 7 * 16 * KIB])
+  assert.ok(lagSeconds >= 15 && lagSeconds < 15.2, `${lagSeconds} s`)
+  // A restart does not make them younger.
+  await world.restartPrimary()
+  await world.advance(1000)
+  const after = slinkOf(world)
+  assert.equal(after.lagWrites, 7)
+  assert.ok(after.lagSeconds >= 16 && after.lagSeconds < 16.5, `${after.lagSeconds} s after the restart`)
+  world.silence(world.agent, false)
+  await world.settle()
+  assert.equal(slinkOf(world).lagSeconds, 0)
+})

@@ -42,6 +42,12 @@ function linkProblem(state: LinkState): string | null {
   return state.kind === 'dialing' ? state.reason : null
 }
 
+/** Age of the oldest entry that the site has not received, in seconds; 0 if there is none. */
+function lagSecondsOf(slink: Slink, { ledger, parts: { clock } }: Group): number {
+  const received = slink.stream?.receivedLsn ?? slink.point.lsn
+  return slink.mapped ? ledger.reportedAgeMs(received, clock.nowMs(), clock.wallUs()) / 1000 : 0
+}
+
 export function slinkStatus(slink: Slink, group: Group) {
   const { config, stream, mappings } = slink
   const outstanding = slink.outstanding()
@@ -79,13 +85,14 @@ export function slinkStatus(slink: Slink, group: Group) {
     appliedLsn: stream?.appliedLsn ?? null,
     lagWrites: outstanding.ios,
     lagBytes: outstanding.bytes,
-    lagSeconds: outstanding.ageMs === null ? 0 : outstanding.ageMs / 1000,
+    lagSeconds: lagSecondsOf(slink, group),
     pinnedBytes: slink.pin === null || mappings.size === 0 ? 0 : Math.max(0, group.log.status().end - slink.pin),
     dirtyRegions: mappings.dirtyRegions,
     totalRegions: mappings.totalRegions,
     resync: resyncStatus(slink, group),
     rttMs: session?.rttMs ?? null,
     clockOffsetUs: session?.clockOffsetUs ?? null,
+    clockErrorUs: session?.rttMs == null ? null : Math.ceil(session.rttMs * 500),
     agentConsistent: stream?.agentConsistent ?? null,
     agentDirtyRegions: stream?.agentDirtyRegions ?? null,
     journalUsedBytes: stream?.journalUsedBytes ?? null,

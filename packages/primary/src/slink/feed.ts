@@ -62,6 +62,8 @@ export interface FeedOptions {
   readonly resyncSharePercent: () => number
   /** Everything below `position` has been passed; `lsn` is the last of it. Called after it was sent. */
   readonly passed: (lsn: Lsn, position: LogPosition) => void
+  /** An entry came from the log, the first of several. */
+  readonly taken: (entry: Frame) => void
   /** Entries that cannot be read: the site must be resynced; the feed has stopped. */
   readonly hole: (hole: LogHole) => void
   readonly failed: (error: Error) => void
@@ -297,6 +299,8 @@ export class Feed {
   #take(items: readonly Item[]): boolean {
     this.#batch = items
     this.#at = 0
+    const first = items[0]
+    if (first !== undefined && 'frame' in first) this.#options.taken(first.frame)
     return items.length > 0
   }
 

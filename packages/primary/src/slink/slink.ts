@@ -11,6 +11,7 @@ import type { LogPoint, LogPosition, Lsn } from '@sitelink/protocol'
 import type { SlinkConfig } from '../config.js'
 import type { EventFacts, EventLevel } from '../group/events.js'
 import type { HoldingSite } from '../group/holds.js'
+import { noteOldest } from '../group/old-entries.js'
 import type { SlinkRecord } from '../group/owner-state.js'
 import { CleanFlush } from './clean-flush.js'
 import type { Outstanding } from './fall-behind.js'
@@ -158,6 +159,8 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   }
 
   start(): void {
+    const { log, ledger } = this.#context
+    if (this.mapped && this.pin !== null) void noteOldest(log, this.pin, ledger.old)
     this.#protection.recompute()
     if (!this.#config.paused) this.#link.start()
   }

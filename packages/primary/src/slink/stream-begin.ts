@@ -78,6 +78,7 @@ export async function beginStream(
     position,
     read: (deviceId, offset, length) => context.read(deviceId, offset, length),
     headLsn: () => context.appended().lsn,
+    taken: ({ lsn, wallUs }) => context.ledger.old.note(lsn, wallUs),
     terms: () => slink.config,
     owner,
   })

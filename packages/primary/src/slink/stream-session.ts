@@ -4,7 +4,7 @@
  * Owns the marks of this session. It tells the slink when something moved and never decides about protection, overflow
  * or reconnecting. After `close` nothing of it is called or calls any more.
  */
-import type { Ack, Clock, LogPoint, LogPosition, Lsn, Session } from '@sitelink/protocol'
+import type { Ack, Clock, Frame, LogPoint, LogPosition, Lsn, Session } from '@sitelink/protocol'
 import type { LogHole, RingLog } from '@sitelink/storage'
 import { Copier } from '../resync/copier.js'
 import { Feed } from './feed.js'
@@ -36,6 +36,7 @@ export interface StreamOptions {
   readonly acked: LogPoint
   readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
   readonly headLsn: () => Lsn
+  readonly taken: (entry: Frame) => void
   readonly terms: () => LinkTerms
   readonly owner: StreamOwner
 }
@@ -110,6 +111,7 @@ export class StreamSession {
       pacer: this.pacer,
       resyncSharePercent: () => options.terms().resyncSharePercent,
       passed: (lsn, position) => options.place.passed(lsn, position),
+      taken: options.taken,
       hole: owner.hole,
       failed: (error) => owner.failed(`the log could not be read: ${error.message}`),
     })
