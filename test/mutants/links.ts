@@ -55,4 +55,58 @@ export const LINKS: readonly Mutant[] = [
       'lag is zero exactly while a healthy site has everything, and otherwise as old as its oldest write',
     ),
   ),
+  rule(
+    'a packed frame is unpacked beyond what is left of the credit',
+    'protocol/session/session-input',
+    "if (length > rawBytesMax) return 'a packed frame holds more than was granted';",
+    '',
+    by('protocol/session/compression', 'what a packed frame holds counts against credit before it is unpacked'),
+  ),
+  rule(
+    'what comes out of a packed frame may be shorter than it says',
+    'protocol/session/codec',
+    'if (buffer.length !== rawBytes)',
+    'if (false)',
+    by(
+      'protocol/session/compression',
+      'a bomb, a length that lies, bytes that are none, and what must not be inside end the session with what is wrong',
+    ),
+  ),
+  rule(
+    'a control message may hide in a packed frame',
+    'protocol/session/session-input',
+    'if (type === FrameType.control || type === FrameType.packed)',
+    'if (type === FrameType.packed)',
+    by(
+      'protocol/session/compression',
+      'a bomb, a length that lies, bytes that are none, and what must not be inside end the session with what is wrong',
+    ),
+  ),
+  rule(
+    'auto goes on with data that do not become smaller',
+    'protocol/session/compression-policy',
+    "if (judged && window.wireBytes > RATIO_MAX * window.rawBytes) return this.#pause('incompressible', nowMs);",
+    '',
+    by(
+      'protocol/session/compression',
+      'auto tries again at longer and longer intervals, and is back once the data become smaller',
+    ),
+  ),
+  rule(
+    'auto never compares with a stream that is not compressed',
+    'protocol/session/compression-policy',
+    'if (without === null || nowMs - without.atMs > STALE_MS) {',
+    'if (false) {',
+    by(
+      'protocol/session/compression',
+      'auto carries twice as much of text over a narrow link, and costs nothing where it cannot help',
+    ),
+  ),
+  rule(
+    'an agent says codecs to a primary of the first version',
+    'protocol/session/handshake-agent',
+    'wireVersion < WIRE_PACKED ? []',
+    'false ? []',
+    by('protocol/session/compression', 'an agent names its compressions only to a primary that knows of them'),
+  ),
 ]

@@ -140,3 +140,54 @@ test('[SM-13] lag is zero exactly while a healthy site has everything, and other
   await world.settle()
   assert.equal(slinkOf(world).lagSeconds, 0)
 })
+
+/** Lines of a log: what an application writes that writes text. */
+function textOf(world: World, bytes: number): Buffer {
+  let text = ''
+  while (text.length < bytes) {
+    const words = Array.from({ length: 9 }, () => WORDS[world.prng.below(WORDS.length)])
+    text += `2026-11-28T05:${world.prng.below(60)}:${world.prng.below(60)} [${world.prng.below(9999)}] ${words.join(' ')}\n`
+  }
+  return Buffer.from(text.slice(0, bytes))
+}
+const WORDS =
+  'error warning info request response user session timeout connection database query index table update insert'.split(
+    ' ',
+  )
+
+test('over a limited link auto delivers at least twice the text that off does, and hardly less of noise', async () => {
+  const received = async (compression: 'off' | 'auto', make: (world: World, bytes: number) => Buffer) => {
+    const world = await pair({ compression, limit: { bytesPerSecond: 2 * MIB, windows: [] } })
+    const before = world.primary.slink().receivedLsn
+    for (let at = 0; at < 1200; at += 1)
+      world.primary.write({ offset: (at % 16) * 16 * KIB, bytes: make(world, 16 * KIB) })
+    await world.advance(4000)
+    const count = world.primary.slink().receivedLsn - before
+    return { count, ...slinkOf(world).compression }
+  }
+  const [textOff, textAuto] = [await received('off', textOf), await received('auto', textOf)]
+  assert.ok(textAuto.count >= 2 * textOff.count, `${textAuto.count} entries compressed, ${textOff.count} not`)
+  assert.deepEqual([textAuto.active, textAuto.why], [true, 'worth-it'])
+  assert.ok((textAuto.ratio ?? 0) > 2)
+  const noise = (world: World, bytes: number): Buffer => world.prng.bytes(bytes)
+  const [noiseOff, noiseAuto] = [await received('off', noise), await received('auto', noise)]
+  assert.ok(noiseAuto.count >= 0.97 * noiseOff.count, `${noiseAuto.count} entries with auto, ${noiseOff.count} without`)
+  assert.deepEqual([noiseAuto.active, noiseAuto.why], [false, 'incompressible'])
+})
+
+test('a compressed stream survives cuts, kills and a resync, and both sides end equal', async () => {
+  const world = await pair({ compression: 'on' })
+  for (let round = 0; round < 12; round += 1) {
+    for (let at = 0; at < 40; at += 1) {
+      const bytes = world.prng.chance(0.5) ? textOf(world, 8 * KIB) : world.prng.bytes(8 * KIB)
+      world.primary.write({ device: at % 2, offset: world.prng.below(200) * 8 * KIB, bytes })
+    }
+    await world.advance(world.prng.below(20))
+    if (round % 4 === 0) world.cut()
+    if (round % 4 === 1) await world.restartAgent('crash')
+    if (round % 4 === 2) await world.restartPrimary('crash')
+    if (round % 4 === 3) await world.run(world.primary.admin.resync(1, true))
+  }
+  await world.settle()
+  assert.ok((slinkOf(world).compression.ratio ?? 0) >= 1)
+})

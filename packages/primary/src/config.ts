@@ -13,7 +13,7 @@ import type { AckLevel, OverflowPolicy, SlinkMode } from './slink/guard.js'
  * Version of the file:
  *
  *   1  the first
- *   2  slinks have `limit`, `resyncSharePercent`, `inFlight`, `detectMs`
+ *   2  slinks have `limit`, `resyncSharePercent`, `inFlight`, `compression`, `detectMs`
  */
 export const CONFIG_VERSION = 2
 

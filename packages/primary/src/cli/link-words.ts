@@ -3,27 +3,30 @@
  *
  * Pure: words in, the part of a body out, or a refusal that names the option.
  */
+import type { CompressionMode } from '@sitelink/protocol'
 import { parseCount, parseDurationMs, parseSize } from '@sitelink/daemon'
 import { primaryErrors } from '../errors.js'
 import { DETECT_MS_MAX, DETECT_MS_MIN, RESYNC_SHARE_PERCENT_MAX } from '../limits.js'
 import { LimitWordsError, readLimit } from '../slink/link-limit.js'
-import type { InFlightLimit, LinkTerms } from '../slink/link-terms.js'
+import { COMPRESSION_MODES, type InFlightLimit, type LinkTerms } from '../slink/link-terms.js'
 
 export interface LinkOptions {
   readonly limit?: string
   readonly resyncRate?: string
   readonly resyncShare?: string
   readonly inFlight?: string
+  readonly compression?: string
   readonly detect?: string
 }
 
 export function linkTermsOf(options: LinkOptions): Partial<LinkTerms> {
-  const { limit, resyncRate, resyncShare, inFlight, detect } = options
+  const { limit, resyncRate, resyncShare, inFlight, compression, detect } = options
   return {
     ...(limit === undefined ? {} : { limit: limitOf(limit) }),
     ...(resyncRate === undefined ? {} : { resyncBytesPerSecond: parseSize(resyncRate) }),
     ...(resyncShare === undefined ? {} : { resyncSharePercent: shareOf(resyncShare) }),
     ...(inFlight === undefined ? {} : { inFlight: inFlightOf(inFlight) }),
+    ...(compression === undefined ? {} : { compression: compressionOf(compression) }),
     ...(detect === undefined ? {} : { detectMs: parseDurationMs(detect, { min: DETECT_MS_MIN, max: DETECT_MS_MAX }) }),
   }
 }
@@ -35,6 +38,14 @@ function limitOf(text: string): LinkTerms['limit'] {
     if (!(error instanceof LimitWordsError)) throw error
     throw primaryErrors.create('SLINK_POLICY', { why: `--limit "${text}" ${error.message}` }, { cause: error })
   }
+}
+
+function compressionOf(text: string): CompressionMode {
+  const mode = COMPRESSION_MODES.find((one) => one === text)
+  if (mode !== undefined) return mode
+  throw primaryErrors.create('SLINK_POLICY', {
+    why: `--compression "${text}" should be one of ${COMPRESSION_MODES.join(', ')}`,
+  })
 }
 
 function shareOf(text: string): number {

@@ -17,6 +17,7 @@ const GAUGES: readonly (readonly [name: string, help: string, read: (row: SlinkR
   ['dirty_regions', 'regions that may differ', ({ dirtyRegions }) => dirtyRegions],
   ['in_flight_bytes', 'bytes sent and not received yet', ({ inFlightBytes }) => inFlightBytes],
   ['session_sent_bytes', 'bytes sent in this session', ({ sentBytes }) => sentBytes],
+  ['compression_ratio', 'stream bytes by bytes on the wire', ({ compression }) => compression.ratio],
   ['limit_bytes_per_second', 'bandwidth that holds now, 0 for no limit', ({ limit }) => limit.nowBytesPerSecond],
   ['rtt_seconds', 'shortest recent round trip', ({ rttMs }) => (rttMs === null ? null : rttMs / 1000)],
   ['clock_offset_seconds', 'clock of the site less ours', ({ clockOffsetUs }) => seconds(clockOffsetUs)],

@@ -9,7 +9,7 @@ import { parseBoolean } from '@sitelink/daemon'
 import { DETECT_MS_MAX, DETECT_MS_MIN, RESYNC_SHARE_PERCENT_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import { NO_LIMIT, type FallBehind } from '../slink/fall-behind.js'
 import { LimitWordsError, printLimit, readLimit, UNLIMITED } from '../slink/link-limit.js'
-import { LINK_TERMS_DEFAULT, type LinkTerms } from '../slink/link-terms.js'
+import { COMPRESSION_MODES, LINK_TERMS_DEFAULT, type LinkTerms } from '../slink/link-terms.js'
 import type { AckLevel, OverflowPolicy, SlinkMode } from '../slink/guard.js'
 import { refuse, refuseMissing, refusing, type Errno } from './refusal.js'
 import { printBytes, printMs, readBytes, readMs } from './units.js'
@@ -38,7 +38,7 @@ export interface SlinkTuple extends SlinkTerms {
 
 const POLICY_WORDS = ['asynchronous', 'synchronous', 'stall', 'drop', 'fail', 'received', 'durable'] as const
 const LIMIT_KEYS = ['ios', 'size', 'data', 'timeout'] as const
-const KEYS = [...LIMIT_KEYS, 'hold', 'limit', 'rate', 'share', 'inflight', 'detect', 'paused'] as const
+const KEYS = [...LIMIT_KEYS, 'hold', 'limit', 'rate', 'share', 'inflight', 'compression', 'detect', 'paused'] as const
 const PARAMETERS_MAX = 64
 
 export const ASYNCHRONOUS: SlinkTerms = {
@@ -138,6 +138,8 @@ function termsOf(key: string, value: string, { fallBehind }: SlinkTerms): Partia
       return { resyncSharePercent: number(value, 'share of a resync', { min: 1, max: RESYNC_SHARE_PERCENT_MAX }) }
     case 'inflight':
       return { inFlight: readInFlightWord(value) }
+    case 'compression':
+      return { compression: choice(value, 'compression', COMPRESSION_MODES, { shortened: false }) }
     case 'detect':
       return { detectMs: readDetect(value) }
     case 'rate':
@@ -214,11 +216,12 @@ function readDetect(word: string): number {
   return ms
 }
 
-function printTerms({ limit, resyncSharePercent, inFlight, detectMs }: LinkTerms): string[] {
+function printTerms({ limit, resyncSharePercent, inFlight, compression, detectMs }: LinkTerms): string[] {
   const words: string[] = []
   if (!isDeepStrictEqual(limit, UNLIMITED)) words.push('limit', printLimit(limit))
   if (resyncSharePercent !== LINK_TERMS_DEFAULT.resyncSharePercent) words.push('share', String(resyncSharePercent))
   if (inFlight.ios > 0 || inFlight.bytes > 0) words.push('inflight', `${inFlight.ios}/${printBytes(inFlight.bytes)}`)
+  if (compression !== LINK_TERMS_DEFAULT.compression) words.push('compression', compression)
   if (detectMs !== LINK_TERMS_DEFAULT.detectMs) words.push('detect', printMs(detectMs))
   return words
 }

@@ -42,6 +42,23 @@ function linkProblem(state: LinkState): string | null {
   return state.kind === 'dialing' ? state.reason : null
 }
 
+/** What an offset of clocks may be wrong by. */
+function halfTripUs(rttMs: number | null): number | null {
+  return rttMs === null ? null : Math.ceil(rttMs * 500)
+}
+
+/** What is compressed, how much that saves, and why it is on or off. */
+function compressionStatus({ config, link: { session } }: Slink) {
+  const report = session?.compression ?? null
+  return {
+    mode: config.compression,
+    active: report?.active ?? false,
+    why: report?.why ?? null,
+    codec: report?.codec ?? null,
+    ratio: report === null || report.wireBytes === 0 ? null : report.rawBytes / report.wireBytes,
+  }
+}
+
 /** Age of the oldest entry that the site has not received, in seconds; 0 if there is none. */
 function lagSecondsOf(slink: Slink, { ledger, parts: { clock } }: Group): number {
   const received = slink.stream?.receivedLsn ?? slink.point.lsn
@@ -70,6 +87,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     resyncSharePercent: config.resyncSharePercent,
     inFlightLimit: config.inFlight,
     detectMs: config.detectMs,
+    compression: compressionStatus(slink),
     paused: config.paused,
     state: slinkStateWord(slink),
     link: linkWord(slink.link.state),
@@ -92,7 +110,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     resync: resyncStatus(slink, group),
     rttMs: session?.rttMs ?? null,
     clockOffsetUs: session?.clockOffsetUs ?? null,
-    clockErrorUs: session?.rttMs == null ? null : Math.ceil(session.rttMs * 500),
+    clockErrorUs: halfTripUs(session?.rttMs ?? null),
     agentConsistent: stream?.agentConsistent ?? null,
     agentDirtyRegions: stream?.agentDirtyRegions ?? null,
     journalUsedBytes: stream?.journalUsedBytes ?? null,

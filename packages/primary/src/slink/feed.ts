@@ -31,6 +31,8 @@ export interface FeedSession {
   /** Bytes handed to the connection, ever. */
   readonly sentBytes: number
   sendFrames(frames: readonly Frame[]): boolean
+  /** Told when there is nothing to send. */
+  idle(): void
 }
 
 /** What the feed needs of a pacer: when it may go on, with how much, and where it pays. */
@@ -145,7 +147,7 @@ export class Feed {
       // No read started in what the stopped entry touches: one may now, and nothing else need ever happen to start it.
       if (stopped && entries) copier.pump()
       // An entry that has only now found that it must wait gives way to the copies, which may have held back for it.
-      if (!copies && !entries && (before || !this.#stopped)) return
+      if (!copies && !entries && (before || !this.#stopped)) return session.idle()
     }
   }
 

@@ -3,6 +3,7 @@
  *
  * Owns the shape, its defaults and the one check that both a stored configuration and the body of a verb pass. Pure.
  */
+import type { CompressionMode } from '@sitelink/protocol'
 import {
   DETECT_MS_DEFAULT,
   DETECT_MS_MAX,
@@ -12,6 +13,8 @@ import {
   RESYNC_SHARE_PERCENT_MAX,
 } from '../limits.js'
 import { limitProblem, UNLIMITED, type LimitWindow, type LinkLimit } from './link-limit.js'
+
+export const COMPRESSION_MODES: readonly CompressionMode[] = ['off', 'on', 'auto']
 
 export interface InFlightLimit {
   /** Frames sent and not yet received; 0: no limit. */
@@ -28,6 +31,8 @@ export interface LinkTerms {
   /** Part of the stream that a resync is sure of while live entries wait, 1 to 90. */
   readonly resyncSharePercent: number
   readonly inFlight: InFlightLimit
+  /** Whether what is sent is compressed; `auto`: while it is worth while. */
+  readonly compression: CompressionMode
   /** A peer that is silent for so long is lost, in milliseconds. */
   readonly detectMs: number
 }
@@ -37,6 +42,7 @@ export const LINK_TERMS_DEFAULT: LinkTerms = {
   resyncBytesPerSecond: 0,
   resyncSharePercent: RESYNC_SHARE_PERCENT_DEFAULT,
   inFlight: { ios: 0, bytes: 0 },
+  compression: 'off',
   detectMs: DETECT_MS_DEFAULT,
 }
 
@@ -75,6 +81,11 @@ export function readTerms(from: Readonly<Record<string, unknown>>, refuse: Refus
     inFlight: (value, key) => {
       const { ios, bytes } = objectOf(value, key, ['ios', 'bytes'], refuse)
       return { ios: integer(ios, `${key}.ios`, 0), bytes: integer(bytes, `${key}.bytes`, 0) }
+    },
+    compression: (value, key) => {
+      if (!COMPRESSION_MODES.includes(value as CompressionMode))
+        return refuse(key, `should be one of ${COMPRESSION_MODES.join(', ')}`)
+      return value as CompressionMode
     },
     detectMs: (value, key) => integer(value, key, DETECT_MS_MIN, DETECT_MS_MAX),
   }

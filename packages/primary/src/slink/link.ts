@@ -180,6 +180,7 @@ export class Link {
     const session = new Session(connection, {
       role: 'primary',
       clock: this.#context.clock,
+      compression: () => this.#slink.config.compression,
       keepAlive: { heartbeatMs: heartbeatMsOf(this.#slink.config), detectMs: this.#slink.config.detectMs },
       handler: {
         frame: () => {},

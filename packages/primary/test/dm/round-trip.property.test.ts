@@ -70,6 +70,7 @@ const slink = fc.record({
   resyncBytesPerSecond: limit(2 ** 40),
   resyncSharePercent: fc.integer({ min: 1, max: 90 }),
   inFlight: fc.record({ ios: limit(10 ** 9), bytes: limit(2 ** 50) }),
+  compression: fc.constantFrom('off' as const, 'on' as const, 'auto' as const),
   detectMs: fc.integer({ min: 300, max: 600_000 }),
   paused: fc.boolean(),
   mapped: fc.array(mapping, { maxLength: 3 }),

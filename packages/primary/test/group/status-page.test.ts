@@ -45,7 +45,13 @@ test('[STA-01] [STA-02] [STA-11] the page of status --json names every key that 
   const documented = [...readFileSync(page, 'utf8').matchAll(/^\| `([^`]+)` \|/gm)].map((match) => match[1] as string)
   assert.equal(new Set(documented).size, documented.length, 'each key once')
   const sections = ['group', 'log', 'local', 'devices', 'slinks', 'process', 'events']
-  const parents = [...sections, 'slinks[].fallBehind', 'slinks[].limit', 'slinks[].inFlightLimit']
+  const parents = [
+    ...sections,
+    'slinks[].fallBehind',
+    'slinks[].limit',
+    'slinks[].compression',
+    'slinks[].inFlightLimit',
+  ]
   const given = keysOf(report, '').filter((key) => !parents.includes(key))
   assert.deepEqual(
     given.filter((key) => !documented.includes(key)),

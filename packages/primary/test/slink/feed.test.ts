@@ -21,6 +21,7 @@ function feedOf(entries: readonly Frame[], dirty: Set<number>, since: LogPoint =
     creditBytes: STEP_BYTES,
     streamFrames: 0,
     sentBytes: 0,
+    idle: () => {},
     sendFrames(frames: readonly Frame[]): boolean {
       for (const frame of frames) {
         session.creditBytes -= frameBytes(frame)

@@ -37,6 +37,7 @@ interface Options {
   readonly resyncRate?: string
   readonly resyncShare?: string
   readonly inFlight?: string
+  readonly compression?: string
   readonly detect?: string
   readonly unmap?: boolean
 }
@@ -86,6 +87,7 @@ export function slinkCommand(program: SitelinkCommand): void {
       'after',
       examples([
         `${PROGRAM} slink set 1 --fall-behind ios=500,timeout=2s --state DIR`,
+        `${PROGRAM} slink set 1 --compression auto --state DIR`,
         `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`,
         `${PROGRAM} slink set 1 --limit 10m,22:00-06:00=unlimited --resync-share 20 --state DIR`,
       ]),
@@ -173,6 +175,7 @@ function policyOptions(command: SitelinkCommand): SitelinkCommand {
     .option('--resync-rate <bytes>', 'upper bound of a resync within the limit, in bytes per second; 0: none')
     .option('--resync-share <percent>', 'part of the link that a resync is sure of while writes wait (50)')
     .option('--in-flight <limits>', 'wait for the site beyond ios=N or size=BYTES not yet received; "none" to clear')
+    .option('--compression <mode>', 'compress what is sent: off, on, or auto, which stops where it is not worth while')
     .option('--detect <time>', 'a site that is silent for so long is lost (3s)') as SitelinkCommand
 }
 

@@ -165,17 +165,32 @@ function lagOf(row: SlinkRow): string {
   return `${row.lagWrites} writes, ${formatBytes(row.lagBytes)}, ${formatDuration(row.lagSeconds * 1000)}`
 }
 
-function linkOf({ limit, rttMs, clockOffsetUs }: SlinkRow): string {
+function linkOf({ limit, compression, rttMs, clockOffsetUs }: SlinkRow): string {
   const words: string[] = []
   if (limit.bytesPerSecond > 0 || limit.windows.length > 0) {
     const now = limit.nowBytesPerSecond ?? limit.bytesPerSecond
     words.push(now === 0 ? 'no limit now' : `at most ${formatRate(now)}`)
   }
+  if (compression.mode !== 'off') words.push(compressionOf(compression))
   if (rttMs !== null) words.push(`rtt ${formatMs(rttMs)}`)
   if (clockOffsetUs !== null)
     words.push(`clock ${clockOffsetUs < 0 ? '-' : '+'}${formatMs(Math.abs(clockOffsetUs) / 1000)}`)
   return words.join(', ') || '-'
 }
+
+function compressionOf({ active, why, codec, ratio }: SlinkRow['compression']): string {
+  if (active) return ratio === null ? `${codec}` : `${codec} ${ratio.toFixed(1)}x`
+  return why === null ? 'not compressed' : `not compressed: ${COMPRESSION_WORDS[why]}`
+}
+
+const COMPRESSION_WORDS = {
+  operator: 'off',
+  'worth-it': 'on',
+  trying: 'comparing',
+  incompressible: 'it does not become smaller',
+  cpu: 'the processor is slower than the link',
+  peer: 'the agent reads none',
+} as const
 
 function formatMs(ms: number): string {
   return ms < 10 ? `${ms.toFixed(1)}ms` : formatDuration(ms)
