@@ -222,8 +222,8 @@ export const SLINK: readonly Mutant[] = [
     rule(
       'the stamp of a copy is taken at the start of its read',
       'primary/resync/copier',
-      'this.#bytesInMemory += length; this.#spend(length);',
-      'this.#bytesInMemory += length; this.#spend(length); const stampAtStart = this.#options.headLsn();',
+      'this.#bytesInMemory += length; this.#bucket.spend(length);',
+      'this.#bytesInMemory += length; this.#bucket.spend(length); const stampAtStart = this.#options.headLsn();',
       by('primary/slink/durable-order', 'a copy has the stamp of the end of its read, not of its begin'),
     ),
     'stamp: this.#options.headLsn(),',
@@ -373,7 +373,7 @@ export const SLINK: readonly Mutant[] = [
   rule(
     'a site is fed beyond the credit that it gave',
     'primary/slink/feed',
-    'if (this.#outBytes + bytes > credit || this.#outBytes >= FEED_BYTES_MAX) break;',
+    'if (this.#outBytes + bytes > credit || this.#outBytes >= runBytes || this.#out.length >= runFrames) break;',
     '',
     by('primary/slink/feed', 'no more is sent than was granted, and the rest when more is'),
   ),
@@ -410,14 +410,14 @@ export const SLINK: readonly Mutant[] = [
   rule(
     'the resync gets no share of a busy link',
     'primary/slink/feed',
-    'if (live && this.#entryBytesSinceCopy < FEED_BYTES_MAX / RESYNC_SHARE_PARTS) return false;',
-    'if (live) return false;',
+    'if (this.#entryBytesBeforeCopy > 0 && this.#entriesWait()) return false;',
+    'if (this.#entriesWait()) return false;',
     by('primary/slink/feed', 'a resync has its share of a link that entries alone would fill'),
   ),
   rule(
     'the rate of a resync is not limited',
     'primary/resync/copier',
-    'if (this.#options.bytesPerSecond() > 0) this.#tokens -= bytes;',
+    'this.#bucket.spend(length);',
     '',
     by('pair/resync', 'the rate of a resync can be lowered and raised while it runs'),
   ),

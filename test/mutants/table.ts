@@ -11,6 +11,7 @@ import { FILES } from './files.js'
 import { GROUP } from './group.js'
 import { GROUP_OPENING } from './group-opening.js'
 import { IDENTITY } from './identity.js'
+import { LINKS } from './links.js'
 import { LOG } from './log.js'
 import { SLINK } from './slink.js'
 import { WIRE } from './wire.js'
@@ -25,6 +26,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...GROUP,
   ...GROUP_OPENING,
   ...SLINK,
+  ...LINKS,
   ...AGENT_STREAM,
   ...AGENT_REPLICA,
   ...WIRE,

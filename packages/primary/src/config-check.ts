@@ -6,6 +6,7 @@
  */
 import { keyInvalid } from '@sitelink/daemon'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from './config.js'
+import { LINK_TERMS_DEFAULT, LINK_TERMS_KEYS, readTerms } from './slink/link-terms.js'
 import { DEVICE_NUMBER_MAX, NAME_BYTES_MAX, REGION_BYTES_MAX, REGION_BYTES_MIN, SLINK_NUMBER_MAX } from './limits.js'
 
 type Json = Readonly<Record<string, unknown>>
@@ -94,7 +95,7 @@ const SLINK_KEYS = [
   'overflow',
   'holdMs',
   'fallBehind',
-  'resyncBytesPerSecond',
+  ...LINK_TERMS_KEYS,
   'paused',
   'mappings',
 ]
@@ -125,7 +126,10 @@ function slink(value: unknown, key: string, devices: readonly DeviceConfig[]): S
     overflow: oneOf(from['overflow'], `${key}.overflow`, ['drop', 'stall', 'fail']),
     holdMs: from['holdMs'] === null ? null : integer(from['holdMs'], `${key}.holdMs`, 0),
     fallBehind,
-    resyncBytesPerSecond: integer(from['resyncBytesPerSecond'], `${key}.resyncBytesPerSecond`, 0),
+    ...LINK_TERMS_DEFAULT,
+    ...readTerms(from, (name, why) => {
+      throw keyInvalid(`${key}.${name}`, `it ${why}`)
+    }),
     paused: from['paused'],
     mappings,
   }
@@ -164,4 +168,14 @@ function point(value: unknown, key: string): [number, number] {
   const parts = list(value, key, (item, at) => integer(item, at, 0))
   if (parts.length !== 2) throw keyInvalid(key, 'it should be [incarnation, lsn]')
   return [parts[0] as number, parts[1] as number]
+}
+
+/** The content of an older version as one of the present version: what slinks did not have yet is as it was by default. */
+export function migrateConfig(value: Readonly<Record<string, unknown>>): unknown {
+  const { slinks } = value
+  if (!Array.isArray(slinks)) return value
+  const filled = slinks.map((one: unknown) =>
+    typeof one === 'object' && one !== null ? { ...LINK_TERMS_DEFAULT, ...one } : one,
+  )
+  return { ...value, slinks: filled }
 }

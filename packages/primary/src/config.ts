@@ -6,9 +6,16 @@
  */
 import type { WirePoint } from '@sitelink/protocol'
 import type { FallBehind } from './slink/fall-behind.js'
+import type { LinkTerms } from './slink/link-terms.js'
 import type { AckLevel, OverflowPolicy, SlinkMode } from './slink/guard.js'
 
-export const CONFIG_VERSION = 1
+/**
+ * Version of the file:
+ *
+ *   1  the first
+ *   2  slinks have `limit`, `resyncSharePercent`, `inFlight`, `compression`, `detectMs`
+ */
+export const CONFIG_VERSION = 2
 
 export interface GroupConfig {
   /** Identity of the group, a UUID, for ever. */
@@ -46,7 +53,7 @@ export interface DeviceConfig {
   readonly sizeBytes: number
 }
 
-export interface SlinkConfig {
+export interface SlinkConfig extends LinkTerms {
   readonly number: number
   /** Addresses of the agent, tried in turn. */
   readonly addresses: readonly string[]
@@ -56,8 +63,6 @@ export interface SlinkConfig {
   /** How long a held writer waits without progress, in milliseconds; null: the default of the policy. */
   readonly holdMs: number | null
   readonly fallBehind: FallBehind
-  /** Upper bound of resync traffic in bytes per second; 0: none. */
-  readonly resyncBytesPerSecond: number
   readonly paused: boolean
   readonly mappings: readonly MappingConfig[]
 }

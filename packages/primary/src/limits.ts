@@ -53,6 +53,9 @@ export function groupLimits(some: Partial<GroupLimits> = {}): GroupLimits {
 /** Heartbeats, and how long silence may last before a peer counts as lost. */
 export const HEARTBEAT_MS = 500
 export const DETECT_MS_DEFAULT = 3000
+/** Bounds of what an operator may set: below it a busy host would be taken for lost; above it nobody waits. */
+export const DETECT_MS_MIN = 300
+export const DETECT_MS_MAX = 600_000
 
 /** How long a dial and a handshake may take. */
 export const DIAL_MS_MAX = 5000
@@ -87,8 +90,17 @@ export const COPY_FRAME_BYTES = ENTRY_PAYLOAD_BYTES_MAX
 /** Copies sent and not yet durable at the agent: a window, so that a slow agent does not hold them all in its journal. */
 export const COPY_REGIONS_IN_FLIGHT_MAX = 256
 
-/** Share of the stream that a resync is sure to get while live entries wait: one part in this many. */
-export const RESYNC_SHARE_PARTS = 3
+/** Part of the stream that a resync is sure of while live entries wait, in percent. */
+export const RESYNC_SHARE_PERCENT_DEFAULT = 50
+/** Live entries are never starved. */
+export const RESYNC_SHARE_PERCENT_MAX = 90
+
+/** Smallest bandwidth limit in bytes per second: one largest frame a quarter of an hour. */
+export const LIMIT_RATE_MIN = 1024
+/** Windows of a day in a bandwidth limit. */
+export const LIMIT_WINDOWS_MAX = 24
+/** Bytes of a run on a limited link, at least: less would cost more than it smooths. */
+export const PACED_BYTES_MIN = 16 * 1024
 
 /** Fill of a resync's dirty marks is written back at most this long after a region became clean. */
 export const CLEAN_FLUSH_MS = 1000

@@ -67,6 +67,15 @@ export const WINDOW_BYTES_MIN = 4 * 1024 * 1024
 /** Largest window unless the owner's budget says less: 1 GB/s at 32 ms round trip. */
 export const WINDOW_BYTES_MAX = 64 * 1024 * 1024
 
+/** What one packed frame may become: the largest frame. Bounds what a hostile one makes a reader allocate. */
+export const PACK_RAW_BYTES_MAX = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX
+/** A run is packed at this size: large enough to compress well, and a few milliseconds of work at most. */
+export const PACK_RUN_BYTES = 256 * 1024
+/** A smaller run goes as it is. */
+export const PACK_RUN_BYTES_MIN = 512
+/** Compressions that an agent can name. */
+export const CODECS_MAX = 16
+
 const LARGEST_FRAME_BYTES = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX
 /** Upper bounds of one encoded mapping, device and incarnation: names, ids, key names. */
 const MAPPING_BYTES = 2 * NAME_BYTES_MAX + 180

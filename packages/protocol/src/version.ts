@@ -6,10 +6,14 @@
  * a peer whose floor lies above it is refused with a sentence (docs/internals/handshake.md).
  *
  *   1  the first: frames of 96 header bytes, control messages as in control/messages.ts
+ *   2  `packed` frames, and the message `codecs` by which an agent says which of them it reads
  */
 
 /** Highest wire version that this release speaks. */
-export const WIRE_VERSION = 1
+export const WIRE_VERSION = 2
+
+/** From this version on an agent says `codecs`, and packed frames may come. */
+export const WIRE_PACKED = 2
 
 /** Lowest wire version that this release still speaks. */
 export const WIRE_FLOOR = 1

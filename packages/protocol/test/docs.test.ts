@@ -15,6 +15,7 @@ import {
   agentTransitions,
   CONNECTION_QUEUE_BYTES,
   DETECT_MS_DEFAULT,
+  CODECS_MAX,
   DEVICES_MAX,
   DIRTY_BITS_BYTES_MAX,
   DIRTY_MAPS_MAX,
@@ -32,6 +33,7 @@ import {
   MSGPACK_DEPTH_MAX,
   MSGPACK_VALUES_MAX,
   NAME_BYTES_MAX,
+  PACK_RAW_BYTES_MAX,
   PAUSED_INPUT_BYTES_MAX,
   primaryTransitions,
   PROBLEM_BYTES_MAX,
@@ -105,6 +107,7 @@ const typeMeaning: Readonly<Record<keyof typeof FrameType, readonly [payload: st
   unmap: ['none', 'the device is no longer replicated to this site from here on'],
   copyZeroes: ['none', 'as `copy`; the range reads as zeros'],
   control: ['msgpack map', 'a control message'],
+  packed: ['compressed frames', 'whole frames of the stream; `length` = their bytes, `aux` = the compression'],
 }
 
 const flagMeaning: Readonly<Record<keyof typeof FrameFlag, string>> = {
@@ -132,6 +135,8 @@ const limits = {
   WINDOW_BYTES_MIN,
   WINDOW_BYTES_MAX,
   PAUSED_INPUT_BYTES_MAX,
+  CODECS_MAX,
+  PACK_RAW_BYTES_MAX,
   CONNECTION_QUEUE_BYTES,
 } as const
 

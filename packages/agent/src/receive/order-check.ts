@@ -75,7 +75,7 @@ export class StreamOrder {
     }
     if (isEntry(frame.type)) return this.#passEntry(frame)
     if (frame.type === FrameType.skip) return this.#passSkip(frame)
-    if (frame.type === FrameType.control) return 'a control frame stands in the stream of entries'
+    if (frame.type >= FrameType.control) return 'a frame that only the wire knows stands in the stream of entries'
     if (this.#begins) this.#move(frame, null)
     if (frame.lsn !== this.#lsn) return `a frame that stands at LSN ${this.#lsn} names ${frame.lsn}`
     const fell = this.#fell(frame)

@@ -4,6 +4,7 @@
  * Owns every rule that a configuration obeys when it is changed by a verb. The same functions serve a running daemon
  * and a state directory without one; what a change means for what is running is `group-admin.ts`.
  */
+import { LINK_TERMS_DEFAULT, pickTerms, type LinkTerms } from '../slink/link-terms.js'
 import type { FallBehind } from '../slink/fall-behind.js'
 import { defaultOverflow, type AckLevel, type OverflowPolicy, type SlinkMode } from '../slink/guard.js'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from '../config.js'
@@ -17,7 +18,7 @@ export interface NewDevice {
   readonly sizeBytes: number
 }
 
-export interface NewSlink {
+export interface NewSlink extends Partial<LinkTerms> {
   readonly number: number
   readonly addresses: readonly string[]
   readonly mode: SlinkMode
@@ -126,7 +127,8 @@ export function addSlink(config: GroupConfig, wish: NewSlink): GroupConfig {
     overflow: wish.overflow ?? defaultOverflow(wish.mode),
     holdMs: wish.holdMs ?? null,
     fallBehind: wish.fallBehind ?? NO_LIMIT,
-    resyncBytesPerSecond: 0,
+    ...LINK_TERMS_DEFAULT,
+    ...pickTerms(wish),
     paused: false,
     mappings: [],
   }

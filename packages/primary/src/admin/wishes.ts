@@ -10,6 +10,7 @@ import type { DirtyLogConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import type { FallBehind } from '../slink/fall-behind.js'
+import { LINK_TERMS_KEYS, readTerms } from '../slink/link-terms.js'
 import type { LinkWish } from '../trust/link-plan.js'
 import type { NewMapping, NewSlink, SlinkChange } from './changes.js'
 
@@ -83,7 +84,7 @@ export function deviceWish(value: unknown): DeviceWish {
   return { number: deviceNumberOf(body, 'number'), path, name: textOf(body, 'name') }
 }
 
-const SLINK_KEYS = ['addresses', 'mode', 'ack', 'overflow', 'holdMs', 'fallBehind', 'resyncBytesPerSecond', 'paused']
+const SLINK_KEYS = ['addresses', 'mode', 'ack', 'overflow', 'holdMs', 'fallBehind', ...LINK_TERMS_KEYS, 'paused']
 
 export function slinkWish(value: unknown): NewSlink {
   const { slink, ...rest } = bodyOf(value, ['slink', ...SLINK_KEYS])
@@ -112,9 +113,7 @@ export function slinkChange(value: unknown): SlinkChange {
       ? { holdMs: body['holdMs'] === null ? null : integerOf(body, 'holdMs', 0, Number.MAX_SAFE_INTEGER) }
       : {}),
     ...('fallBehind' in body ? { fallBehind: fallBehindOf(body['fallBehind']) } : {}),
-    ...('resyncBytesPerSecond' in body
-      ? { resyncBytesPerSecond: integerOf(body, 'resyncBytesPerSecond', 0, Number.MAX_SAFE_INTEGER) }
-      : {}),
+    ...readTerms(body, refuse),
     ...('paused' in body ? { paused: flagOf(body, 'paused') } : {}),
   }
 }

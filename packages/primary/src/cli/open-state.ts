@@ -12,7 +12,7 @@ import {
   type ControlClient,
   type StateLock,
 } from '@sitelink/daemon'
-import { checkConfig } from '../config-check.js'
+import { checkConfig, migrateConfig } from '../config-check.js'
 import { CONFIG_VERSION, type GroupConfig } from '../config.js'
 import { mapped } from '../error-map.js'
 import type { PeerRecord, PeerStore } from '../slink/peers.js'
@@ -22,7 +22,8 @@ export const PROGRAM = 'sitelink'
 export const configFormat: ConfigFormat<GroupConfig> = {
   name: 'config.json',
   version: CONFIG_VERSION,
-  versionMin: CONFIG_VERSION,
+  versionMin: 1,
+  migrate: migrateConfig,
   validate: checkConfig,
 }
 

@@ -14,6 +14,7 @@ import { primaryErrors } from '../errors.js'
 import { isLimited } from '../slink/fall-behind.js'
 import type { ControlLine, LogWords } from './control-line.js'
 import type { RemoteTuple } from './device-line.js'
+import { linkTermsOf } from '../slink/link-terms.js'
 import type { SlinkTerms, SlinkTuple } from './slink-tuple.js'
 import { remotesOf, tupleOf, type Table, type TableDevice } from './table.js'
 import { SECTOR_BYTES } from './units.js'
@@ -108,8 +109,8 @@ function checkLocal({ mode, fallBehind }: SlinkTuple): void {
   throw primaryErrors.create('DM_UNSUPPORTED', { what, why })
 }
 
-function termsOf({ mode, overflow, ack, fallBehind, holdMs, resyncBytesPerSecond, paused }: SlinkTerms): SlinkTerms {
-  return { mode, overflow, ack, fallBehind, holdMs, resyncBytesPerSecond, paused }
+function termsOf({ mode, overflow, ack, fallBehind, holdMs, paused, ...rest }: SlinkTerms): SlinkTerms {
+  return { mode, overflow, ack, fallBehind, holdMs, ...linkTermsOf(rest), paused }
 }
 
 /** A new slink with all its terms. */
@@ -120,10 +121,9 @@ export function planNewSlink(slink: SlinkTuple): Step[] {
   }
   for (const address of slink.addresses) checkAddress(address)
   const { number, addresses } = slink
-  const { mode, ack, overflow, holdMs, fallBehind, resyncBytesPerSecond, paused } = termsOf(slink)
-  const add: Step = { kind: 'add-slink', wish: { number, addresses, mode, ack, overflow, holdMs, fallBehind } }
-  if (resyncBytesPerSecond === 0 && !paused) return [add]
-  return [add, { kind: 'change-slink', slink: number, change: { resyncBytesPerSecond, paused } }]
+  const { paused, ...terms } = termsOf(slink)
+  const add: Step = { kind: 'add-slink', wish: { number, addresses, ...terms } }
+  return paused ? [add, { kind: 'change-slink', slink: number, change: { paused } }] : [add]
 }
 
 function planSlink(slink: SlinkTuple, present: SlinkConfig): Step[] {

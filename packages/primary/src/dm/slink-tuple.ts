@@ -2,12 +2,14 @@
  * A slink as the words of a control line: `<type> <#params> <slink#> ... [<policy> [<key> <value>]...]`.
  *
  * Pure; reads and prints. A tuple ends where its count says, so that a missing value never takes the next tuple's word.
- * `agent` (with its addresses behind the number) is ours, and so are more than one limit, the keys `hold`, `rate` and
- * `paused`, and the policy words that dm's successor in LVM planned: `drop` and `fail`, besides `received` and `durable`.
+ * `agent` (with its addresses behind the number) is ours, and so are more than one limit, the keys from `hold` on, and the policy words that dm's successor in LVM planned: `drop` and `fail`, besides `received` and `durable`.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { parseBoolean } from '@sitelink/daemon'
-import { SLINK_NUMBER_MAX } from '../limits.js'
+import { DETECT_MS_MAX, DETECT_MS_MIN, RESYNC_SHARE_PERCENT_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import { NO_LIMIT, type FallBehind } from '../slink/fall-behind.js'
+import { LimitWordsError, printLimit, readLimit, UNLIMITED } from '../slink/link-limit.js'
+import { COMPRESSION_MODES, LINK_TERMS_DEFAULT, type LinkTerms } from '../slink/link-terms.js'
 import type { AckLevel, OverflowPolicy, SlinkMode } from '../slink/guard.js'
 import { refuse, refuseMissing, refusing, type Errno } from './refusal.js'
 import { printBytes, printMs, readBytes, readMs } from './units.js'
@@ -21,10 +23,9 @@ export interface Policy {
 }
 
 /** Everything that a tuple says of a slink besides its number, type and addresses. */
-export interface SlinkTerms extends Policy {
+export interface SlinkTerms extends Policy, LinkTerms {
   readonly fallBehind: FallBehind
   readonly holdMs: number | null
-  readonly resyncBytesPerSecond: number
   readonly paused: boolean
 }
 
@@ -37,7 +38,7 @@ export interface SlinkTuple extends SlinkTerms {
 
 const POLICY_WORDS = ['asynchronous', 'synchronous', 'stall', 'drop', 'fail', 'received', 'durable'] as const
 const LIMIT_KEYS = ['ios', 'size', 'data', 'timeout'] as const
-const KEYS = [...LIMIT_KEYS, 'hold', 'rate', 'paused'] as const
+const KEYS = [...LIMIT_KEYS, 'hold', 'limit', 'rate', 'share', 'inflight', 'compression', 'detect', 'paused'] as const
 const PARAMETERS_MAX = 64
 
 export const ASYNCHRONOUS: SlinkTerms = {
@@ -46,7 +47,7 @@ export const ASYNCHRONOUS: SlinkTerms = {
   ack: 'received',
   fallBehind: NO_LIMIT,
   holdMs: null,
-  resyncBytesPerSecond: 0,
+  ...LINK_TERMS_DEFAULT,
   paused: false,
 }
 
@@ -131,6 +132,16 @@ function termsOf(key: string, value: string, { fallBehind }: SlinkTerms): Partia
       return { fallBehind: { ...fallBehind, timeoutMs: readMs(value, 'limit of age') } }
     case 'hold':
       return { holdMs: readMs(value, 'hold time') }
+    case 'limit':
+      return { limit: readLimitWord(value) }
+    case 'share':
+      return { resyncSharePercent: number(value, 'share of a resync', { min: 1, max: RESYNC_SHARE_PERCENT_MAX }) }
+    case 'inflight':
+      return { inFlight: readInFlightWord(value) }
+    case 'compression':
+      return { compression: choice(value, 'compression', COMPRESSION_MODES, { shortened: false }) }
+    case 'detect':
+      return { detectMs: readDetect(value) }
     case 'rate':
       return { resyncBytesPerSecond: readBytes(value, 'rate of resync') }
     default:
@@ -168,6 +179,7 @@ export function printSlink({ type, number: slink, addresses, ...terms }: SlinkTu
   if (bytes > 0) parameters.push('size', printBytes(bytes))
   if (timeoutMs > 0) parameters.push('timeout', printMs(timeoutMs))
   if (terms.holdMs !== null) parameters.push('hold', printMs(terms.holdMs))
+  parameters.push(...printTerms(terms))
   if (terms.resyncBytesPerSecond > 0) parameters.push('rate', printBytes(terms.resyncBytesPerSecond))
   if (terms.paused) parameters.push('paused', 'yes')
   return [type, String(parameters.length), ...parameters]
@@ -178,4 +190,38 @@ export function printPolicy({ mode, overflow, ack }: Policy): string {
   if (overflow !== 'drop') words.push(overflow)
   if (ack !== 'received') words.push(ack)
   return words.join('+')
+}
+
+function readLimitWord(word: string): LinkTerms['limit'] {
+  try {
+    return refusing('EINVAL', word, () => readLimit(word))
+  } catch (error) {
+    if (error instanceof LimitWordsError) return refuse('EINVAL', word, error.message)
+    throw error
+  }
+}
+
+/** `IOS/SIZE`, 0 for none of both. */
+function readInFlightWord(word: string): LinkTerms['inFlight'] {
+  const [ios = '', size = '', ...more] = word.split('/')
+  if (more.length > 0 || ios === '' || size === '')
+    return refuse('EINVAL', word, 'should be as 1000/8m, 0 for no limit')
+  return { ios: number(ios, 'frames in flight'), bytes: readBytes(size, 'amount in flight') }
+}
+
+function readDetect(word: string): number {
+  const ms = readMs(word, 'detection time')
+  if (ms < DETECT_MS_MIN || ms > DETECT_MS_MAX)
+    return refuse('EINVAL', word, `is not from ${DETECT_MS_MIN} to ${DETECT_MS_MAX} ms`)
+  return ms
+}
+
+function printTerms({ limit, resyncSharePercent, inFlight, compression, detectMs }: LinkTerms): string[] {
+  const words: string[] = []
+  if (!isDeepStrictEqual(limit, UNLIMITED)) words.push('limit', printLimit(limit))
+  if (resyncSharePercent !== LINK_TERMS_DEFAULT.resyncSharePercent) words.push('share', String(resyncSharePercent))
+  if (inFlight.ios > 0 || inFlight.bytes > 0) words.push('inflight', `${inFlight.ios}/${printBytes(inFlight.bytes)}`)
+  if (compression !== LINK_TERMS_DEFAULT.compression) words.push('compression', compression)
+  if (detectMs !== LINK_TERMS_DEFAULT.detectMs) words.push('detect', printMs(detectMs))
+  return words
 }

@@ -10,6 +10,7 @@ import { NAME_BYTES_MAX } from '../limits.js'
 import { printControl, readControl, type ControlLine, type PathReader } from './control-line.js'
 import { printDevice, readDevice, type DeviceLine, type RemoteTuple } from './device-line.js'
 import { refuse, WordRefusal } from './refusal.js'
+import { linkTermsOf } from '../slink/link-terms.js'
 import { ASYNCHRONOUS, type SlinkTuple } from './slink-tuple.js'
 import { printWords, readLines, type Line } from './tokens.js'
 import { SECTOR_BYTES } from './units.js'
@@ -113,7 +114,7 @@ export function tupleOf({
   fallBehind,
   ...rest
 }: SlinkConfig): SlinkTuple {
-  const { holdMs, resyncBytesPerSecond, paused } = rest
+  const { holdMs, paused } = rest
   return {
     type: 'agent',
     number: slink,
@@ -123,7 +124,7 @@ export function tupleOf({
     ack,
     fallBehind,
     holdMs,
-    resyncBytesPerSecond,
+    ...linkTermsOf(rest),
     paused,
   }
 }

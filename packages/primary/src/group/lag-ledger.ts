@@ -8,8 +8,11 @@
 import { assert, type LogPosition, type Lsn } from '@sitelink/protocol'
 import { LEDGER_COARSE_ENTRIES, LEDGER_COARSE_MARKS_MAX, LEDGER_EXACT_ENTRIES } from '../limits.js'
 import type { Outstanding } from '../slink/fall-behind.js'
+import { OldEntries } from './old-entries.js'
 
 export class LagLedger {
+  /** When entries that the start found were written, for reports. */
+  readonly old: OldEntries
   /** Payload bytes up to and with an LSN, by LSN modulo capacity. */
   readonly #bytes = new Float64Array(LEDGER_EXACT_ENTRIES)
   /** Monotonic milliseconds at which an LSN was appended. */
@@ -32,6 +35,7 @@ export class LagLedger {
     this.#basePosition = basePosition
     this.#lastLsn = baseLsn
     this.#baseMs = nowMs
+    this.old = new OldEntries(baseLsn)
   }
 
   get lastLsn(): Lsn {
@@ -77,6 +81,17 @@ export class LagLedger {
     const ageMs = oldest === null ? null : Math.max(0, nowMs - oldest)
     const found = lsn < this.#baseLsn && position !== null ? Math.max(0, this.#basePosition - position) : 0
     return { ios: Math.max(0, this.#lastLsn - lsn), bytes: this.bytesAbove(lsn) + found, ageMs }
+  }
+
+  /**
+   * As the age of {@link outstanding}, for a report: of entries that were there at the start it is that of their stamps,
+   * by the wall clock. 0 if there is none.
+   */
+  reportedAgeMs(lsn: Lsn, nowMs: number, wallUs: number): number {
+    const oldest = this.oldestAboveMs(lsn)
+    if (oldest === null) return 0
+    const stampedUs = this.old.oldestAboveUs(lsn)
+    return Math.max(0, nowMs - oldest, stampedUs === null ? 0 : (wallUs - stampedUs) / 1000)
   }
 
   /** Value noted with the largest known LSN at or below `lsn`. */

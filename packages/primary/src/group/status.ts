@@ -42,6 +42,29 @@ function linkProblem(state: LinkState): string | null {
   return state.kind === 'dialing' ? state.reason : null
 }
 
+/** What an offset of clocks may be wrong by. */
+function halfTripUs(rttMs: number | null): number | null {
+  return rttMs === null ? null : Math.ceil(rttMs * 500)
+}
+
+/** What is compressed, how much that saves, and why it is on or off. */
+function compressionStatus({ config, link: { session } }: Slink) {
+  const report = session?.compression ?? null
+  return {
+    mode: config.compression,
+    active: report?.active ?? false,
+    why: report?.why ?? null,
+    codec: report?.codec ?? null,
+    ratio: report === null || report.wireBytes === 0 ? null : report.rawBytes / report.wireBytes,
+  }
+}
+
+/** Age of the oldest entry that the site has not received, in seconds; 0 if there is none. */
+function lagSecondsOf(slink: Slink, { ledger, parts: { clock } }: Group): number {
+  const received = slink.stream?.receivedLsn ?? slink.point.lsn
+  return slink.mapped ? ledger.reportedAgeMs(received, clock.nowMs(), clock.wallUs()) / 1000 : 0
+}
+
 export function slinkStatus(slink: Slink, group: Group) {
   const { config, stream, mappings } = slink
   const outstanding = slink.outstanding()
@@ -55,7 +78,16 @@ export function slinkStatus(slink: Slink, group: Group) {
     overflow: config.overflow,
     holdMs: config.holdMs,
     fallBehind: config.fallBehind,
+    limit: {
+      bytesPerSecond: config.limit.bytesPerSecond,
+      windows: config.limit.windows,
+      nowBytesPerSecond: stream?.pacer.rate ?? null,
+    },
     resyncBytesPerSecond: config.resyncBytesPerSecond,
+    resyncSharePercent: config.resyncSharePercent,
+    inFlightLimit: config.inFlight,
+    detectMs: config.detectMs,
+    compression: compressionStatus(slink),
     paused: config.paused,
     state: slinkStateWord(slink),
     link: linkWord(slink.link.state),
@@ -71,17 +103,21 @@ export function slinkStatus(slink: Slink, group: Group) {
     appliedLsn: stream?.appliedLsn ?? null,
     lagWrites: outstanding.ios,
     lagBytes: outstanding.bytes,
-    lagSeconds: outstanding.ageMs === null ? 0 : outstanding.ageMs / 1000,
+    lagSeconds: lagSecondsOf(slink, group),
     pinnedBytes: slink.pin === null || mappings.size === 0 ? 0 : Math.max(0, group.log.status().end - slink.pin),
     dirtyRegions: mappings.dirtyRegions,
     totalRegions: mappings.totalRegions,
     resync: resyncStatus(slink, group),
     rttMs: session?.rttMs ?? null,
     clockOffsetUs: session?.clockOffsetUs ?? null,
+    clockErrorUs: halfTripUs(session?.rttMs ?? null),
     agentConsistent: stream?.agentConsistent ?? null,
     agentDirtyRegions: stream?.agentDirtyRegions ?? null,
     journalUsedBytes: stream?.journalUsedBytes ?? null,
     journalBytes: stream?.journalBytes ?? null,
+    inFlightFrames: stream?.pacer.inFlight.frames ?? 0,
+    inFlightBytes: stream?.pacer.inFlight.bytes ?? 0,
+    sentBytes: session?.sentBytes ?? 0,
     sentEntries: stream?.feed.entriesSent ?? 0,
     skippedEntries: stream?.feed.entriesSkipped ?? 0,
     copiedBytesTotal: slink.copiedBytes,

@@ -7,6 +7,7 @@
  */
 import type { Clock, Lsn, Timer } from '@sitelink/protocol'
 import { COPY_BYTES_IN_MEMORY_MAX, COPY_FRAME_BYTES, COPY_REGIONS_IN_FLIGHT_MAX } from '../limits.js'
+import { TokenBucket } from '../slink/token-bucket.js'
 import type { RegionTracker } from './region-tracker.js'
 
 /** A device of the slink that has dirty regions. */
@@ -46,6 +47,9 @@ export interface CopierOptions {
 /** A region whose read failed is left alone so long. */
 const READ_RETRY_MS = 1000
 
+/** A copier that waits for its rate looks this often whether the rate was changed. */
+const RATE_LOOK_MS = 1000
+
 const ZEROES = Buffer.alloc(COPY_FRAME_BYTES)
 
 export class Copier {
@@ -55,16 +59,14 @@ export class Copier {
   #bytesInMemory = 0
   #turn = 0
   #closed = false
-  /** Token bucket of the rate limit. */
-  #tokens = 0
-  #tokensAtMs: number
+  readonly #bucket: TokenBucket
   #timer: Timer | null = null
   /** Regions whose failure was told and that have not been read since. */
   readonly #unreadable = new Map<CopySource, Set<number>>()
 
   constructor(options: CopierOptions) {
     this.#options = options
-    this.#tokensAtMs = options.clock.nowMs()
+    this.#bucket = new TokenBucket(options.clock.nowMs())
   }
 
   /** Bytes that are being read or wait to be sent. */
@@ -122,7 +124,7 @@ export class Copier {
     const regionEnd = Math.min((region + 1) * source.regionBytes, source.sizeBytes)
     const length = Math.min(COPY_FRAME_BYTES, regionEnd - offset)
     this.#bytesInMemory += length
-    this.#spend(length)
+    this.#bucket.spend(length)
     this.#options.read(source.deviceId, offset, length).then(
       (pieces) => {
         if (this.#closed) return
@@ -165,18 +167,11 @@ export class Copier {
   }
 
   #maySpend(): boolean {
-    const rate = this.#options.bytesPerSecond()
-    if (rate <= 0) return true
-    const nowMs = this.#options.clock.nowMs()
-    this.#tokens = Math.min(rate / 10 + COPY_FRAME_BYTES, this.#tokens + ((nowMs - this.#tokensAtMs) * rate) / 1000)
-    this.#tokensAtMs = nowMs
-    if (this.#tokens > 0) return true
+    const { clock, bytesPerSecond } = this.#options
+    const waitMs = this.#bucket.waitMs(bytesPerSecond(), clock.nowMs())
+    if (waitMs === 0) return true
     this.#timer?.cancel()
-    this.#timer = this.#options.clock.after(Math.ceil((-this.#tokens * 1000) / rate) + 1, () => this.pump())
+    this.#timer = clock.after(Math.min(waitMs, RATE_LOOK_MS), () => this.pump())
     return false
-  }
-
-  #spend(bytes: number): void {
-    if (this.#options.bytesPerSecond() > 0) this.#tokens -= bytes
   }
 }

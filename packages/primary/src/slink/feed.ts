@@ -19,7 +19,7 @@ import {
   type Lsn,
 } from '@sitelink/protocol'
 import type { LogCursor, LogEntry, LogHole, RingLog } from '@sitelink/storage'
-import { COPY_FRAME_BYTES, FEED_BYTES_MAX, RESYNC_SHARE_PARTS } from '../limits.js'
+import { COPY_FRAME_BYTES, FEED_BYTES_MAX } from '../limits.js'
 import type { Copier, ReadyCopy } from '../resync/copier.js'
 import type { RegionTracker } from '../resync/region-tracker.js'
 
@@ -28,7 +28,19 @@ export interface FeedSession {
   readonly writable: boolean
   readonly creditBytes: number
   readonly streamFrames: number
+  /** Bytes handed to the connection, ever. */
+  readonly sentBytes: number
   sendFrames(frames: readonly Frame[]): boolean
+  /** Told when there is nothing to send. */
+  idle(): void
+}
+
+/** What the feed needs of a pacer: when it may go on, with how much, and where it pays. */
+export interface FeedPacer {
+  mayGo(): boolean
+  readonly runBytes: number
+  readonly runFrames: number
+  sent(frames: number, bytes: number, wireBytes: number): void
 }
 
 /** A device that this site gets. */
@@ -47,8 +59,13 @@ export interface FeedOptions {
   readonly point: LogPoint
   readonly device: (deviceId: number) => FedDevice | undefined
   readonly copier: Copier
+  readonly pacer: FeedPacer
+  /** Part of the stream that copies are sure of while entries wait, in percent. */
+  readonly resyncSharePercent: () => number
   /** Everything below `position` has been passed; `lsn` is the last of it. Called after it was sent. */
   readonly passed: (lsn: Lsn, position: LogPosition) => void
+  /** An entry came from the log, the first of several. */
+  readonly taken: (entry: Frame) => void
   /** Entries that cannot be read: the site must be resynced; the feed has stopped. */
   readonly hole: (hole: LogHole) => void
   readonly failed: (error: Error) => void
@@ -75,8 +92,8 @@ export class Feed {
   #again = false
   #closed = false
   #stopped = false
-  /** Bytes of entries sent since the last copy: the resync's share. */
-  #entryBytesSinceCopy = 0
+  /** Bytes of entries that may go before the next copy, while there are entries: the resync's share. */
+  #entryBytesBeforeCopy = 0
   entriesSent = 0
   entriesSkipped = 0
   copyBytesSent = 0
@@ -119,10 +136,10 @@ export class Feed {
   }
 
   #step(): void {
-    const { session, copier } = this.#options
+    const { session, copier, pacer } = this.#options
     if (!this.#sendPreamble()) return
     copier.pump()
-    while (!this.#closed && session.writable && session.creditBytes >= STEP_BYTES) {
+    while (!this.#closed && session.writable && session.creditBytes >= STEP_BYTES && pacer.mayGo()) {
       const before = this.#stopped
       const copies = this.#sendCopies()
       const stopped = this.#stopped
@@ -130,7 +147,7 @@ export class Feed {
       // No read started in what the stopped entry touches: one may now, and nothing else need ever happen to start it.
       if (stopped && entries) copier.pump()
       // An entry that has only now found that it must wait gives way to the copies, which may have held back for it.
-      if (!copies && !entries && (before || !this.#stopped)) return
+      if (!copies && !entries && (before || !this.#stopped)) return session.idle()
     }
   }
 
@@ -140,30 +157,41 @@ export class Feed {
     while (this.#preamble.length > 0) {
       const frame = this.#preamble[0] as Frame
       if (!session.writable || session.creditBytes < frameBytes(frame)) return false
-      session.sendFrames([frame])
+      this.#out.push(frame)
+      this.#outBytes += frameBytes(frame)
       this.#preamble.shift()
+      this.#sendOut()
     }
     return true
   }
 
   /** Sends ready copies: one, or all of them while there are no entries to send. True if any went out. */
   #sendCopies(): boolean {
-    const { session, copier } = this.#options
+    const { session, copier, pacer } = this.#options
+    if (this.#entryBytesBeforeCopy > 0 && this.#entriesWait()) return false
     const live = this.#at < this.#batch.length && !this.#stopped
-    if (live && this.#entryBytesSinceCopy < FEED_BYTES_MAX / RESYNC_SHARE_PARTS) return false
     let sent = false
     for (let copy = copier.peek(); copy !== null; copy = copier.peek()) {
-      if (!session.writable || session.creditBytes < STEP_BYTES) break
+      if (!session.writable || session.creditBytes < STEP_BYTES || (sent && !pacer.mayGo())) break
       this.#sendCopy(copy)
       copier.take()
       sent = true
+      this.#entryBytesBeforeCopy = this.#shareOfEntries(copy.length)
       if (live) break
     }
-    if (sent) {
-      this.#entryBytesSinceCopy = 0
-      copier.pump()
-    }
+    if (sent) copier.pump()
     return sent
+  }
+
+  /** How many bytes of entries go with so many of copies, so that both have their share. */
+  #shareOfEntries(copyBytes: number): number {
+    const percent = this.#options.resyncSharePercent()
+    return Math.floor((copyBytes * (100 - percent)) / percent)
+  }
+
+  /** True while there are entries that may go, or may be about to come from the disk. */
+  #entriesWait(): boolean {
+    return !this.#stopped && (this.#at < this.#batch.length || this.#fetch() || this.#fetching)
   }
 
   #sendCopy(copy: ReadyCopy): void {
@@ -188,8 +216,9 @@ export class Feed {
       this.#flushSkip()
       return false
     }
-    const { session } = this.#options
+    const { session, pacer } = this.#options
     const credit = session.creditBytes
+    const { runBytes, runFrames } = pacer
     let end: LogPosition = -1
     let hole: LogHole | null = null
     this.#stopped = false
@@ -207,7 +236,7 @@ export class Feed {
       }
       if (verdict === 'send') {
         const bytes = frameBytes(frame) + FRAME_HEADER_BYTES
-        if (this.#outBytes + bytes > credit || this.#outBytes >= FEED_BYTES_MAX) break
+        if (this.#outBytes + bytes > credit || this.#outBytes >= runBytes || this.#out.length >= runFrames) break
         this.#queueSkip()
         this.#out.push(frame)
         this.#outBytes += frameBytes(frame)
@@ -221,7 +250,7 @@ export class Feed {
       this.#at += 1
     }
     const moved = end >= 0
-    this.#entryBytesSinceCopy += this.#outBytes
+    this.#entryBytesBeforeCopy = Math.max(0, this.#entryBytesBeforeCopy - this.#outBytes)
     if (this.#stopped || hole !== null) this.#queueSkip()
     this.#sendOut()
     if (moved) this.#options.passed(this.#point.lsn, end)
@@ -256,7 +285,10 @@ export class Feed {
       (items) => {
         this.#fetching = false
         if (this.#closed) return
-        if (items !== null && this.#take(items)) this.pump()
+        if (items !== null && this.#take(items)) return this.pump()
+        // There was none: copies that gave way to it go on.
+        this.#entryBytesBeforeCopy = 0
+        if (this.#options.copier.peek() !== null) this.pump()
       },
       (error: Error) => {
         this.#fetching = false
@@ -269,6 +301,8 @@ export class Feed {
   #take(items: readonly Item[]): boolean {
     this.#batch = items
     this.#at = 0
+    const first = items[0]
+    if (first !== undefined && 'frame' in first) this.#options.taken(first.frame)
     return items.length > 0
   }
 
@@ -306,8 +340,12 @@ export class Feed {
   #sendOut(): void {
     if (this.#out.length === 0) return
     const frames = this.#out
+    const bytes = this.#outBytes
     this.#out = []
     this.#outBytes = 0
-    this.#options.session.sendFrames(frames)
+    const { session, pacer } = this.#options
+    const before = session.sentBytes
+    session.sendFrames(frames)
+    pacer.sent(frames.length, bytes, session.sentBytes - before)
   }
 }

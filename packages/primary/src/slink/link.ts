@@ -29,14 +29,8 @@ import {
   type Timer,
   type Welcome,
 } from '@sitelink/protocol'
-import {
-  BACKOFF_MS_MAX,
-  BACKOFF_MS_MIN,
-  DETECT_MS_DEFAULT,
-  DIAL_MS_MAX,
-  HANDSHAKE_MS_MAX,
-  HEARTBEAT_MS,
-} from '../limits.js'
+import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, DIAL_MS_MAX, HANDSHAKE_MS_MAX } from '../limits.js'
+import { heartbeatMsOf } from './link-terms.js'
 import { prepareResume } from './resume.js'
 import type { SlinkContext } from './slink-context.js'
 import type { Slink } from './slink.js'
@@ -186,7 +180,8 @@ export class Link {
     const session = new Session(connection, {
       role: 'primary',
       clock: this.#context.clock,
-      keepAlive: { heartbeatMs: HEARTBEAT_MS, detectMs: DETECT_MS_DEFAULT },
+      compression: () => this.#slink.config.compression,
+      keepAlive: { heartbeatMs: heartbeatMsOf(this.#slink.config), detectMs: this.#slink.config.detectMs },
       handler: {
         frame: () => {},
         control: (message) => turn === this.#turn && this.#control(message, turn),
@@ -218,8 +213,8 @@ export class Link {
       // It is said in the present life, even where that has not written anything yet.
       head: [log.incarnation.number, appended().lsn],
       durable: wirePoint(durable()),
-      heartbeatMs: HEARTBEAT_MS,
-      detectMs: DETECT_MS_DEFAULT,
+      heartbeatMs: heartbeatMsOf(this.#slink.config),
+      detectMs: this.#slink.config.detectMs,
       mappings: [...this.#slink.mappings].map((mapping) => ({
         deviceId: mapping.deviceId,
         mappingId: mapping.config.mappingId,

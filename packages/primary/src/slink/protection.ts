@@ -9,7 +9,7 @@
 import { unreachable, type Lsn } from '@sitelink/protocol'
 import type { SlinkConfig } from '../config.js'
 import type { EventFacts, EventLevel } from '../group/events.js'
-import { CAUGHT_UP_BYTES, CAUGHT_UP_ENTRIES, DETECT_MS_DEFAULT } from '../limits.js'
+import { CAUGHT_UP_BYTES, CAUGHT_UP_ENTRIES } from '../limits.js'
 import { exceeds, isLimited, type Outstanding } from './fall-behind.js'
 import { guardTable, holdingOf, type GuardEvent, type GuardState, type Holding } from './guard.js'
 
@@ -206,8 +206,8 @@ export class Protection {
 
   /** How long a writer waits without progress; null: for ever. */
   #holdMs(): number | null {
-    const { holdMs, overflow } = this.#owner.config
-    return overflow === 'stall' ? null : (holdMs ?? DETECT_MS_DEFAULT)
+    const { holdMs, overflow, detectMs } = this.#owner.config
+    return overflow === 'stall' ? null : (holdMs ?? detectMs)
   }
 
   /** Works out anew whether writers wait for it, and tells if that changed. */

@@ -15,7 +15,7 @@ import {
   type ResumeFacts,
   type Welcome,
 } from '@sitelink/protocol'
-import { DETECT_MS_DEFAULT, HEARTBEAT_MS } from '../limits.js'
+import { heartbeatMsOf } from './link-terms.js'
 import type { SlinkContext } from './slink-context.js'
 import type { Slink } from './slink.js'
 import { hasAnswered } from './standing.js'
@@ -64,8 +64,8 @@ export async function prepareResume(
     kind: 'resume',
     common: wirePoint(plan.common),
     restart: plan.restart,
-    heartbeatMs: HEARTBEAT_MS,
-    detectMs: DETECT_MS_DEFAULT,
+    heartbeatMs: heartbeatMsOf(slink.config),
+    detectMs: slink.config.detectMs,
   }
   return { resume, restart: plan.restart !== null, common: plan.common }
 }

@@ -11,6 +11,7 @@ import type { LogPoint, LogPosition, Lsn } from '@sitelink/protocol'
 import type { SlinkConfig } from '../config.js'
 import type { EventFacts, EventLevel } from '../group/events.js'
 import type { HoldingSite } from '../group/holds.js'
+import { noteOldest } from '../group/old-entries.js'
 import type { SlinkRecord } from '../group/owner-state.js'
 import { CleanFlush } from './clean-flush.js'
 import type { Outstanding } from './fall-behind.js'
@@ -25,11 +26,11 @@ import { ResyncEpisodes } from './resync-episodes.js'
 import type { SlinkContext } from './slink-context.js'
 import { beginStream } from './stream-begin.js'
 import {
-  hasAnswered,
   isBehindOnDisk,
   marksTo,
   pinOfStanding,
   pointOfStanding,
+  recordOf,
   standingOf,
   type Standing,
 } from './standing.js'
@@ -141,15 +142,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   }
 
   record(): SlinkRecord {
-    return {
-      number: this.number,
-      behind: isBehindOnDisk(this.#standing),
-      dirty: this.mappings.dirtyRegions > 0,
-      wasProtected: this.#protection.latched,
-      point: this.point,
-      answered: hasAnswered(this.#standing),
-      position: this.pin ?? 0,
-    }
+    return recordOf(this.number, this.#standing, this.mappings.dirtyRegions > 0, this.#protection.latched)
   }
 
   /** What it has not received, as fall-behind and lag count it. */
@@ -166,6 +159,8 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   }
 
   start(): void {
+    const { log, ledger } = this.#context
+    if (this.mapped && this.pin !== null) void noteOldest(log, this.pin, ledger.old)
     this.#protection.recompute()
     if (!this.#config.paused) this.#link.start()
   }
@@ -350,9 +345,11 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
       this.#protection.happened('paused')
     } else if (!config.paused && before.paused) this.#link.start()
     else if (config.addresses.join() !== before.addresses.join()) this.reconnect('the addresses changed')
+    else if (config.detectMs !== before.detectMs) this.reconnect('the detection time changed')
     this.#protection.configured(before)
     // A site that has everything already says nothing more that it could be judged by.
     if (this.#stream !== null) this.#judge(this.#stream)
+    this.#stream?.termsChanged()
   }
 
   /** Ends the session; the next one brings the agent up to date with changed mappings or new marks. */

@@ -53,3 +53,16 @@ export function isBehindOnDisk(standing: Standing): boolean {
 export function marksTo(standing: Standing, appended: LogPoint): LogPoint {
   return standing.kind === 'behind' ? appended : standing.place.point
 }
+
+/** What a superblock says of it. `latched`: it was protected when writers last counted on it. */
+export function recordOf(number: number, standing: Standing, dirty: boolean, latched: boolean): SlinkRecord {
+  return {
+    number,
+    behind: isBehindOnDisk(standing),
+    dirty,
+    wasProtected: latched,
+    point: pointOfStanding(standing),
+    answered: hasAnswered(standing),
+    position: pinOfStanding(standing) ?? 0,
+  }
+}

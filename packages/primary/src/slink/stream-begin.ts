@@ -78,7 +78,8 @@ export async function beginStream(
     position,
     read: (deviceId, offset, length) => context.read(deviceId, offset, length),
     headLsn: () => context.appended().lsn,
-    resyncBytesPerSecond: () => slink.config.resyncBytesPerSecond,
+    taken: ({ lsn, wallUs }) => context.ledger.old.note(lsn, wallUs),
+    terms: () => slink.config,
     owner,
   })
   const frames = preamble(slink, welcome, context, common)

@@ -4,11 +4,13 @@
  * Owns the marks of this session. It tells the slink when something moved and never decides about protection, overflow
  * or reconnecting. After `close` nothing of it is called or calls any more.
  */
-import type { Ack, Clock, LogPoint, LogPosition, Lsn, Session } from '@sitelink/protocol'
+import type { Ack, Clock, Frame, LogPoint, LogPosition, Lsn, Session } from '@sitelink/protocol'
 import type { LogHole, RingLog } from '@sitelink/storage'
 import { Copier } from '../resync/copier.js'
 import { Feed } from './feed.js'
+import type { LinkTerms } from './link-terms.js'
 import type { MappingSet } from './mapping-set.js'
+import { Pacer } from './pacer.js'
 import type { Place } from './place.js'
 
 export interface StreamOwner {
@@ -34,13 +36,15 @@ export interface StreamOptions {
   readonly acked: LogPoint
   readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
   readonly headLsn: () => Lsn
-  readonly resyncBytesPerSecond: () => number
+  readonly taken: (entry: Frame) => void
+  readonly terms: () => LinkTerms
   readonly owner: StreamOwner
 }
 
 export class StreamSession {
   readonly session: Session
   readonly feed: Feed
+  readonly pacer: Pacer
   readonly #options: StreamOptions
   readonly #copier: Copier
   #closed = false
@@ -78,7 +82,7 @@ export class StreamSession {
         this.#stamp = Math.max(this.#stamp, options.headLsn())
         return options.headLsn()
       },
-      bytesPerSecond: options.resyncBytesPerSecond,
+      bytesPerSecond: () => options.terms().resyncBytesPerSecond,
       ready: () => this.feed.pump(),
       readFailed: owner.readFailed,
     })
@@ -96,6 +100,7 @@ export class StreamSession {
             ],
       ),
     )
+    this.pacer = new Pacer({ clock, terms: options.terms, wake: () => this.feed.pump() })
     this.feed = new Feed({
       session: options.session,
       log: options.log,
@@ -103,7 +108,10 @@ export class StreamSession {
       point: options.start,
       device: (deviceId) => mappings.get(deviceId),
       copier: this.#copier,
+      pacer: this.pacer,
+      resyncSharePercent: () => options.terms().resyncSharePercent,
       passed: (lsn, position) => options.place.passed(lsn, position),
+      taken: options.taken,
       hole: owner.hole,
       failed: (error) => owner.failed(`the log could not be read: ${error.message}`),
     })
@@ -138,6 +146,7 @@ export class StreamSession {
     if (this.#closed) return
     const { place, log } = this.#options
     this.receivedLsn = Math.max(this.receivedLsn, ack.received[1])
+    this.pacer.received(ack.received[2])
     this.appliedLsn = Math.max(this.appliedLsn, ack.applied[1])
     this.agentDirtyRegions = ack.dirtyRegions
     this.agentConsistent = ack.consistent
@@ -152,6 +161,7 @@ export class StreamSession {
     this.#durableFrames = Math.max(this.#durableFrames, frames)
     this.settle()
     if (this.settled) this.#trusted = true
+    this.#maybePump()
     if (!this.#closed) this.#options.owner.acked(pinned)
   }
 
@@ -168,9 +178,22 @@ export class StreamSession {
     if (cleaned > 0 && !this.#closed) this.feed.pump()
   }
 
+  /** The terms of the link were changed. */
+  termsChanged(): void {
+    this.#copier.pump()
+    this.feed.pump()
+  }
+
+  /** What is in flight may have been what the stream waited for. */
+  #maybePump(): void {
+    const { ios, bytes } = this.#options.terms().inFlight
+    if (!this.#closed && ios + bytes > 0) this.feed.pump()
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.pacer.close()
     this.feed.close()
     this.#copier.close()
   }

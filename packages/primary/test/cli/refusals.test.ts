@@ -255,7 +255,12 @@ test('words that a verb cannot use are refused with what would do', async (t) =>
       /whole number from 0 to 2047/,
     ],
     [['slink', 'add', '2', '--to', 'http://x:1'], /"http:\/\/x:1" .*scheme/, /tls:\/\/host:7373/],
-    [['slink', 'set', '1'], /nothing to change: .*--to.*--resync-rate/, /slink set --help/],
+    [['slink', 'set', '1'], /nothing to change: .*--policy or --limit/, /slink set --help/],
+    [
+      ['slink', 'set', '1', '--limit', '1m,22:00-06:00=2m,05:00-07:00=3m'],
+      /--limit .* has two windows at 05:00/,
+      /slink set --help/,
+    ],
     [['slink', 'set', '1', '--fall-behind', 'ios=x'], /"x" is not a limit of writes/, /whole number of at least 0/],
   ] as const)
     await refused(folder, { status: 64, about, next }, [...words, '--state', state])

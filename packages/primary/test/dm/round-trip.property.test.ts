@@ -40,6 +40,24 @@ const mapping = fc.record({
   initial: fc.constantFrom('sync' as const, 'nosync' as const),
 })
 
+const rate = fc.oneof(fc.constant(0), fc.integer({ min: 1024, max: 2 ** 40 }))
+const linkLimit = fc.record({
+  bytesPerSecond: rate,
+  windows: fc.uniqueArray(fc.nat(1439), { maxLength: 6 }).chain((minutes) => {
+    const sorted = minutes.toSorted((a, b) => a - b)
+    const pairs = sorted.flatMap((from, at) => (at % 2 === 0 && at + 1 < sorted.length ? [[from, sorted[at + 1]]] : []))
+    return fc.tuple(
+      ...pairs.map(([from, to]) =>
+        fc.record({
+          fromMinute: fc.constant(from as number),
+          toMinute: fc.constant(to as number),
+          bytesPerSecond: rate,
+        }),
+      ),
+    )
+  }),
+})
+
 const slink = fc.record({
   number: fc.integer({ min: 1, max: 2047 }),
   addresses: fc.uniqueArray(fc.constantFrom('tcp://a:1', 'tcp://b:65535', 'tcp://[::1]:7373'), { minLength: 1 }),
@@ -48,7 +66,12 @@ const slink = fc.record({
   overflow: fc.constantFrom('drop' as const, 'stall' as const, 'fail' as const),
   holdMs: fc.option(limit(10 ** 9)),
   fallBehind: fc.record({ ios: limit(10 ** 9), bytes: limit(2 ** 50), timeoutMs: limit(2 ** 40) }),
+  limit: linkLimit,
   resyncBytesPerSecond: limit(2 ** 40),
+  resyncSharePercent: fc.integer({ min: 1, max: 90 }),
+  inFlight: fc.record({ ios: limit(10 ** 9), bytes: limit(2 ** 50) }),
+  compression: fc.constantFrom('off' as const, 'on' as const, 'auto' as const),
+  detectMs: fc.integer({ min: 300, max: 600_000 }),
   paused: fc.boolean(),
   mapped: fc.array(mapping, { maxLength: 3 }),
 })

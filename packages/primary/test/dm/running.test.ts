@@ -35,7 +35,6 @@ test('[CFG-02] [DEV-02] [STA-06] a table brings slinks, devices and copies, and 
   assert.deepEqual(planned, [
     `added slink 5: ${AGENT}`,
     `added slink 1: ${AGENT}, tcp://b:2`,
-    'changed slink 1',
     'added device 9 "nine": /dev/9',
     'mapped device 0 to "r0" of slink 1',
     'mapped device 0 to "r0" of slink 5',

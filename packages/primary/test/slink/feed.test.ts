@@ -20,6 +20,8 @@ function feedOf(entries: readonly Frame[], dirty: Set<number>, since: LogPoint =
     writable: true,
     creditBytes: STEP_BYTES,
     streamFrames: 0,
+    sentBytes: 0,
+    idle: () => {},
     sendFrames(frames: readonly Frame[]): boolean {
       for (const frame of frames) {
         session.creditBytes -= frameBytes(frame)
@@ -62,7 +64,10 @@ function feedOf(entries: readonly Frame[], dirty: Set<number>, since: LogPoint =
     point: ORIGIN,
     device: () => ({ since, tracker }),
     copier: copier as unknown as Copier,
+    pacer: { mayGo: () => true, runBytes: MIB, runFrames: Infinity, sent: () => {} },
+    resyncSharePercent: () => 50,
     passed: () => {},
+    taken: () => {},
     hole: () => assert.fail('there is no hole'),
     failed: (error) => assert.fail(error),
   })

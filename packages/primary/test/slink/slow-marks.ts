@@ -8,6 +8,7 @@ import { DirtyLog, type RingLog } from '@sitelink/storage'
 import { SimClock } from '@sitelink/storage/testing'
 import { MappingSet } from '../../src/slink/mapping-set.js'
 import { Mapping } from '../../src/slink/mapping.js'
+import { LINK_TERMS_DEFAULT } from '../../src/slink/link-terms.js'
 import { Place } from '../../src/slink/place.js'
 import type { SlinkContext } from '../../src/slink/slink-context.js'
 import type { Slink } from '../../src/slink/slink.js'
@@ -66,7 +67,7 @@ export class SlowSite {
     const slink = {
       number: 1,
       mappings: this.marks,
-      config: { resyncBytesPerSecond: 0 },
+      config: LINK_TERMS_DEFAULT,
       flushMarks: () => this.marks.flush({ incarnation: 1, lsn: 20 }),
       becomePlaced: (place: Place) => void (this.standing = { kind: 'log', place, announced: false }),
       announceAfter: () => {},

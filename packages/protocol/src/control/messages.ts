@@ -9,7 +9,7 @@
  *     <------------- welcome | refuse       who I am, how far I am, my devices
  *     <------------------- dirty-map *      one or more for each mapping with dirty regions
  *     resume ------------------------>      where we agree; what lies beyond is void
- *     <----------------------- ready        it is cut durably; credit
+ *     <--------------- codecs, ready        which compressions it reads; it is cut durably; credit
  *     frames, durable --------------->
  *     <----------------- ack, credit        heartbeats both ways, error and bye at any time
  */
@@ -169,6 +169,12 @@ export interface Ack {
   readonly journalBytes: number
 }
 
+/** The compressions of packed frames that the agent reads, best first. Before `ready`, from wire version 2 on. */
+export interface Codecs {
+  readonly kind: 'codecs'
+  readonly codecs: readonly number[]
+}
+
 /** Total of stream bytes that the primary may have sent since `ready`. Never falls. */
 export interface Credit {
   readonly kind: 'credit'
@@ -212,6 +218,7 @@ export type ControlMessage =
   | Ready
   | Refuse
   | Ack
+  | Codecs
   | Credit
   | Durable
   | Heartbeat

@@ -6,6 +6,7 @@
  * {@link ruleProblem}: only what a correct peer can never say, whatever happened to its disks.
  */
 import {
+  CODECS_MAX,
   DETECT_MS_MAX,
   DEVICES_MAX,
   DIRTY_BITS_BYTES_MAX,
@@ -146,6 +147,7 @@ export const messageShapes: {
     journalUsedBytes: count,
     journalBytes: count,
   },
+  codecs: { codecs: { is: 'list', max: CODECS_MAX, of: uint(1, 255) } },
   credit: { bytes: count },
   durable: { point },
   heartbeat: { sentUs: count, echoUs: count, heldUs: count },

@@ -71,6 +71,8 @@ export const FrameType = {
   copyZeroes: 21,
   /** A control message of a session; never stored. LSN, log id and device id are 0. Payload: msgpack. */
   control: 64,
+  /** Whole frames of the stream, compressed; never stored. `aux` = the compression, `length` = their bytes. */
+  packed: 65,
 } as const
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]
 

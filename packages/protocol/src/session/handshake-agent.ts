@@ -5,8 +5,9 @@
  * the welcome says of the replica cannot be changed any more by an older session.
  */
 import { comparePoints } from '../entry/lsn.js'
-import type { Hello, Ready, Resume, Welcome, WireDevice, WirePoint } from '../control/messages.js'
-import { WIRE_FLOOR, WIRE_VERSION } from '../version.js'
+import type { Codecs, Hello, Ready, Resume, Welcome, WireDevice, WirePoint } from '../control/messages.js'
+import { WIRE_FLOOR, WIRE_PACKED, WIRE_VERSION } from '../version.js'
+import { CODEC_IDS } from './codec.js'
 import {
   hasRow,
   mappingsProblem,
@@ -61,7 +62,7 @@ export type AgentHandshakeEffect =
   | { readonly kind: 'adopt'; readonly group: string; readonly slink: number; readonly epoch: number }
   /** Close the older session, throw its input away; then say `fenced`. */
   | { readonly kind: 'fence' }
-  | { readonly kind: 'send'; readonly message: Welcome | Ready }
+  | { readonly kind: 'send'; readonly message: Welcome | Codecs | Ready }
   /** Send so many `dirty-map` messages, now. */
   | { readonly kind: 'send-dirty-maps'; readonly count: number }
   /** Void everything beyond `common`, durably; then say `cut`. */
@@ -117,8 +118,11 @@ export function stepAgent(state: AgentHandshake, event: AgentHandshakeEvent, fac
       resume,
     } = state
     const ready: Ready = { kind: 'ready', end: resume.common, creditBytes: event.creditBytes }
+    const codecs: AgentHandshakeEffect[] =
+      wireVersion < WIRE_PACKED ? [] : [{ kind: 'send', message: { kind: 'codecs', codecs: CODEC_IDS } }]
     return next(
       { kind: 'established', wireVersion },
+      ...codecs,
       { kind: 'send', message: ready },
       { kind: 'established', wireVersion, hello, resume },
     )

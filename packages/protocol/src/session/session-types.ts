@@ -6,6 +6,7 @@
 import type { ControlMessage } from '../control/messages.js'
 import type { Clock } from '../entry/clock.js'
 import type { Frame } from '../entry/frame.js'
+import type { CompressionMode } from './compression-policy.js'
 import type { KeepAliveTimes } from './keep-alive.js'
 
 /** Why a session ended. `message` is a sentence for the log. */
@@ -46,6 +47,8 @@ export interface SessionOptions {
   readonly role: 'primary' | 'agent'
   readonly clock: Clock
   readonly handler: SessionHandler
+  /** Whether what this side sends is compressed, at the primary; asked for every run. Default `off`. */
+  readonly compression?: () => CompressionMode
   /** Until `setKeepAlive` says otherwise. Default: the limits' defaults. */
   readonly keepAlive?: KeepAliveTimes
   /** The peer's first message must come within so many milliseconds. Default `FIRST_MESSAGE_MS_DEFAULT`. */

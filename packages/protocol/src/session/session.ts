@@ -23,9 +23,10 @@ import type { ControlMessage, Heartbeat } from '../control/messages.js'
 import { FIRST_MESSAGE_MS_DEFAULT, PAUSED_INPUT_BYTES_MAX } from '../limits.js'
 import type { Connection } from '../transport/transport.js'
 import { CreditAccount } from './credit.js'
-import { FrameInput } from './frame-input.js'
 import { KEEP_ALIVE_DEFAULT, type KeepAliveTimes } from './keep-alive.js'
+import { Packer, type CompressionReport } from './packer.js'
 import { Pulse } from './pulse.js'
+import { SessionInput } from './session-input.js'
 import type { SessionEnd, SessionHandler, SessionOptions } from './session-types.js'
 
 /** See the file's head. Attaches itself to the connection at once; heartbeats begin at once. */
@@ -34,7 +35,8 @@ export class Session {
   readonly #role: 'primary' | 'agent'
   readonly #clock: Clock
   readonly #handler: SessionHandler
-  readonly #input = new FrameInput()
+  readonly #input = new SessionInput()
+  readonly #packer: Packer
   readonly #pulse: Pulse
   readonly #firstMessageTimer: Timer
 
@@ -45,15 +47,13 @@ export class Session {
   #streamFrames = 0
   #streamBytes = 0
   #receivedBytes = 0
+  #sentBytes = 0
 
   #writable = true
   #paused = false
   #delivering = false
   /** The owner was told of something in the present batch. */
   #told = false
-  /** Chunks that wait behind the one in {@link #input} while we are paused. */
-  #held: Buffer[] = []
-  #heldBytes = 0
   #connectionPaused = false
 
   /** Why the session ends, once it is known: from then on nothing but `closed` is called. */
@@ -66,6 +66,7 @@ export class Session {
     this.#role = options.role
     this.#clock = options.clock
     this.#handler = options.handler
+    this.#packer = new Packer(this.#clock, options.compression ?? (() => 'off'))
     this.#pulse = new Pulse(this.#clock, options.keepAlive ?? KEEP_ALIVE_DEFAULT, {
       send: (heartbeat) => this.#sendHeartbeat(heartbeat),
       silent: (forMs) => this.#destroy('silence', `nothing was heard from the peer for ${Math.round(forMs)} ms`),
@@ -110,6 +111,21 @@ export class Session {
   /** All bytes received, whatever they were. */
   get receivedBytes(): number {
     return this.#receivedBytes
+  }
+
+  /** Bytes handed to the connection, whatever they were. */
+  get sentBytes(): number {
+    return this.#sentBytes
+  }
+
+  /** What is compressed of what this side sends, and why. */
+  get compression(): CompressionReport {
+    return this.#packer.report()
+  }
+
+  /** Tells that there is nothing to send: what compression is worth is measured only while there is. */
+  idle(): void {
+    this.#packer.idle()
   }
 
   /** Bytes that wait in the connection. */
@@ -157,18 +173,17 @@ export class Session {
   sendFrames(frames: readonly Frame[]): boolean {
     if (this.#end !== null) return false
     assert(this.#role === 'primary' && this.#account !== null, 'frames are sent by the primary, after ready')
-    const chunks: Buffer[] = []
     let bytes = 0
     for (const frame of frames) {
-      assert(frame.type !== FrameType.control, 'control messages are sent with sendControl')
-      chunks.push(frame.header)
-      if (frame.payload !== null) chunks.push(frame.payload)
+      assert(frame.type < FrameType.control, 'control messages are sent with sendControl, packed frames are made here')
       bytes += frameBytes(frame)
     }
     if (bytes === 0) return this.writable
+    const chunks = this.#packer.chunks(frames, bytes)
     this.#account.spend(bytes)
     this.#streamFrames += frames.length
     this.#streamBytes += bytes
+    for (const chunk of chunks) this.#sentBytes += chunk.length
     return this.#noteRoom(this.#connection.write(chunks))
   }
 
@@ -218,6 +233,7 @@ export class Session {
 
   #write(frame: Frame): boolean {
     const chunks = frame.payload === null ? [frame.header] : [frame.header, frame.payload]
+    this.#sentBytes += frameBytes(frame)
     return this.#noteRoom(this.#connection.write(chunks))
   }
 
@@ -243,11 +259,10 @@ export class Session {
     if (this.#end !== null) return
     this.#receivedBytes += chunk.length
     this.#pulse.heard()
-    this.#held.push(chunk)
-    this.#heldBytes += chunk.length
+    this.#input.push(chunk)
     if (!this.#paused) {
       if (!this.#delivering) this.#deliver()
-    } else if (this.#heldBytes >= PAUSED_INPUT_BYTES_MAX && !this.#connectionPaused) {
+    } else if (this.#input.heldBytes >= PAUSED_INPUT_BYTES_MAX && !this.#connectionPaused) {
       this.#connectionPaused = true
       this.#connection.pause()
       this.#pulse.setDeaf(true)
@@ -264,12 +279,7 @@ export class Session {
         this.#onFrame(step.frame)
       } else if (step.kind === 'damaged') {
         this.#fail('protocol', 'damaged', `damage on the wire: ${step.why}`)
-      } else {
-        const chunk = this.#held.shift()
-        if (chunk === undefined) break
-        this.#heldBytes -= chunk.length
-        this.#input.push(chunk)
-      }
+      } else break
     }
     this.#delivering = false
     if (this.#told && this.#end?.kind !== 'local') this.#handler.batchEnd()
@@ -293,6 +303,11 @@ export class Session {
     const bytes = frameBytes(frame)
     if (this.#granted < 0)
       return this.#fail('protocol', 'order', 'a frame of the stream came before this side was ready for one')
+    if (frame.type === FrameType.packed) {
+      const problem = this.#input.open(frame, this.#granted - this.#streamBytes)
+      if (problem !== null) this.#fail('protocol', 'damaged', problem)
+      return
+    }
     if (this.#streamBytes + bytes > this.#granted) {
       return this.#fail('protocol', 'credit', `the peer sent more than the ${this.#granted} bytes that it was granted`)
     }
@@ -311,6 +326,11 @@ export class Session {
           return this.#fail('protocol', 'credit', 'the peer sent credit before ready, or less than before')
         }
         return this.#handler.writable()
+      case 'codecs':
+        if (this.#role !== 'primary' || this.#account !== null) {
+          return this.#fail('protocol', 'order', 'the peer sent codecs at a place where it has none')
+        }
+        return this.#packer.peerReads(message.codecs)
       case 'ready':
         if (this.#role !== 'primary' || this.#account !== null) {
           return this.#fail('protocol', 'order', 'the peer sent ready at a place where it has none')
@@ -351,8 +371,7 @@ export class Session {
   #become(end: SessionEnd): boolean {
     if (this.#end !== null) return false
     this.#end = end
-    this.#held = []
-    this.#heldBytes = 0
+    this.#input.clear()
     this.#pulse.stop()
     this.#firstMessageTimer.cancel()
     return true

@@ -202,7 +202,7 @@ function badValues(field: Field): unknown[] {
     case 'nullable':
       return badValues(field.of).filter((value) => value !== null)
     case 'list':
-      return [{}, null, 'x', 1, [{ odd: 1 }], [1], [null]]
+      return [{}, null, 'x', 1, [{ odd: 1 }], [0.5], [null]]
     case 'tuple':
       return [
         {},

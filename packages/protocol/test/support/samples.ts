@@ -98,6 +98,7 @@ export const sampleMessages: { readonly [K in ControlMessage['kind']]: Extract<C
     journalUsedBytes: 123_456,
     journalBytes: 1_073_741_824,
   },
+  codecs: { kind: 'codecs', codecs: [2, 1] },
   credit: { kind: 'credit', bytes: 8_589_934_592 },
   durable: { kind: 'durable', point: [2, 5_000_000_100] },
   heartbeat: { kind: 'heartbeat', sentUs: 1_753_000_000_123_456, echoUs: 1_753_000_000_000_001, heldUs: 1500 },
@@ -140,6 +141,17 @@ const text = Buffer.from('sixteen bytes!!!')
 function frame(fields: Omit<FrameFields, 'logId'>, payload: Buffer | null = null): Frame {
   return encodeFrame({ ...stream, ...fields }, payload)
 }
+
+/** The first three frames below, packed by brotli: bytes that every reader knows, whatever a packer makes of them later. */
+const SAMPLE_PACKED_RAW_BYTES = 304
+const SAMPLE_PACKED = Buffer.from(
+  '8797000080aaaaaaea9fd40cdcec6a6e7037307507bbf8d5fce4273300bbb9815f0cdcc161035070003500bfd8c1d50ee697' +
+    'db7274003fddfc74f08bfbe16ce057077035f5a897b13519cb9bc3c36105ab4b0600131cb80d3d4e91a8563faa72311742e1' +
+    '023eb0fd0e2602b0f5b24847431ca05b4d43e8ad050270e4ec5446eb99c766a62c4b01f0b88e7f357bba85a631c7aed5ba89' +
+    '0fe7561b29251372548b752677f2a3ff3cefcb308c59b42be66191d7c98b01b9ea76b49fb897df7e1471b0793461d4efffe5' +
+    '3d',
+  'hex',
+)
 
 /** One frame of every type of the stream. */
 export const sampleFrames: Readonly<Record<Exclude<keyof typeof FrameType, 'control'>, Frame>> = {
@@ -199,6 +211,7 @@ export const sampleFrames: Readonly<Record<Exclude<keyof typeof FrameType, 'cont
     length: 1_048_576,
     aux: 5_000_000_100,
   }),
+  packed: encodeFrame({ type: FrameType.packed, length: SAMPLE_PACKED_RAW_BYTES, aux: 1 }, SAMPLE_PACKED),
 }
 
 /** The bytes of a frame. */

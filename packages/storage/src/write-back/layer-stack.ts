@@ -91,7 +91,8 @@ export class LayerStack {
         if (keepMark) this.#mark(frame, end)
         break
       case FrameType.control:
-        assert(false, 'a control frame is never stored')
+      case FrameType.packed:
+        assert(false, 'what only the wire knows is never stored')
       default:
         unreachable(frame.type)
     }

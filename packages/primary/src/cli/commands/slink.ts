@@ -21,6 +21,7 @@ import { mapped } from '../../error-map.js'
 import { wordsOf } from '../../trust/link-plan.js'
 import { addedSlink, changedSlink } from '../../trust/slink-wishes.js'
 import { openAgentLinks } from '../open-links.js'
+import { linkTermsOf } from '../link-words.js'
 import { readConfig } from '../read-config.js'
 import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
@@ -32,7 +33,12 @@ interface Options {
   readonly overflow?: string
   readonly hold?: string
   readonly fallBehind?: string
+  readonly limit?: string
   readonly resyncRate?: string
+  readonly resyncShare?: string
+  readonly inFlight?: string
+  readonly compression?: string
+  readonly detect?: string
   readonly unmap?: boolean
 }
 
@@ -81,7 +87,9 @@ export function slinkCommand(program: SitelinkCommand): void {
       'after',
       examples([
         `${PROGRAM} slink set 1 --fall-behind ios=500,timeout=2s --state DIR`,
+        `${PROGRAM} slink set 1 --compression auto --state DIR`,
         `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`,
+        `${PROGRAM} slink set 1 --limit 10m,22:00-06:00=unlimited --resync-share 20 --state DIR`,
       ]),
     )
     .action(
@@ -89,7 +97,7 @@ export function slinkCommand(program: SitelinkCommand): void {
         const wish = changeOf(context.options)
         if (Object.keys(wish).length === 0)
           throw primaryErrors.create('SLINK_POLICY', {
-            why: 'nothing to change: give --to, --policy, --ack, --overflow, --hold, --fall-behind or --resync-rate',
+            why: 'nothing to change: name what is to be changed, as --policy or --limit (see --help)',
           })
         await change(context, slinkNumber(word), wish, 'changed')
       }),
@@ -160,7 +168,15 @@ function policyOptions(command: SitelinkCommand): SitelinkCommand {
       '--fall-behind <limits>',
       'async: wait for the site beyond ios=N, size=BYTES, timeout=TIME; comma between, "none" to clear',
     )
-    .option('--resync-rate <bytes>', 'upper bound of a resync in bytes per second; 0: none') as SitelinkCommand
+    .option(
+      '--limit <rate>',
+      'bytes per second for all that is sent, and other rates by local time of day: 10m,22:00-06:00=unlimited',
+    )
+    .option('--resync-rate <bytes>', 'upper bound of a resync within the limit, in bytes per second; 0: none')
+    .option('--resync-share <percent>', 'part of the link that a resync is sure of while writes wait (50)')
+    .option('--in-flight <limits>', 'wait for the site beyond ios=N or size=BYTES not yet received; "none" to clear')
+    .option('--compression <mode>', 'compress what is sent: off, on, or auto, which stops where it is not worth while')
+    .option('--detect <time>', 'a site that is silent for so long is lost (3s)') as SitelinkCommand
 }
 
 async function change(
@@ -192,7 +208,7 @@ function changeOf(options: Options): Record<string, unknown> {
       ? {}
       : { holdMs: options.hold === 'default' ? null : parseDurationMs(options.hold) }),
     ...(options.fallBehind === undefined ? {} : { fallBehind: fallBehindOf(options.fallBehind) }),
-    ...(options.resyncRate === undefined ? {} : { resyncBytesPerSecond: parseSize(options.resyncRate) }),
+    ...linkTermsOf(options),
   }
 }
 

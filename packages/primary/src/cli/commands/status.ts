@@ -129,6 +129,7 @@ export function formatStatus(status: Status, columns: number): string {
         { title: 'POLICY', cell: (row) => policyOf(row) },
         { title: 'STATE', cell: (row) => stateOf(row) },
         { title: 'LAG', cell: (row) => lagOf(row), align: 'right' },
+        { title: 'LINK', cell: (row) => linkOf(row) },
         { title: 'DIRTY', cell: (row) => `${row.dirtyRegions}/${row.totalRegions}`, align: 'right' },
         { title: 'RESYNC', cell: (row) => resyncOf(row) },
         { title: 'ADDRESS', cell: (row) => row.address ?? row.addresses.join(' '), charsMin: 12 },
@@ -162,6 +163,37 @@ function stateOf(row: SlinkRow): string {
 function lagOf(row: SlinkRow): string {
   if (row.lagWrites === 0) return '0'
   return `${row.lagWrites} writes, ${formatBytes(row.lagBytes)}, ${formatDuration(row.lagSeconds * 1000)}`
+}
+
+function linkOf({ limit, compression, rttMs, clockOffsetUs }: SlinkRow): string {
+  const words: string[] = []
+  if (limit.bytesPerSecond > 0 || limit.windows.length > 0) {
+    const now = limit.nowBytesPerSecond ?? limit.bytesPerSecond
+    words.push(now === 0 ? 'no limit now' : `at most ${formatRate(now)}`)
+  }
+  if (compression.mode !== 'off') words.push(compressionOf(compression))
+  if (rttMs !== null) words.push(`rtt ${formatMs(rttMs)}`)
+  if (clockOffsetUs !== null)
+    words.push(`clock ${clockOffsetUs < 0 ? '-' : '+'}${formatMs(Math.abs(clockOffsetUs) / 1000)}`)
+  return words.join(', ') || '-'
+}
+
+function compressionOf({ active, why, codec, ratio }: SlinkRow['compression']): string {
+  if (active) return ratio === null ? `${codec}` : `${codec} ${ratio.toFixed(1)}x`
+  return why === null ? 'not compressed' : `not compressed: ${COMPRESSION_WORDS[why]}`
+}
+
+const COMPRESSION_WORDS = {
+  operator: 'off',
+  'worth-it': 'on',
+  trying: 'comparing',
+  incompressible: 'it does not become smaller',
+  cpu: 'the processor is slower than the link',
+  peer: 'the agent reads none',
+} as const
+
+function formatMs(ms: number): string {
+  return ms < 10 ? `${ms.toFixed(1)}ms` : formatDuration(ms)
 }
 
 function resyncOf({ resync }: SlinkRow): string {

@@ -1,0 +1,112 @@
+/** How links are used: bandwidth, shares, what is in flight, compression, addresses. */
+import { by, rule, stops, type Mutant } from './mutant.js'
+
+const EVEN = by('pair/links', 'a limited link carries its rate, evenly, and a change counts at once')
+
+export const LINKS: readonly Mutant[] = [
+  rule('the link is not limited', 'primary/slink/pacer', 'this.#bucket.spend(wireBytes);', '', EVEN),
+  rule(
+    'copies are free on a limited link',
+    'primary/slink/feed',
+    'pacer.sent(frames.length, bytes, session.sentBytes - before);',
+    'pacer.sent(frames.length, bytes, frames[0].aux > 0 ? 0 : session.sentBytes - before);',
+    by('pair/links', 'a resync counts within the limit, and has its share of it while writes wait'),
+  ),
+  rule(
+    'a resync takes whatever it can',
+    'primary/slink/feed',
+    'if (this.#entryBytesBeforeCopy > 0 && this.#entriesWait()) return false;',
+    '',
+    by('pair/links', 'a resync counts within the limit, and has its share of it while writes wait'),
+  ),
+  rule(
+    'time that nobody used is saved up',
+    'primary/slink/token-bucket',
+    'Math.min((rate * BURST_MS) / 1000, this.#tokens + (elapsedMs * rate) / 1000)',
+    'this.#tokens + (elapsedMs * rate) / 1000',
+    by('primary/slink/link-limit', 'time that nobody used counts for no more than a moment'),
+  ),
+  stops(
+    rule(
+      'an acknowledgement does not wake a stream that waits for what is in flight',
+      'primary/slink/stream-session',
+      'this.#maybePump();',
+      '',
+      by('pair/links', 'no more is in flight than the operator allows, in frames and in bytes, and the link goes on'),
+    ),
+  ),
+  rule(
+    'a window over midnight ends at midnight',
+    'primary/slink/link-limit',
+    ': minute >= fromMinute || minute < toMinute;',
+    ': minute >= fromMinute;',
+    by(
+      'primary/slink/link-limit',
+      'a limit is read and printed back, and a window over midnight holds on both of its sides',
+    ),
+  ),
+  rule(
+    'a restart makes what a site misses younger',
+    'primary/slink/slink',
+    'if (this.mapped && this.pin !== null) void noteOldest(log, this.pin, ledger.old);',
+    '',
+    by(
+      'pair/links',
+      'lag is zero exactly while a healthy site has everything, and otherwise as old as its oldest write',
+    ),
+  ),
+  rule(
+    'a packed frame is unpacked beyond what is left of the credit',
+    'protocol/session/session-input',
+    "if (length > rawBytesMax) return 'a packed frame holds more than was granted';",
+    '',
+    by('protocol/session/compression', 'what a packed frame holds counts against credit before it is unpacked'),
+  ),
+  rule(
+    'what comes out of a packed frame may be shorter than it says',
+    'protocol/session/codec',
+    'if (buffer.length !== rawBytes)',
+    'if (false)',
+    by(
+      'protocol/session/compression',
+      'a bomb, a length that lies, bytes that are none, and what must not be inside end the session with what is wrong',
+    ),
+  ),
+  rule(
+    'a control message may hide in a packed frame',
+    'protocol/session/session-input',
+    'if (type === FrameType.control || type === FrameType.packed)',
+    'if (type === FrameType.packed)',
+    by(
+      'protocol/session/compression',
+      'a bomb, a length that lies, bytes that are none, and what must not be inside end the session with what is wrong',
+    ),
+  ),
+  rule(
+    'auto goes on with data that do not become smaller',
+    'protocol/session/compression-policy',
+    "if (judged && window.wireBytes > RATIO_MAX * window.rawBytes) return this.#pause('incompressible', nowMs);",
+    '',
+    by(
+      'protocol/session/compression',
+      'auto tries again at longer and longer intervals, and is back once the data become smaller',
+    ),
+  ),
+  rule(
+    'auto never compares with a stream that is not compressed',
+    'protocol/session/compression-policy',
+    'if (without === null || nowMs - without.atMs > STALE_MS) {',
+    'if (false) {',
+    by(
+      'protocol/session/compression',
+      'auto carries twice as much of text over a narrow link, and costs nothing where it cannot help',
+    ),
+  ),
+  rule(
+    'an agent says codecs to a primary of the first version',
+    'protocol/session/handshake-agent',
+    'wireVersion < WIRE_PACKED ? []',
+    'false ? []',
+    by('protocol/session/compression', 'an agent names its compressions only to a primary that knows of them'),
+  ),
+]
