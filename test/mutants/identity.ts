@@ -2,6 +2,8 @@
 import { by, rule, type Mutant } from './mutant.js'
 
 const TLS = 'protocol/transport/tls'
+const QUIC = 'protocol/transport/quic'
+const PROOF_SCOPE = 'a proof is worth nothing on another channel, for another purpose, at another time, or coming back'
 
 export const IDENTITY: readonly Mutant[] = [
   rule(
@@ -34,10 +36,59 @@ export const IDENTITY: readonly Mutant[] = [
   ),
   rule(
     'the end of the trust in a peer leaves its connections',
-    'protocol/transport/tls',
+    'protocol/transport/standing',
     'return this.#end((standing) => standing.key === key, why);',
     'return 0;',
     by(TLS, 'the connections of one key are ended at once, and of no other'),
+  ),
+  rule(
+    'a proof needs no signature',
+    'protocol/transport/proof-words',
+    'if (!signed(key, signature, side, context))',
+    'if (false)',
+    by('protocol/transport/proof-words', 'certificates of one key with the signature of another prove nothing'),
+  ),
+  rule(
+    'a proof is good on every channel',
+    'protocol/transport/proof-words',
+    "'sitelink-proof/1', side, purpose, channel,",
+    "'sitelink-proof/1', side, purpose,",
+    by('protocol/transport/proof-words', PROOF_SCOPE),
+  ),
+  rule(
+    'a proof of the one side is good for the other',
+    'protocol/transport/proof-words',
+    "'sitelink-proof/1', side, purpose, channel,",
+    "'sitelink-proof/1', purpose, channel,",
+    by('protocol/transport/proof-words', PROOF_SCOPE),
+  ),
+  rule(
+    'a proof can be played again',
+    'protocol/transport/proof-words',
+    "diallerNonce.toString('hex'), listenerNonce.toString('hex')",
+    "''",
+    by('protocol/transport/proof-words', PROOF_SCOPE),
+  ),
+  rule(
+    'the one who dials over QUIC does not compare the pin',
+    'protocol/transport/proof-gate',
+    "if (judgement.kind === 'refused') {",
+    'if (false) {',
+    by(QUIC, 'a listener with another key is refused before anything is said to it, and hears so'),
+  ),
+  rule(
+    'the listener does not judge who proves itself over QUIC',
+    'protocol/transport/proof-gate',
+    "const judgement = purpose === 'enrol' ? { kind: 'known' } : await judged(judge, peer);",
+    "const judgement = { kind: 'known' };",
+    by(QUIC, 'a key that nobody knows is refused with a sentence at both ends, and nothing is handed on'),
+  ),
+  rule(
+    'a connection over QUIC is not among those that stand',
+    'protocol/transport/proven-links',
+    'const gone = this.#standing.add(stub, keys);',
+    'const gone = () => {};',
+    by(QUIC, 'the connections of one key are ended at once, and of no other'),
   ),
   rule(
     'a stranger may wait for ever',

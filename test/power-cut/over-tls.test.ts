@@ -57,6 +57,7 @@ test('a pair in one process is enrolled and replicates over TLS, whatever strang
   const door = new TlsTransport({ clock, identity: () => agentIdentity, judge, enrol, refused })
   const links = new AgentLinks({
     clock,
+    random,
     event: () => {},
     pins: stored(NO_PINS),
     identity: { current: primaryIdentity, rotate: async () => primaryIdentity },
@@ -67,7 +68,7 @@ test('a pair in one process is enrolled and replicates over TLS, whatever strang
     sites: [{ name: 'site', mode: 'async' }],
     logBytes: 16 * MIB,
     journalBytes: 16 * MIB,
-    links: { primary: links.transport(1), agent: door },
+    links: { primary: links.transports(1).of('tls') as TlsTransport, agent: door },
   })
   t.after(() => pair.close())
   const [address] = pair.addresses

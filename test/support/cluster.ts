@@ -40,10 +40,13 @@ export interface SlinkSpec {
   readonly launcher?: readonly string[]
 }
 
+/** Over UDP no proxy stands between. */
+export type LinkScheme = 'tcp' | 'tls' | 'quic'
+
 export interface ClusterSpec {
   readonly label: string
-  /** How primary and agents meet: over plain TCP, or enrolled over TLS. Default: `tcp`. */
-  readonly scheme?: 'tcp' | 'tls'
+  /** How primary and agents meet: over plain TCP, or enrolled over another. Default: `tcp`. */
+  readonly scheme?: LinkScheme
   readonly devices?: readonly DeviceSpec[]
   readonly logSize?: string
   /** More words behind `sitelink init`. */
@@ -75,7 +78,7 @@ export class AgentSite {
     readonly devices: readonly { readonly name: string; readonly path: string }[],
     private readonly launcher: readonly string[],
     private readonly logFolder: string | undefined,
-    private readonly scheme: 'tcp' | 'tls',
+    private readonly scheme: LinkScheme,
   ) {
     this.state = join(folder, 'state')
     this.journal = join(folder, 'journal')
@@ -95,7 +98,8 @@ export class AgentSite {
 
   /** A new token, with the address of the proxy. `words`: more behind `invite`. */
   async invite(...words: string[]): Promise<string> {
-    const address = `tls://${this.proxy.host}:${this.proxy.port}`
+    const { host, port } = this.scheme === 'quic' ? { host: this.host, port: 7373 } : this.proxy
+    const address = `${this.scheme === 'quic' ? 'quic' : 'tls'}://${host}:${port}`
     const all = ['invite', '--address', address, ...words, '--state', this.state]
     return (await mustRun(agentProgram, all)).stdout.trim()
   }

@@ -210,6 +210,15 @@ export const agentErrors = defineErrors('agent', {
     text: 'no address to listen on: neither --listen nor the configuration names one',
     hint: '<prog> run --listen tls://0.0.0.0:7373 --state {state}',
   },
+  AGENT_LINK_LIBRARY: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.unavailable,
+    text: '{what}',
+    hint: 'install that package beside <prog>, or listen on tls://, which needs nothing else',
+    about:
+      'QUIC comes from an optional library, one package for each system. Everything else works without it; both ends of a link need it.',
+  },
   AGENT_CLOSED: { kind: 'operating', retry: true, exit: EXIT.tempFail, text: 'the agent is stopping', hint: null },
 
   // What the rooms below report.
@@ -287,6 +296,7 @@ export function asAgentError(thrown: unknown): unknown {
   if (thrown instanceof ListenError) return create('AGENT_NETWORK', { what: thrown.message }, thrown)
   if (thrown instanceof LogError) return create('AGENT_LOG', { what: thrown.message }, thrown)
   if (thrown instanceof ProtocolError) {
+    if (thrown.code === 'QUIC_UNAVAILABLE') return create('AGENT_LINK_LIBRARY', { what: thrown.message }, thrown)
     return create(thrown.kind === 'usage' ? 'AGENT_ADDRESS' : 'AGENT_NETWORK', { what: thrown.message }, thrown)
   }
   return thrown

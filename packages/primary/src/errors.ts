@@ -293,6 +293,15 @@ export const primaryErrors = defineErrors('primary', {
     text: '{why}',
     hint: 'see that sitelink-agent runs with --listen tls://, and that the address in the invitation leads to it: sitelink-agent invite --address',
   },
+  LINK_LIBRARY: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.unavailable,
+    text: '{why}',
+    hint: 'install that package beside <prog>, or have the agent listen on tls://, which needs nothing else',
+    about:
+      'QUIC comes from an optional library, one package for each system. Everything else works without it; both ends of a link need it.',
+  },
   PEER_UNKNOWN: {
     kind: 'usage',
     retry: false,

@@ -101,6 +101,24 @@ export const protocolErrorCodes = {
     text: 'the TLS handshake with {address} failed: {why}',
     hint: null,
   },
+  QUIC_UNAVAILABLE: {
+    kind: 'operating',
+    retry: false,
+    text: '{address} needs the optional package {package}: {why}',
+    hint: 'install it, or use tls:// addresses at both ends: they need nothing else',
+  },
+  PROOF_WRONG: {
+    kind: 'operating',
+    retry: true,
+    text: 'refused {address}: what listens there does not prove the identity that it shows: {why}',
+    hint: 'see what listens there: somebody may stand between',
+  },
+  PROOF_FAILED: {
+    kind: 'operating',
+    retry: true,
+    text: 'the exchange of identities with {address} failed: {why}',
+    hint: null,
+  },
   TOKEN_INVALID: {
     kind: 'usage',
     retry: false,
@@ -157,6 +175,7 @@ const IDENTITY_REFUSALS: readonly ProtocolErrorCode[] = [
   'TLS_OLD_PEER',
   'TLS_OTHER_PROGRAM',
   'TLS_WRONG_KEY',
+  'PROOF_WRONG',
   'TLS_NOT_KNOWN',
   'TLS_FORBIDDEN',
   'TLS_NOT_ADMITTED',

@@ -27,7 +27,7 @@ import {
   registerPeerVerbs as registerPrimaryPeers,
   registerVerbs as registerPrimary,
 } from '@sitelink/primary/testing'
-import { TlsTransport } from '@sitelink/protocol'
+import { KeyedTransports } from '@sitelink/protocol'
 import { World } from '../../pair/world.js'
 import { Finding, hold, type Target } from '../engine/target.js'
 import { mutateJson } from './state-files.js'
@@ -95,12 +95,12 @@ async function makeRig(number: number): Promise<Rig> {
     update: async (change: (current: typeof agentConfig) => typeof agentConfig) => (agentConfig = change(agentConfig)),
   } as unknown as ConfigFile<never>
   const { identity, event } = { identity: silentIdentity(), event: () => {} }
-  const links = new AgentLinks({ clock, event, identity, pins: stored(NO_PINS) })
   const { random } = group.parts
+  const links = new AgentLinks({ clock, random, event, identity, pins: stored(NO_PINS) })
   const trust = stored(NOBODY)
   const own = (): string => identity.current.fingerprint
   const gatekeeper = new Gatekeeper({ clock, random, trust, own, event, endPeer: () => 0 })
-  const tls = new TlsTransport({ clock, identity: () => identity.current, judge: gatekeeper.judge })
+  const keyed = new KeyedTransports({ clock, random, identity: () => identity.current, judge: gatekeeper.judge })
   return {
     world,
     left: VERBS_PER_WORLD,
@@ -117,7 +117,7 @@ async function makeRig(number: number): Promise<Rig> {
           random,
           identity,
           gatekeeper,
-          tls,
+          keyed,
           event,
           listening,
           state: '/state',

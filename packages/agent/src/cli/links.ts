@@ -1,10 +1,10 @@
 /**
- * What the encrypted links of a running agent are made of: its identity, whom it trusts, and the transport between both.
+ * What the encrypted links of a running agent are made of: its identity, whom it trusts, and the transports between both.
  *
  * Composition only. A state directory of a release without them gets both files here, under its lock.
  */
 import { ConfigFile, daemonErrors, IdentityFile, type StateDirectory, type StateLock } from '@sitelink/daemon'
-import { TcpTransport, TlsTransport, type Clock, type Random, type Transport } from '@sitelink/protocol'
+import { KeyedTransports, TcpTransport, type Clock, type Random, type Transport } from '@sitelink/protocol'
 import type { AgentEventSink } from '../events.js'
 import { Gatekeeper } from '../trust/gatekeeper.js'
 import { trustFormat } from '../trust/trust-format.js'
@@ -14,7 +14,7 @@ export interface Links {
   readonly identity: IdentityFile
   readonly trust: ConfigFile<AgentTrust>
   readonly gatekeeper: Gatekeeper
-  readonly tls: TlsTransport
+  readonly keyed: KeyedTransports
   readonly transports: readonly Transport[]
 }
 
@@ -31,16 +31,17 @@ export async function openLinks(
     trust,
     own: () => identity.current.fingerprint,
     event,
-    endPeer: (fingerprint, why) => tls.endPeer(fingerprint, why),
+    endPeer: (fingerprint, why) => keyed.endPeer(fingerprint, why),
   })
-  const tls: TlsTransport = new TlsTransport({
+  const keyed: KeyedTransports = new KeyedTransports({
     clock,
+    random,
     identity: () => identity.current,
     judge: gatekeeper.judge,
     enrol: gatekeeper.enrol,
     refused: gatekeeper.refused,
   })
-  return { identity, trust, gatekeeper, tls, transports: [new TcpTransport({ clock }), tls] }
+  return { identity, trust, gatekeeper, keyed, transports: [new TcpTransport({ clock }), ...keyed.all] }
 }
 
 /** Whom the agent of this directory trusts. */

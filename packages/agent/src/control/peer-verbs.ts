@@ -2,7 +2,7 @@
  * The control verbs of identity and peers: each checks its body and calls the one who knows. No logic of its own.
  */
 import { daemonErrors, type ControlServer, type IdentityFile } from '@sitelink/daemon'
-import { PEER_RIGHTS, type PeerRight, type TlsTransport } from '@sitelink/protocol'
+import { PEER_RIGHTS, type PeerRight, type KeyedTransports } from '@sitelink/protocol'
 import { asAgentError } from '../errors.js'
 import type { AgentEventSink } from '../events.js'
 import { INVITATION_MS_MAX } from '../limits.js'
@@ -14,14 +14,14 @@ import { short } from '../trust/trust.js'
 export interface PeerVerbParts extends Omit<InviteParts, 'listening' | 'own'> {
   readonly identity: IdentityFile
   readonly gatekeeper: Gatekeeper
-  readonly tls: TlsTransport
+  readonly keyed: KeyedTransports
   readonly event: AgentEventSink
   readonly listening: () => readonly string[]
 }
 
 /** Registers every verb of identity and peers. */
 export function registerPeerVerbs(server: ControlServer, parts: PeerVerbParts): void {
-  const { identity, gatekeeper, tls, event, trust, clock } = parts
+  const { identity, gatekeeper, keyed, event, trust, clock } = parts
   const verb = (name: string, run: (body: unknown) => unknown): void => {
     server.verb(name, async (body) => {
       try {
@@ -53,7 +53,7 @@ export function registerPeerVerbs(server: ControlServer, parts: PeerVerbParts): 
     const message = `the identity of this agent is ${short(fingerprint)} now`
     event({ level: 'info', kind: 'identity-rotated', message, facts: { fingerprint } })
     // So that peers meet the new key now, while both know each other, and not at some outage.
-    tls.endAll('the identity of this side was rotated')
+    keyed.endAll('the identity of this side was rotated')
     return { fingerprint }
   })
 }

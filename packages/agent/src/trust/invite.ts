@@ -9,6 +9,7 @@ import {
   encodeToken,
   formatAddress,
   INVITATION_ID_BYTES,
+  KEYED_SCHEMES,
   parseHostAddress,
   PEER_RIGHTS,
   SECRET_BYTES,
@@ -81,17 +82,20 @@ export async function invite(parts: InviteParts, wish: InviteWish): Promise<Invi
 
 function checkedAddress(address: string): string {
   const parsed = parseHostAddress(address)
-  if (parsed.scheme !== 'tls' || parsed.port === 0)
-    throw agentErrors.create('AGENT_INVITE_ADDRESS', { why: `${address} is not tls://host:port`, state: 'DIR' })
+  if (!KEYED_SCHEMES.includes(parsed.scheme) || parsed.port === 0)
+    throw agentErrors.create('AGENT_INVITE_ADDRESS', {
+      why: `${address} is not tls://host:port or quic://host:port`,
+      state: 'DIR',
+    })
   return formatAddress(parsed)
 }
 
 /** A wildcard is no address for others: the name of this host stands in its place. */
 function reachable({ listening, state }: InviteParts): string[] {
-  const own = listening.map(parseHostAddress).filter(({ scheme }) => scheme === 'tls')
+  const own = listening.map(parseHostAddress).filter(({ scheme }) => KEYED_SCHEMES.includes(scheme))
   if (own.length === 0)
     throw agentErrors.create('AGENT_INVITE_ADDRESS', {
-      why: listening.length === 0 ? 'it is not known where it listens' : 'it does not listen on tls://',
+      why: listening.length === 0 ? 'it is not known where it listens' : 'it does not listen on an encrypted address',
       state,
     })
   return own.map(({ scheme, host, port }) =>

@@ -5,7 +5,7 @@
  * without a running daemon.
  */
 import { daemonErrors } from '@sitelink/daemon'
-import { parseAddress } from '@sitelink/protocol'
+import { KEYED_SCHEMES, parseAddress } from '@sitelink/protocol'
 import type { DirtyLogConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
@@ -15,7 +15,7 @@ import type { LinkWish } from '../trust/link-plan.js'
 import type { NewMapping, NewSlink, SlinkChange } from './changes.js'
 
 /** Transports that the program has. */
-const SCHEMES: readonly string[] = ['tls', 'tcp']
+const SCHEMES: readonly string[] = [...KEYED_SCHEMES, 'tcp']
 
 /** Words of one message: a remote device on each of all slinks, and more. */
 const WORDS_MAX = 16_384

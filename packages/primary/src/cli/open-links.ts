@@ -3,7 +3,14 @@
  *
  * Composition only. A state directory of a release without them gets both files here.
  */
-import { ConfigFile, daemonErrors, IdentityFile, type StateDirectory, type StateLock } from '@sitelink/daemon'
+import {
+  ConfigFile,
+  daemonErrors,
+  IdentityFile,
+  RealRandom,
+  type StateDirectory,
+  type StateLock,
+} from '@sitelink/daemon'
 import type { Clock } from '@sitelink/protocol'
 import type { EventSink } from '../group/events.js'
 import { AgentLinks } from '../trust/agent-links.js'
@@ -16,7 +23,7 @@ export async function openAgentLinks(
   event: EventSink = () => {},
 ): Promise<AgentLinks> {
   const identity = await IdentityFile.open(state, lock)
-  return new AgentLinks({ clock, event, identity, pins: await openPins(state, lock) })
+  return new AgentLinks({ clock, random: new RealRandom(), event, identity, pins: await openPins(state, lock) })
 }
 
 async function openPins(state: StateDirectory, lock: StateLock): Promise<ConfigFile<Pins>> {

@@ -1,12 +1,12 @@
 /**
- * The encrypted links of a group: this side's identity, the pinned ones, and one TLS transport for each slink.
+ * The encrypted links of a group: this side's identity, the pinned ones, and the transports of each slink.
  *
  * Owns what happens around a judgement: a pin that follows a rotation is durable before the session begins, a revoked
- * one ends its connection at once. A transport of its own for each slink is how a dial knows whose key it must meet. The
+ * one ends its connection at once. Transports of its own for each slink is how a dial knows whose key it must meet. The
  * rules are pins.ts and link-plan.ts.
  */
 import type { Identity } from '@sitelink/daemon'
-import { TlsTransport, type Clock, type Judgement, type TlsIdentity } from '@sitelink/protocol'
+import { KeyedTransports, type Clock, type Judgement, type Random, type TlsIdentity } from '@sitelink/protocol'
 import { primaryErrors } from '../errors.js'
 import type { EventSink } from '../group/events.js'
 import { enrol } from './enrol.js'
@@ -21,6 +21,7 @@ export interface PinStore {
 
 export interface AgentLinksParts {
   readonly clock: Clock
+  readonly random: Random
   readonly pins: PinStore
   readonly identity: { readonly current: TlsIdentity; rotate(): Promise<Identity> }
   readonly event: EventSink
@@ -29,7 +30,7 @@ export interface AgentLinksParts {
 /** See the head of this file. */
 export class AgentLinks {
   readonly #parts: AgentLinksParts
-  readonly #transports = new Map<number, TlsTransport>()
+  readonly #transports = new Map<number, KeyedTransports>()
 
   constructor(parts: AgentLinksParts) {
     this.#parts = parts
@@ -39,19 +40,20 @@ export class AgentLinks {
     return this.#parts.pins.current
   }
 
-  /** The transport by which a slink reaches its agent, and no other. */
-  transport(slink: number): TlsTransport {
-    const { clock, identity } = this.#parts
-    let transport = this.#transports.get(slink)
-    if (transport === undefined) {
-      transport = new TlsTransport({
+  /** The transports by which a slink reaches its agent, and no other. */
+  transports(slink: number): KeyedTransports {
+    const { clock, random, identity } = this.#parts
+    let transports = this.#transports.get(slink)
+    if (transports === undefined) {
+      transports = new KeyedTransports({
         clock,
+        random,
         identity: () => identity.current,
         judge: ({ keys }) => this.#judge(slink, keys),
       })
-      this.#transports.set(slink, transport)
+      this.#transports.set(slink, transports)
     }
-    return transport
+    return transports
   }
 
   /**
@@ -64,7 +66,7 @@ export class AgentLinks {
     wish: LinkWish,
     { isNew, check }: { readonly isNew: boolean; readonly check: (addresses: readonly string[]) => void },
   ): Promise<readonly string[]> {
-    const { clock, pins, identity } = this.#parts
+    const { clock, random, pins, identity } = this.#parts
     // A pin that a slink left behind that was deleted is nobody's.
     const pinned = !isNew && pinOf(pins.current, slink) !== null
     const plan = planLink(addresses, wish, { slink, pinned })
@@ -73,7 +75,7 @@ export class AgentLinks {
       if (isNew && pinOf(pins.current, slink) !== null) await pins.update((current) => withoutPin(current, slink))
       return plan.addresses
     }
-    const pin = await enrol(plan.invitation, plan.addresses, { identity: identity.current, clock })
+    const pin = await enrol(plan.invitation, plan.addresses, { identity: identity.current, clock, random })
     await pins.update((current) => withPin(current, slink, pin))
     this.#transports.get(slink)?.endAll('another identity was pinned')
     this.#event('peer-enrolled', `the agent of slink ${slink} is ${short(pin.fingerprint)}`, {
@@ -105,7 +107,7 @@ export class AgentLinks {
   async rotate(): Promise<{ readonly fingerprint: string }> {
     const { fingerprint } = await this.#parts.identity.rotate()
     this.#event('identity-rotated', `the identity of this side is ${short(fingerprint)} now`, { fingerprint })
-    for (const transport of this.#transports.values()) transport.endAll('the identity of this side was rotated')
+    for (const transports of this.#transports.values()) transports.endAll('the identity of this side was rotated')
     return { fingerprint }
   }
 

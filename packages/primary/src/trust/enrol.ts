@@ -6,8 +6,9 @@
  */
 import {
   askToEnrol,
+  KeyedTransports,
   ProtocolError,
-  TlsTransport,
+  type Random,
   type Clock,
   type Invitation,
   type ShownPeer,
@@ -21,10 +22,11 @@ import { short, type Pin } from './pins.js'
 export async function enrol(
   invitation: Invitation,
   addresses: readonly string[],
-  { identity, clock }: { readonly identity: TlsIdentity; readonly clock: Clock },
+  { identity, clock, random }: { readonly identity: TlsIdentity; readonly clock: Clock; readonly random: Random },
 ): Promise<Pin> {
-  const transport = new TlsTransport({
+  const transports = new KeyedTransports({
     clock,
+    random,
     identity: () => identity,
     judge: async ({ keys }) =>
       keys.includes(invitation.fingerprint)
@@ -38,15 +40,17 @@ export async function enrol(
   let unreachable: ProtocolError | null = null
   for (const address of addresses) {
     try {
-      const { connection, peer } = await transport.dialFor('enrol', address, { timeoutMs: DIAL_MS_MAX })
+      const { connection, peer } = await transports.dialFor('enrol', address, { timeoutMs: DIAL_MS_MAX })
       const agent = keyOf(peer)
       const pair = { primary: identity.fingerprint, agent }
       await askToEnrol(connection, invitation, pair, address, { clock, timeoutMs: DIAL_MS_MAX })
       return { fingerprint: agent, enrolledMs: Math.floor(clock.wallUs() / 1000) }
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error
-      if (error.code === 'ENROL_REFUSED' || error.code === 'TLS_WRONG_KEY')
+      if (error.code === 'ENROL_REFUSED' || error.code === 'TLS_WRONG_KEY' || error.code === 'PROOF_WRONG')
         throw primaryErrors.create('ENROL_REFUSED', { why: error.message, reason: error.code }, { cause: error })
+      if (error.code === 'QUIC_UNAVAILABLE')
+        throw primaryErrors.create('LINK_LIBRARY', { why: error.message }, { cause: error })
       unreachable ??= error
     }
   }

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseConfig } from '@sitelink/daemon'
-import { encodeToken, type Clock, type TlsIdentity } from '@sitelink/protocol'
+import { encodeToken, type Clock, type Random, type TlsIdentity } from '@sitelink/protocol'
 import type { Step } from '../../src/admin/steps.js'
 import type { GroupConfig } from '../../src/config.js'
 import type { GroupEvent } from '../../src/group/events.js'
@@ -105,7 +105,13 @@ function links(first: Pins): { links: AgentLinks; pins: { current: Pins }; event
   const current: TlsIdentity = { key: '', certificates: '', fingerprint: C }
   const identity = { current, rotate: async () => current }
   return {
-    links: new AgentLinks({ clock: {} as Clock, pins, identity, event: (one) => events.push(one) }),
+    links: new AgentLinks({
+      clock: {} as Clock,
+      random: {} as Random,
+      pins,
+      identity,
+      event: (one) => events.push(one),
+    }),
     pins,
     events,
   }

@@ -10,6 +10,7 @@
 import { crc32 } from '../entry/crc.js'
 import { ProtocolError } from '../errors.js'
 import { parseHostAddress } from '../transport/address.js'
+import { KEYED_SCHEMES } from '../transport/keyed.js'
 
 export interface Invitation {
   /** 16 hex digits. */
@@ -69,7 +70,8 @@ export function decodeToken(word: string): Invitation {
   const addresses = body.subarray(at).toString('utf8').split(' ')
   if (addresses.length > TOKEN_ADDRESSES_MAX) throw invalid('it has too many addresses')
   for (const address of addresses) {
-    if (parseHostAddress(address).scheme !== 'tls') throw invalid(`its address "${address}" is not one of TLS`)
+    if (!KEYED_SCHEMES.includes(parseHostAddress(address).scheme))
+      throw invalid(`its address "${address}" is not one of an encrypted link`)
   }
   return { id, secret, fingerprint, addresses }
 }

@@ -10,6 +10,7 @@ import type { Clock } from '../entry/clock.js'
 import { ProtocolError, reasonOf } from '../errors.js'
 import { CONNECTION_QUEUE_BYTES } from '../limits.js'
 import { formatAddress, formatHostPort, type HostAddress } from './address.js'
+import { attemptTo, type Attempt } from './attempt.js'
 import type { DialOptions, Listener } from './transport.js'
 
 /** Delay of TCP's own keep-alive probes in milliseconds. */
@@ -18,47 +19,13 @@ const TCP_KEEP_ALIVE_MS = 30_000
 // The types of Node do not name what every stream takes.
 const STREAM_OPTIONS = { highWaterMark: CONNECTION_QUEUE_BYTES } as SocketConstructorOpts
 
-/** A dial under way: at most one of its ends happens, and none after `done`. */
-export interface Attempt {
-  /** Rejects when the time is up, the dial is given up, or {@link Attempt.fail} is called; never resolves. */
-  readonly failed: Promise<never>
-  /** Ends the dial; the socket is destroyed. */
-  fail(error: ProtocolError): void
-  /** The connection stands: neither time nor signal can end it any more. Throws where one of them was quicker. */
-  done(): void
-}
-
 /** Watches over a dial with `socket`, from its first step to its last, whatever the steps are. */
 export function attempt(socket: Socket, address: string, options: DialOptions, clock: Clock): Attempt {
-  const { timeoutMs, signal } = options
-  let reject!: (error: ProtocolError) => void
-  const failed = new Promise<never>((_resolve, no) => (reject = no))
-  failed.catch(() => {}) // whoever awaits a step sees it; nobody may be awaiting one
-  let over = false
-  let failure: ProtocolError | null = null
-  const settle = (): void => {
-    over = true
-    timer.cancel()
-    signal?.removeEventListener('abort', onAbort)
-  }
-  const done = (): void => {
-    if (failure !== null) throw failure
-    settle()
-  }
-  const fail = (error: ProtocolError): void => {
-    if (over) return
-    settle()
-    failure = error
+  return attemptTo(address, options, clock, () => {
     // A name that is still being resolved may report its failure later, to nobody.
     socket.on('error', () => {})
     socket.destroy()
-    reject(error)
-  }
-  const onAbort = (): void => fail(new ProtocolError('DIAL_ABORTED', { address }))
-  const timer = clock.after(timeoutMs, () => fail(new ProtocolError('DIAL_TIMEOUT', { address, timeoutMs })))
-  signal?.addEventListener('abort', onAbort, { once: true })
-  if (signal?.aborted === true) onAbort()
-  return { failed, fail, done }
+  })
 }
 
 /** A socket that is not connected yet. */

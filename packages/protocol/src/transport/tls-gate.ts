@@ -12,7 +12,7 @@ import { connect, type TLSSocket } from 'node:tls'
 import type { Socket } from 'node:net'
 import { ProtocolError, reasonOf, type ProtocolErrorCode } from '../errors.js'
 import { CONNECTION_QUEUE_BYTES } from '../limits.js'
-import type { Attempt } from './net-sockets.js'
+import type { Attempt } from './attempt.js'
 import { shownKeys } from './shown-keys.js'
 import {
   decodeVerdict,

@@ -1,11 +1,10 @@
 /**
- * Those who have connected to a TLS listener and are not known yet: how many, for how long, and what is told of them.
+ * Those who have connected to an encrypted listener and are not known yet: how many, for how long, and what is told of them.
  *
- * Owns their sockets until they are through or turned away, so that strangers hold at most {@link GATES_MAX} descriptors
+ * Owns their connections until they are through or turned away, so that strangers hold at most {@link GATES_MAX} descriptors
  * for at most {@link GATE_MS}. One more comes in, and the one who has waited longest is cut off. Whoever is turned away is
  * reported once. It judges nobody.
  */
-import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../entry/clock.js'
 
 /** A stranger has so long for the whole way through the gate, in milliseconds. */
@@ -23,12 +22,13 @@ export interface TlsRefusal {
 }
 
 interface Waiting {
-  readonly socket: Socket
+  readonly remote: string
+  readonly cutOff: () => void
   readonly timer: Timer
   told: boolean
 }
 
-/** See the file's head. Who waits has the name `host:port`, which no two connections share. */
+/** See the file's head. Who waits has a name that no two connections share: `host:port` where it is one. */
 export class TlsWaitingRoom {
   readonly #clock: Clock
   readonly #refused: (refusal: TlsRefusal) => void
@@ -40,42 +40,41 @@ export class TlsWaitingRoom {
     this.#refused = refused
   }
 
-  enter(socket: Socket, remote: string): void {
+  /** `remote`: `host:port`, for reports. */
+  enter(name: string, remote: string, cutOff: () => void): void {
     const longest = this.#waiting.keys().next()
     if (this.#waiting.size >= GATES_MAX && longest.done !== true) {
       this.refuse(longest.value, null, `more than ${GATES_MAX} connections wait to be known, and it came first`)
     }
     const timer = this.#clock.after(GATE_MS, () => {
-      this.refuse(remote, null, `it had not shown within ${GATE_MS} ms who it is`)
+      this.refuse(name, null, `it had not shown within ${GATE_MS} ms who it is`)
     })
-    this.#waiting.set(remote, { socket, timer, told: false })
-    socket.on('error', () => {}) // what ends it is said by the TLS stream, or is nobody's concern
-    socket.once('close', () => this.leave(remote))
+    this.#waiting.set(name, { remote, cutOff, timer, told: false })
   }
 
-  has(remote: string): boolean {
-    return this.#waiting.has(remote)
+  has(name: string): boolean {
+    return this.#waiting.has(name)
   }
 
   /** It waits no more: it is through, or gone. */
-  leave(remote: string): void {
-    this.#waiting.get(remote)?.timer.cancel()
-    this.#waiting.delete(remote)
+  leave(name: string): void {
+    this.#waiting.get(name)?.timer.cancel()
+    this.#waiting.delete(name)
   }
 
   /** Turns it away at once. */
-  refuse(remote: string, key: string | null, why: string): void {
-    const waiting = this.#waiting.get(remote)
-    this.tell(remote, key, why)
-    waiting?.socket.destroy()
-    this.leave(remote)
+  refuse(name: string, key: string | null, why: string): void {
+    const waiting = this.#waiting.get(name)
+    this.tell(name, key, why)
+    waiting?.cutOff()
+    this.leave(name)
   }
 
   /** Reports that it was turned away; it has until its time is up to take its leave. */
-  tell(remote: string, key: string | null, why: string): void {
-    const waiting = this.#waiting.get(remote)
+  tell(name: string, key: string | null, why: string): void {
+    const waiting = this.#waiting.get(name)
     if (waiting?.told === true) return
     if (waiting !== undefined) waiting.told = true
-    this.#refused({ remote, key, why })
+    this.#refused({ remote: waiting?.remote ?? name, key, why })
   }
 }

@@ -1,54 +1,31 @@
 /**
  * TLS 1.3, both sides known by their keys: the transport for networks that nobody trusts.
  *
- * Owns which connections stand and behind whose keys, so that a revoked peer loses its own at once. Every connection,
+ * Owns the TLS side of it: every connection,
  * dialled or accepted, is judged by the key that the TLS handshake has proven before one byte of it reaches anybody
  * (tls-gate.ts); until then it is one of few who may wait, and not for long (tls-waiting-room.ts).
  * Identity and judgement are passed in: this file reads no file and knows no peer. Sockets are net-sockets.ts, as for TCP.
  */
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Socket } from 'node:net'
-import type { Clock } from '../entry/clock.js'
 import { ProtocolError, reasonOf } from '../errors.js'
 import { formatHostPort, parseHostAddress } from './address.js'
+import type { KeyedOptions, KeyedTransport } from './keyed.js'
 import { attempt, connectSocket, listenSockets, newSocket } from './net-sockets.js'
 import { SocketConnection } from './socket-connection.js'
-import {
-  hearVerdict,
-  passAsDialler,
-  sayVerdict,
-  shownBy,
-  TLS_OPTIONS,
-  type Judge,
-  type ShownPeer,
-  type TlsIdentity,
-} from './tls-gate.js'
+import { StandingConnections } from './standing.js'
+import { hearVerdict, passAsDialler, sayVerdict, shownBy, TLS_OPTIONS, type ShownPeer } from './tls-gate.js'
 import { encodeVerdict, PURPOSES, TLS_ALERT, TLS_FIRST_BYTE, whyRefused, type Purpose } from './tls-words.js'
-import { TlsWaitingRoom, type TlsRefusal } from './tls-waiting-room.js'
-import type { Connection, DialOptions, Listener, Transport } from './transport.js'
+import { TlsWaitingRoom } from './tls-waiting-room.js'
+import type { Connection, DialOptions, Listener } from './transport.js'
 
-export interface TlsTransportOptions {
-  readonly clock: Clock
-  /** Asked for every connection, so that another identity counts from the next one on. */
-  readonly identity: () => TlsIdentity
-  readonly judge: Judge
-  /** Takes a connection that came to enrol. Absent: none is taken. */
-  readonly enrol?: (connection: Connection, peer: ShownPeer) => void
-  readonly refused?: (refusal: TlsRefusal) => void
-  /** The system could not hand over a connection (out of file descriptors, say); listening goes on. */
-  readonly acceptFailed?: (error: Error) => void
-}
-
-interface Standing {
-  readonly connection: Connection
-  readonly key: string
-}
+export type TlsTransportOptions = KeyedOptions
 
 /** See the file's head. */
-export class TlsTransport implements Transport {
+export class TlsTransport implements KeyedTransport {
   readonly scheme = 'tls'
   readonly #options: TlsTransportOptions
-  readonly #standing = new Set<Standing>()
+  readonly #standing = new StandingConnections()
   /** Those who are not through the gate yet. */
   readonly #waiting: TlsWaitingRoom
 
@@ -95,27 +72,17 @@ export class TlsTransport implements Transport {
 
   /** Ends every connection with the key, at once; answers how many there were. */
   endPeer(key: string, why: string): number {
-    return this.#end((standing) => standing.key === key, why)
+    return this.#standing.endPeer(key, why)
   }
 
   /** Ends every connection. */
   endAll(why: string): number {
-    return this.#end(() => true, why)
-  }
-
-  #end(whose: (standing: Standing) => boolean, why: string): number {
-    const ended = [...this.#standing].filter(whose)
-    for (const { connection } of ended) {
-      connection.destroy(new ProtocolError('CONNECTION_ENDED', { connection: connection.description, why }))
-    }
-    return ended.length
+    return this.#standing.endAll(why)
   }
 
   #admit(stream: TLSSocket, peer: ShownPeer): Connection {
     const connection = new SocketConnection(stream, `tls ${peer.remote}`)
-    const standing: Standing = { connection, key: peer.keys[0] ?? '' }
-    this.#standing.add(standing)
-    stream.once('close', () => this.#standing.delete(standing))
+    stream.once('close', this.#standing.add(connection, peer.keys))
     return connection
   }
 
@@ -148,7 +115,9 @@ export class TlsTransport implements Transport {
 
   /** A socket stands at the gate until it is judged, is cut off, or ends. Its first byte says whether it speaks TLS. */
   #wait(socket: Socket, remote: string, tls: { take(socket: Socket): void }): void {
-    this.#waiting.enter(socket, remote)
+    this.#waiting.enter(remote, remote, () => socket.destroy())
+    socket.on('error', () => {}) // what ends it is said by the TLS stream, or is nobody's concern
+    socket.once('close', () => this.#waiting.leave(remote))
     socket.once('readable', () => {
       const first = socket.read(1) as Buffer | null
       if (first === null) return void socket.resume() // it ended without a word

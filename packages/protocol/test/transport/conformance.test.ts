@@ -1,6 +1,15 @@
 /** Every transport of this package under the conformance suite, the memory network also with bytes cut at any place. */
+import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
-import { MemoryNetwork, TcpTransport, TlsTransport, type LinkConditions } from '../../src/index.js'
+import { describe, it } from 'node:test'
+import {
+  MemoryNetwork,
+  quicProblem,
+  QuicTransport,
+  TcpTransport,
+  TlsTransport,
+  type LinkConditions,
+} from '../../src/index.js'
 import { realClock } from '../support/clock.js'
 import { FIRST, OTHER } from '../support/identities.js'
 import { knows } from '../support/judges.js'
@@ -49,6 +58,35 @@ transportConformance('tls', { mutes: false }, async () => ({
   secondListenAddress: 'tls://127.0.0.1:0',
   deadAddress: `tls://127.0.0.1:${await freePort()}`,
 }))
+
+const withoutQuic = quicProblem()
+if (withoutQuic !== null) void describe('quic is a transport', () => void it('the suite', (t) => t.skip(withoutQuic)))
+else {
+  transportConformance('quic', { mutes: true }, async () => {
+    const mute = createSocket('udp4')
+    await new Promise<void>((resolve) => mute.bind(0, '127.0.0.1', resolve))
+    const ends = { clock: realClock, random: new SeededRandom(SEED) }
+    return {
+      server: new QuicTransport({ ...ends, identity: () => FIRST, judge: knows(OTHER) }),
+      client: new QuicTransport({ ...ends, identity: () => OTHER, judge: knows(FIRST) }),
+      listenAddress: 'quic://127.0.0.1:0',
+      secondListenAddress: 'quic://127.0.0.1:0',
+      deadAddress: `quic://127.0.0.1:${await freeUdpPort()}`,
+      mutedAddress: `quic://127.0.0.1:${mute.address().port}`,
+      close: () => void mute.close(),
+    }
+  })
+}
+
+/** A UDP port that was free a moment ago. */
+function freeUdpPort(): Promise<number> {
+  return new Promise((resolve) => {
+    const socket = createSocket('udp4').bind(0, '127.0.0.1', () => {
+      const { port } = socket.address()
+      socket.close(() => resolve(port))
+    })
+  })
+}
 
 /** A port that was free a moment ago. */
 function freePort(): Promise<number> {

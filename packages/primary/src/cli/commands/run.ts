@@ -113,7 +113,7 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
         config: await ConfigFile.open(state, lock, configFormat),
         peers,
         event,
-        transport: (scheme, slink) => (scheme === 'tls' ? links.transport(slink) : scheme === 'tcp' ? tcp : null),
+        transport: (scheme, slink) => (scheme === 'tcp' ? tcp : links.transports(slink).of(scheme)),
         dirtyLogPath: (slink, mappingId) => join(state.file('dirty'), `slink-${slink}-${mappingId}.dirty`),
         stateFile: groupStateFile(state.path),
       })
