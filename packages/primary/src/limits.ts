@@ -54,9 +54,8 @@ export function groupLimits(some: Partial<GroupLimits> = {}): GroupLimits {
 export const HEARTBEAT_MS = 500
 export const DETECT_MS_DEFAULT = 3000
 
-/** How long a dial and a handshake may take. */
+/** How long a dial may take. */
 export const DIAL_MS_MAX = 5000
-export const HANDSHAKE_MS_MAX = 15_000
 
 /** Waiting between attempts to reach a site: doubles from the first to the last, with jitter. */
 export const BACKOFF_MS_MIN = 100

@@ -9,6 +9,7 @@
  */
 import {
   formatId64,
+  HANDSHAKE_MS_MAX,
   isIdentityRefusal,
   must,
   Session,
@@ -29,14 +30,7 @@ import {
   type Timer,
   type Welcome,
 } from '@sitelink/protocol'
-import {
-  BACKOFF_MS_MAX,
-  BACKOFF_MS_MIN,
-  DETECT_MS_DEFAULT,
-  DIAL_MS_MAX,
-  HANDSHAKE_MS_MAX,
-  HEARTBEAT_MS,
-} from '../limits.js'
+import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, DETECT_MS_DEFAULT, DIAL_MS_MAX, HEARTBEAT_MS } from '../limits.js'
 import { prepareResume } from './resume.js'
 import type { SlinkContext } from './slink-context.js'
 import type { Slink } from './slink.js'
