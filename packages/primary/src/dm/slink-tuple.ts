@@ -6,6 +6,7 @@
  * `paused`, and the policy words that dm's successor in LVM planned: `drop` and `fail`, besides `received` and `durable`.
  */
 import { parseBoolean } from '@sitelink/daemon'
+import { BLOCKDEV_ADDRESS } from '../blockdev/address.js'
 import { SLINK_NUMBER_MAX } from '../limits.js'
 import { NO_LIMIT, type FallBehind } from '../slink/fall-behind.js'
 import type { AckLevel, OverflowPolicy, SlinkMode } from '../slink/guard.js'
@@ -31,7 +32,7 @@ export interface SlinkTerms extends Policy {
 export interface SlinkTuple extends SlinkTerms {
   readonly type: 'blockdev' | 'agent'
   readonly number: number
-  /** Of its agent; empty for the type `blockdev`. */
+  /** Of its agent; of the type `blockdev` the one of its scheme, and none for slink 0. */
   readonly addresses: readonly string[]
 }
 
@@ -58,7 +59,7 @@ export function readSlink(words: Words): SlinkTuple {
   })
   const parameters = words.count('slink', 1, PARAMETERS_MAX)
   const slink = slinkNumber(parameters.next('the number of the slink'))
-  const addresses = type === 'agent' ? readAddresses(slink, parameters) : []
+  const addresses = type === 'agent' ? readAddresses(slink, parameters) : slink === 0 ? [] : [BLOCKDEV_ADDRESS]
   const policy = parameters.peek() === null ? ASYNCHRONOUS : readPolicy(parameters.next('the policy'))
   return { type, number: slink, addresses, ...readKeys(parameters, policy) }
 }
