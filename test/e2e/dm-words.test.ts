@@ -101,8 +101,8 @@ class Example {
     this.agents[number] = Program.start(`agent ${number}`, agentProgram, words)
   }
 
-  async startPrimary(): Promise<void> {
-    this.primary = Program.start('primary', primaryProgram, ['run', '--state', this.state])
+  async startPrimary(more: readonly string[] = []): Promise<void> {
+    this.primary = Program.start('primary', primaryProgram, ['run', ...more, '--state', this.state])
     await waitFor('the primary to answer', async () => (await this.#control.hello()).verbs.includes('status'))
   }
 
@@ -146,13 +146,13 @@ async function writeBlocks(client: NbdClient, count: number, value: number): Pro
   }
 }
 
-test('[CFG-18] the worked example with block devices for sites is understood, refused by name, and leaves nothing', async (t) => {
+test('[CFG-18] the worked example with a wrong word in it is refused by name, and leaves nothing', async (t) => {
   const example = new Example()
   t.after(() => example.close())
   for (const number of [0, 1]) file(example.path(`ld${number}`), DEVICE_BYTES)
   const before = readdirSync(example.folder)
   for (const [text, status, about] of [
-    [example.literal, 69, /slink 1 of type blockdev cannot be had/],
+    [example.literal.replace('bm0', 'rd0'), 64, /rd0 is in use already: the device and its dirty log/],
     [example.withAgents.replace('auto', 'opne'), 64, /line 1: "opne" is no open mode: auto, open, create \(EINVAL\)/],
     [example.withAgents.replace('ld1 nolog', 'missing nolog'), 66, /missing/],
     [example.withAgents.replace('auto 262144', 'open').replace('ringbuffer 4', 'ringbuffer 3'), 64, /no group/],
@@ -239,4 +239,42 @@ test('[DEV-02] [CFG-23] [CFG-16] [STA-06] [FB-01] [MSG-02] the worked example of
     for (const remote of [`rd${number}`, `rd${number}b`])
       assert.ok(readFileSync(example.path(remote)).equals(local), remote)
   }
+})
+
+test('[CFG-02] [DEV-15] [STA-06] the worked example to the letter: block devices for sites, of which one is not there yet', async (t) => {
+  const example = new Example()
+  t.after(() => example.close())
+  for (const number of [0, 1]) {
+    file(example.path(`ld${number}`), DEVICE_BYTES)
+    file(example.path(`rd${number}`), DEVICE_BYTES)
+  }
+  file(example.path('rd0b'), DEVICE_BYTES)
+  assert.match(await example.must(['table', '--load', '-'], example.literal), /added slink 2: devices of this host/)
+  const printed = await example.must(['table'])
+  assert.equal(await example.must(['table', '--load', '-'], printed), 'nothing was to be done\n')
+  await example.startPrimary(['--probe', '200ms'])
+  const { folder } = example
+  await example.until(
+    'the missing device to be named',
+    /^group: /,
+    /^dev0: /,
+    new RegExp(`^dev1: .* 1:A,\\d+/\\d+ 2:RW,\\d+/\\d+,${folder}/rd1b$`),
+  )
+  file(example.path('rd1b'), DEVICE_BYTES)
+  const whole = `1:A,${REGIONS}/${REGIONS} 2:A,${REGIONS}/${REGIONS}$`
+  await example.until(
+    'site 2 to be filled',
+    /^group: /,
+    new RegExp(`^dev0: .* ${whole}`),
+    new RegExp(`^dev1: .* ${whole}`),
+  )
+  const client = await example.connect('dev0')
+  await writeBlocks(client, 100, 7)
+  await client.flush()
+  await example.until('both sites to have it', /^group: 0 1 replicator 0:A,\S+ 1:A,0,0s,0ms 2:A,0,0s,0ms /)
+  for (const name of ['rd0', 'rd0b'])
+    assert.deepEqual(
+      readFileSync(example.path(name)).subarray(0, 100 * BLOCK_BYTES),
+      Buffer.alloc(100 * BLOCK_BYTES, 7),
+    )
 })

@@ -136,7 +136,7 @@ export const AGENT_STREAM: readonly Mutant[] = [
   ),
   step(
     'frames behind a resync-begin do not wait until it is durable',
-    'agent/receive/receiver',
+    'protocol/receive/receiver',
     'if (isBarrier(frame)) this.#beginBarrier(frame);',
     'if (isBarrier(frame)) { if (this.#check(frame)) { void this.#host.barrier(frame); this.#append(frame); } }',
     by('agent/resync', 'a resync is announced durably before anything behind it is taken'),
@@ -150,7 +150,7 @@ export const AGENT_STREAM: readonly Mutant[] = [
   ),
   step(
     'the fence does not wait for what the older session began',
-    'agent/session/agent-session',
+    'protocol/receive/agent-session',
     'this.#session.close(why); await this.#receiver?.close();',
     'this.#session.close(why);',
     by(
@@ -219,35 +219,35 @@ export const AGENT_STREAM: readonly Mutant[] = [
   ),
   rule(
     'the stream may leave its device',
-    'agent/receive/receiver',
+    'protocol/receive/receiver',
     'const problem = rangeProblem(frame, this.#host.device(frame.deviceId)) ?? this.#order.pass(frame);',
     'const problem = this.#order.pass(frame);',
     by('agent/sessions', 'a frame out of order or out of its device ends the session and nothing of it is kept'),
   ),
   rule(
     'the CRC of the predecessor is not checked in the stream',
-    'agent/receive/order-check',
+    'protocol/receive/order-check',
     'headerPreviousCrc(frame.header) !== this.#crc',
     'false',
     by('agent/pure', 'behind a skip the predecessor is not known, behind an entry it is'),
   ),
   rule(
     'a gap in the stream is not seen',
-    'agent/receive/order-check',
+    'protocol/receive/order-check',
     'if (frame.lsn !== this.#lsn + 1 && !this.#begins)',
     'if (false)',
     by('agent/pure', 'the stream is taken in order, and every way to break it has a sentence'),
   ),
   rule(
     'the incarnation of the stream is not checked',
-    'agent/receive/order-check',
+    'protocol/receive/order-check',
     'if (frame.incarnation >= this.#incarnation) return null;',
     'return null;',
     by('agent/pure', 'the stream is taken in order, and every way to break it has a sentence'),
   ),
   rule(
     'a frame of another log is taken',
-    'agent/receive/order-check',
+    'protocol/receive/order-check',
     'if (!sameId64(headerLogId(frame.header), this.#logId))',
     'if (false)',
     by('agent/pure', 'the stream is taken in order, and every way to break it has a sentence'),
@@ -255,7 +255,7 @@ export const AGENT_STREAM: readonly Mutant[] = [
   stops(
     rule(
       'credit is never returned',
-      'agent/receive/receiver',
+      'protocol/receive/receiver',
       'this.#window.consume(bytes); this.#window.measure',
       'this.#window.measure',
       by('agent/sessions', 'a journal that cannot be emptied stops the primary, bounded, and goes on by itself'),
@@ -280,7 +280,7 @@ export const AGENT_STREAM: readonly Mutant[] = [
   ),
   rule(
     'a frame behind a barrier goes into a journal that has failed meanwhile',
-    'agent/receive/receiver',
+    'protocol/receive/receiver',
     "if (!this.#host.hasRoom(frame.payload === null ? 0 : frame.payload.length)) return this.#refuse('failed',",
     "if (false) return this.#refuse('failed',",
     by('agent/receiver', 'a journal that fails while a barrier passes takes nothing more'),

@@ -6,6 +6,7 @@
  */
 import { AGENT_REPLICA } from './agent-replica.js'
 import { AGENT_STREAM } from './agent-stream.js'
+import { BLOCKDEV } from './blockdev.js'
 import { DIRTY_LOG } from './dirty-log.js'
 import { FILES } from './files.js'
 import { GROUP } from './group.js'
@@ -31,6 +32,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...AGENT_REPLICA,
   ...WIRE,
   ...IDENTITY,
+  ...BLOCKDEV,
 ]
 
 export { REDUNDANT } from './redundant.js'

@@ -171,6 +171,7 @@ export class PrimaryHost {
         },
         transport: (scheme) => (scheme === 'memory' ? this.#options.network.host(PRIMARY) : null),
         dirtyLogPath: (slink, mappingId) => `/state/dirty-${slink}-${mappingId}`,
+        sitePath: (slink) => `/state/site-${slink}`,
         stateFile: () => Promise.resolve(null),
         ...(this.#options.limits === undefined ? {} : { limits: this.#options.limits }),
       }),

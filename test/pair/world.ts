@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict'
 import { MemoryNetwork, type LinkConditions } from '@sitelink/protocol'
 import type { AgentLimits } from '@sitelink/agent'
-import type { GroupLimits, NewMapping, NewSlink } from '@sitelink/primary'
+import { BLOCKDEV_ADDRESS, type GroupLimits, type NewMapping, type NewSlink } from '@sitelink/primary'
 import { Prng, SimClock, SparseBytes, type DiskLatency } from '@sitelink/storage/testing'
 import { AgentHost, type AgentHostOptions } from './agent-host.js'
 import { PRIMARY, PrimaryHost, type PrimaryHostOptions, type Ticket } from './primary-host.js'
@@ -53,6 +53,8 @@ export class World {
   readonly primary: PrimaryHost
   readonly agents: readonly AgentHost[]
   readonly deviceBytes: readonly number[]
+  /** Of each blockdev slink, the last LSN that writers were told its devices have: on stable storage, whatever they asked. */
+  readonly siteOwed = new Map<number, number>()
   #mappingCount = 0
 
   constructor(options: WorldOptions) {
@@ -243,6 +245,10 @@ export class World {
     if (ticket.errno !== 0 || ticket.lsn === 0) return
     for (const slink of this.primary.group.slinks.values()) {
       if (!slink.sync || !slink.protection.protected) continue
+      if (slink.config.addresses.includes(BLOCKDEV_ADDRESS)) {
+        this.siteOwed.set(slink.number, Math.max(this.siteOwed.get(slink.number) ?? 0, ticket.lsn))
+        continue
+      }
       const agent = this.agentOf(slink.number)
       if (agent.rotten) continue
       // What a host had only received is gone with its power, also for answers that its last acknowledgements still bring.

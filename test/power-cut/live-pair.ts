@@ -181,6 +181,7 @@ export class LivePair {
       event: (event) => this.#events.push(event),
       transport: (scheme) => (scheme === transport.scheme ? transport : null),
       dirtyLogPath: (slink, mappingId) => `/state/dirty-${slink}-${mappingId}`,
+      sitePath: (slink) => `/state/site-${slink}`,
       stateFile: () => Promise.resolve(null),
     })
     this.#group = group

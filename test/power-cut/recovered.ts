@@ -121,6 +121,7 @@ export async function recoverPrimary(disks: FaultDiskProvider): Promise<Shown> {
     event: () => {},
     transport: () => null,
     dirtyLogPath: (slink, mappingId) => `/state/dirty-${slink}-${mappingId}`,
+    sitePath: (slink) => `/state/site-${slink}`,
     stateFile: () => Promise.resolve(null),
   })
   const group = await clock.runUntil(opened, OPEN_MS_MAX)

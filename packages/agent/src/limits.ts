@@ -1,7 +1,7 @@
 /**
  * Limits of the agent, each with its unit last and its reason. Relations between them are asserted here, once.
  */
-import { assert, FRAME_HEADER_BYTES, FRAME_PAYLOAD_BYTES_MAX, WINDOW_BYTES_MIN } from '@sitelink/protocol'
+import { assert, LARGEST_FRAME_BYTES, WINDOW_BYTES_MIN } from '@sitelink/protocol'
 
 const MIB = 1024 * 1024
 
@@ -75,20 +75,11 @@ export const REFUSAL_EVENTS_MS = 60_000
 /** Connections that have not said hello; a further one pushes out the oldest. */
 export const GREETING_CONNECTIONS_MAX = 16
 
-/** How long a peer may take from its connection to its resume. */
-export const HANDSHAKE_MS_MAX = 15_000
-
-/** Frames that are handed to the journal between two looks at its room. */
-export const APPEND_FRAMES_MAX = 4096
-
 /** Marks that were found void at one resume and are not applied yet; a further one takes the place of the oldest. */
 export const VOIDS_MAX = 64
 
 /** Requests of one frozen export that are under way at once, in bytes. */
 export const EXPORT_READ_BYTES_MAX = 32 * MIB
-
-/** The largest frame with its header. */
-export const LARGEST_FRAME_BYTES = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX
 
 /** Resolves the limits of one agent. */
 export function resolveAgentLimits(some: Partial<AgentLimits> = {}): AgentLimits {

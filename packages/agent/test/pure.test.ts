@@ -4,6 +4,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  checkedAck,
+  worthSending,
+  grantableWindow,
+  StreamOrder,
+  rangeProblem,
   encodeFrame,
   FrameFlag,
   FrameType,
@@ -17,10 +22,6 @@ import { isVoidCopy, mayApply } from '../src/apply/apply-limit.js'
 import { RegionCopies, type DirtyAgain } from '../src/apply/region-copies.js'
 import { markBehind, MarkQueue, MARKS_MAX, type Mark } from '../src/journal/marks.js'
 import { decodeOwnerState, encodeOwnerState, OWNER_STATE_FIRST } from '../src/journal/owner-state.js'
-import { checkedAck, worthSending } from '../src/receive/ack-policy.js'
-import { grantableWindow } from '../src/receive/credit-grant.js'
-import { StreamOrder } from '../src/receive/order-check.js'
-import { rangeProblem } from '../src/receive/range-check.js'
 import { inconsistency } from '../src/replica/consistency.js'
 import { freshReplica, parseReplica, REPLICA_VERSION } from '../src/replica/replica-state.js'
 import { Prng } from '@sitelink/storage/testing'

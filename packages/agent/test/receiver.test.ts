@@ -1,10 +1,17 @@
 /** The input of a session, without a session: what goes into a journal that may fail at any moment. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CreditWindow, encodeFrame, encodeResyncBeginPayload, FrameType, WINDOW_BYTES_MIN } from '@sitelink/protocol'
+import {
+  CreditWindow,
+  encodeFrame,
+  encodeResyncBeginPayload,
+  FrameType,
+  Receiver,
+  StreamOrder,
+  WINDOW_BYTES_MIN,
+  type ReceiverHost,
+} from '@sitelink/protocol'
 import { SimClock } from '@sitelink/storage/testing'
-import { StreamOrder } from '../src/receive/order-check.js'
-import { Receiver, type ReceiverHost } from '../src/receive/receiver.js'
 
 const MIB = 1 << 20
 const LOG = { high: 7, low: 9 }

@@ -5,6 +5,7 @@
  * nothing: a file that lacks a key is wrong.
  */
 import { keyInvalid } from '@sitelink/daemon'
+import { BLOCKDEV_ADDRESS, isBlockdev } from './blockdev/address.js'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from './config.js'
 import { LINK_TERMS_DEFAULT, LINK_TERMS_KEYS, readTerms } from './slink/link-terms.js'
 import { DEVICE_NUMBER_MAX, NAME_BYTES_MAX, REGION_BYTES_MAX, REGION_BYTES_MIN, SLINK_NUMBER_MAX } from './limits.js'
@@ -118,6 +119,8 @@ function slink(value: unknown, key: string, devices: readonly DeviceConfig[]): S
   unique(mappings, `${key}.mappings`, 'remote', (one) => one.remote)
   const addresses = list(from['addresses'], `${key}.addresses`, (item, at) => text(item, at))
   if (addresses.length === 0) throw keyInvalid(`${key}.addresses`, 'it should have at least one address')
+  if (isBlockdev({ addresses }) && addresses.length > 1)
+    throw keyInvalid(`${key}.addresses`, `${BLOCKDEV_ADDRESS} should stand alone`)
   return {
     number: integer(from['number'], `${key}.number`, 1, SLINK_NUMBER_MAX),
     addresses,

@@ -69,6 +69,14 @@ export const primaryErrors = defineErrors('primary', {
     hint: null,
   },
   SLINK_COUNT: { kind: 'usage', retry: false, exit: EXIT.usage, text: 'a group has at most {max} slinks', hint: null },
+  SLINK_BLOCKDEV_COUNT: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'a group has at most {max} blockdev slinks',
+    hint: '<prog> slink ls',
+    about: 'A device that hangs holds a thread of the daemon. Reach further sites through an agent of their own.',
+  },
   SLINK_EXISTS: {
     kind: 'usage',
     retry: false,
@@ -118,6 +126,20 @@ export const primaryErrors = defineErrors('primary', {
     retry: false,
     exit: EXIT.usage,
     text: 'the remote device "{remote}" of slink {slink} belongs to device {device} already',
+    hint: null,
+  },
+  MAP_PATH: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'the device "{path}" of a blockdev slink cannot be taken: {why}',
+    hint: '<prog> device map --help',
+  },
+  MAP_TARGET_SMALL: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '{path} has {sizeBytes} bytes, device {device} has {needed}',
     hint: null,
   },
   REGION_SIZE: {
@@ -262,6 +284,13 @@ export const primaryErrors = defineErrors('primary', {
     exit: EXIT.usage,
     text: 'slink {slink} cannot have both encrypted and plain ways to its agent: a failure of one would lead to the other',
     hint: 'give --to a token or tls:// addresses, or tcp:// addresses alone',
+  },
+  LINK_BLOCKDEV: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'slink {slink} cannot have both devices of this host and an agent',
+    hint: 'give --to or --blockdev',
   },
   LINK_UNKNOWN: {
     kind: 'usage',

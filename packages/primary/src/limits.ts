@@ -27,6 +27,22 @@ export const REGION_BYTES_MAX = 1024 * 1024 * 1024
 /** Default region size: the smallest, so that a resync copies as little as possible. */
 export const REGION_BYTES_DEFAULT = ENTRY_BOUNDARY_BYTES
 
+/** Blockdev slinks of a group: a device that hangs holds a thread of the pool, of which there are 16. */
+export const BLOCKDEV_SLINKS_MAX = 8
+
+/** Path of a device at a blockdev site, in bytes of UTF-8: it stands where an agent's device has its name. */
+export const SITE_PATH_BYTES_MAX = 255
+
+/** Frames of a blockdev site that share one sync. */
+export const SITE_BATCH_BYTES = 4 * 1024 * 1024
+export const SITE_BATCH_FRAMES = 1024
+
+/** Stream bytes that a blockdev site may hold in memory. */
+export const SITE_WINDOW_BYTES = 8 * 1024 * 1024
+
+/** How long a stop waits for what is under way on a blockdev site's devices. */
+export const SITE_STOP_MS_MAX = 10_000
+
 /** Smallest replog (4096 sectors). */
 export const LOG_BYTES_MIN = 2 * 1024 * 1024
 
@@ -39,11 +55,18 @@ export interface GroupLimits {
   readonly overlayBytesMax: number
   /** Entries kept in memory for sites that follow closely; a payload may hold the whole chunk it arrived in. */
   readonly recentBytesMax: number
+  /** How often a device of a blockdev site that failed is tried, in milliseconds. */
+  readonly probeMs: number
 }
+
+/** As {@link GroupLimits.probeMs}. */
+export const PROBE_MS_DEFAULT = 15_000
+export const PROBE_MS_MIN = 100
 
 export const GROUP_LIMITS: GroupLimits = {
   overlayBytesMax: 32 * 1024 * 1024,
   recentBytesMax: 8 * 1024 * 1024,
+  probeMs: PROBE_MS_DEFAULT,
 }
 
 export function groupLimits(some: Partial<GroupLimits> = {}): GroupLimits {
@@ -57,9 +80,8 @@ export const DETECT_MS_DEFAULT = 3000
 export const DETECT_MS_MIN = 300
 export const DETECT_MS_MAX = 600_000
 
-/** How long a dial and a handshake may take. */
+/** How long a dial may take. */
 export const DIAL_MS_MAX = 5000
-export const HANDSHAKE_MS_MAX = 15_000
 
 /** Waiting between attempts to reach a site: doubles from the first to the last, with jitter. */
 export const BACKOFF_MS_MIN = 100

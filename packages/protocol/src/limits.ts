@@ -76,7 +76,15 @@ export const PACK_RUN_BYTES_MIN = 512
 /** Compressions that an agent can name. */
 export const CODECS_MAX = 16
 
-const LARGEST_FRAME_BYTES = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX
+/** The largest frame with its header. */
+export const LARGEST_FRAME_BYTES = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX
+
+/** How long a peer may take from its connection to its resume. */
+export const HANDSHAKE_MS_MAX = 15_000
+
+/** Frames that a receiver hands on between two looks at its room. */
+export const APPEND_FRAMES_MAX = 4096
+
 /** Upper bounds of one encoded mapping, device and incarnation: names, ids, key names. */
 const MAPPING_BYTES = 2 * NAME_BYTES_MAX + 180
 const DEVICE_BYTES = NAME_BYTES_MAX + PROBLEM_BYTES_MAX + 50

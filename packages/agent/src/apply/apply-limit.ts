@@ -5,8 +5,7 @@
  * Pure. Invariant: what was let through can never have to be taken back: the primary has it durably, the journal has it
  * durably, and the promise that the primary has it is itself durable here.
  */
-import { comparePoints, type Frame, type LogPoint, type LogPosition, type Lsn } from '@sitelink/protocol'
-import { isCopy } from '../receive/order-check.js'
+import { isCopy, comparePoints, type Frame, type LogPoint, type LogPosition, type Lsn } from '@sitelink/protocol'
 
 /** How far frames may be applied. */
 export interface ApplyLimit {

@@ -6,6 +6,8 @@
  * nothing behind it may be applied.
  */
 import {
+  isCopy,
+  isEntry,
   decodeMapPayload,
   decodeResyncBeginPayload,
   decodeUnmapPayload,
@@ -18,7 +20,6 @@ import {
 import type { LogCursor } from '@sitelink/storage'
 import { isVoidCopy, type VoidCopies } from '../apply/apply-limit.js'
 import type { DirtyAgain } from '../apply/region-copies.js'
-import { isCopy, isEntry } from '../receive/order-check.js'
 import type { PendingUnmap } from '../replica/mapping-table.js'
 import { markBehind, type Mark } from './marks.js'
 

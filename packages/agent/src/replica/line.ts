@@ -7,6 +7,8 @@
  */
 import { within } from '@sitelink/daemon'
 import {
+  isCopy,
+  isEntry,
   assert,
   decodeMapPayload,
   decodeResyncBeginPayload,
@@ -26,7 +28,6 @@ import type { DeviceSet } from '../device/device-set.js'
 import type { CutPlace } from '../journal/cut-place.js'
 import type { Journal } from '../journal/journal.js'
 import type { AgentLimits } from '../limits.js'
-import { isCopy, isEntry } from '../receive/order-check.js'
 import type { DirtyBook } from './dirty-book.js'
 import type { MappingTable, PendingUnmap } from './mapping-table.js'
 import type { ReplicaMapping } from './replica-state.js'

@@ -10,8 +10,7 @@
  *   stream        map received ----------------> unmap received
  *   devices              map passed (attached) ----------> unmap passed (detached) -> applied
  */
-import type { Lsn } from '@sitelink/protocol'
-import type { StreamDevice } from '../receive/range-check.js'
+import type { StreamDevice, Lsn } from '@sitelink/protocol'
 import type { ReplicaFile } from './replica-file.js'
 import type { ReplicaMapping } from './replica-state.js'
 

@@ -6,6 +6,7 @@
  * `standing` says of the replica is durable, and nothing says more.
  */
 import {
+  type StreamPlace,
   assert,
   ORIGIN,
   type Ack,
@@ -19,7 +20,6 @@ import { agentErrors, reason } from '../errors.js'
 import type { AgentEvent } from '../events.js'
 import { cutPlace } from '../journal/cut-place.js'
 import type { JournalListener } from '../journal/journal.js'
-import type { StreamPlace } from '../receive/order-check.js'
 import { inconsistency } from './consistency.js'
 import { dirtyLogPath } from './dirty-files.js'
 import type { Line, LineListener } from './line.js'

@@ -6,6 +6,8 @@
  * is. Steps that change the replica run one after the other. Invariant: at most one session appends, at any time.
  */
 import {
+  AgentSession,
+  type SessionHost,
   clipText,
   type AgentFacts,
   type Clock,
@@ -16,7 +18,6 @@ import {
 import type { AgentEventSink } from '../events.js'
 import { GREETING_CONNECTIONS_MAX, JOURNAL_RESERVE_PART, type AgentLimits } from '../limits.js'
 import type { Replica } from '../replica/replica.js'
-import { AgentSession, type SessionHost } from './agent-session.js'
 
 export interface SessionSetOptions {
   readonly clock: Clock

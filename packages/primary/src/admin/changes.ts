@@ -4,12 +4,21 @@
  * Owns every rule that a configuration obeys when it is changed by a verb. The same functions serve a running daemon
  * and a state directory without one; what a change means for what is running is `group-admin.ts`.
  */
+import { BLOCKDEV_ADDRESS, isBlockdev, slinkType } from '../blockdev/address.js'
 import { LINK_TERMS_DEFAULT, pickTerms, type LinkTerms } from '../slink/link-terms.js'
 import type { FallBehind } from '../slink/fall-behind.js'
 import { defaultOverflow, type AckLevel, type OverflowPolicy, type SlinkMode } from '../slink/guard.js'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
-import { DEVICE_COUNT_MAX, NAME_BYTES_MAX, REGION_BYTES_MAX, REGION_BYTES_MIN, SLINK_COUNT_MAX } from '../limits.js'
+import {
+  BLOCKDEV_SLINKS_MAX,
+  DEVICE_COUNT_MAX,
+  NAME_BYTES_MAX,
+  REGION_BYTES_MAX,
+  REGION_BYTES_MIN,
+  SITE_PATH_BYTES_MAX,
+  SLINK_COUNT_MAX,
+} from '../limits.js'
 
 export interface NewDevice {
   readonly number: number
@@ -111,7 +120,9 @@ function checkPolicy(slink: Pick<SlinkConfig, 'mode' | 'fallBehind' | 'overflow'
     })
   }
   if (slink.addresses.length === 0)
-    throw primaryErrors.create('SLINK_POLICY', { why: 'a slink needs at least one address (--to)' })
+    throw primaryErrors.create('SLINK_POLICY', { why: 'a slink needs at least one address (--to), or --blockdev' })
+  if (isBlockdev(slink) && slink.addresses.length > 1)
+    throw primaryErrors.create('SLINK_POLICY', { why: `${BLOCKDEV_ADDRESS} stands alone: such a site has no agent` })
 }
 
 export function addSlink(config: GroupConfig, wish: NewSlink): GroupConfig {
@@ -119,6 +130,8 @@ export function addSlink(config: GroupConfig, wish: NewSlink): GroupConfig {
   if (config.slinks.some((one) => one.number === wish.number))
     throw primaryErrors.create('SLINK_EXISTS', { slink: wish.number })
   if (config.slinks.length >= SLINK_COUNT_MAX) throw primaryErrors.create('SLINK_COUNT', { max: SLINK_COUNT_MAX })
+  if (isBlockdev(wish) && config.slinks.filter((one) => isBlockdev(one)).length >= BLOCKDEV_SLINKS_MAX)
+    throw primaryErrors.create('SLINK_BLOCKDEV_COUNT', { max: BLOCKDEV_SLINKS_MAX })
   const slink: SlinkConfig = {
     number: wish.number,
     addresses: wish.addresses,
@@ -138,7 +151,12 @@ export function addSlink(config: GroupConfig, wish: NewSlink): GroupConfig {
 }
 
 export function changeSlink(config: GroupConfig, number: number, change: SlinkChange): GroupConfig {
-  const changed = { ...slinkOf(config, number), ...change }
+  const before = slinkOf(config, number)
+  const changed = { ...before, ...change }
+  if (slinkType(changed) !== slinkType(before))
+    throw primaryErrors.create('SLINK_POLICY', {
+      why: `slink ${number} is of type ${slinkType(before)} and stays so: delete it and add another`,
+    })
   checkPolicy(changed)
   return replaceSlink(config, changed)
 }
@@ -169,6 +187,7 @@ export function addMapping(config: GroupConfig, wish: NewMapping): GroupConfig {
       device: other?.number ?? used.deviceId,
     })
   }
+  if (isBlockdev(slink)) checkSitePath(wish.remote)
   checkRegion(wish.regionBytes)
   const mapping: MappingConfig = {
     deviceId: device.id,
@@ -180,6 +199,16 @@ export function addMapping(config: GroupConfig, wish: NewMapping): GroupConfig {
     since: null,
   }
   return replaceSlink(config, { ...slink, mappings: [...slink.mappings, mapping] })
+}
+
+/** At a blockdev site the remote device is a path of this host. */
+function checkSitePath(path: string): void {
+  const why = !path.startsWith('/')
+    ? 'it should be an absolute path of this host'
+    : Buffer.byteLength(path) > SITE_PATH_BYTES_MAX
+      ? `it has more than ${SITE_PATH_BYTES_MAX} bytes`
+      : null
+  if (why !== null) throw primaryErrors.create('MAP_PATH', { path, why })
 }
 
 function checkRegion(bytes: number): void {

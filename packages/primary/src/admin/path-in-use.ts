@@ -5,6 +5,7 @@
  */
 import { ownStateFile } from '@sitelink/daemon'
 import type { DiskProvider } from '@sitelink/storage'
+import { isBlockdev } from '../blockdev/address.js'
 import type { GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 
@@ -18,7 +19,9 @@ export interface PathLook {
 export function groupStateFile(directory: string): PathLook['stateFile'] {
   return (path) =>
     ownStateFile(directory, path, (name) =>
-      /^(config\.json|peers\.json|identity\.json|trust\.json|control\.sock|nbd\.sock|dirty(\/.*)?)$/.test(name),
+      /^(config\.json|peers\.json|identity\.json|trust\.json|control\.sock|nbd\.sock|dirty(\/.*)?|sites(\/.*)?)$/.test(
+        name,
+      ),
     )
 }
 
@@ -33,7 +36,8 @@ export async function refusePathInUse(
   const used: { readonly path: string; readonly use: string }[] = [{ path: config.log.path, use: 'the log' }]
   for (const device of config.devices) used.push({ path: device.path, use: `device ${device.number}` })
   for (const slink of config.slinks) {
-    for (const { dirtyLog } of slink.mappings) {
+    for (const { dirtyLog, remote } of slink.mappings) {
+      if (isBlockdev(slink)) used.push({ path: remote, use: `a device of slink ${slink.number}` })
       if (dirtyLog.type === 'disk' && dirtyLog.path !== null)
         used.push({ path: dirtyLog.path, use: `a dirty log of slink ${slink.number}` })
     }

@@ -5,6 +5,7 @@
  * without a daemon the last configuration is stored, in a running group `group-change.ts` does the same to what runs.
  */
 import { unreachable } from '@sitelink/protocol'
+import { isBlockdev } from '../blockdev/address.js'
 import type { GroupConfig } from '../config.js'
 import {
   addDevice,
@@ -13,6 +14,7 @@ import {
   changeSlink,
   deleteMapping,
   deleteSlink,
+  slinkOf,
   type NewDevice,
   type NewMapping,
   type NewSlink,
@@ -47,9 +49,11 @@ export function takeStep(config: GroupConfig, step: Step): GroupConfig {
   }
 }
 
-/** A path that `step` puts to use and that nobody may use already; null if it names none. */
-export function newPathOf(step: Step): string | null {
-  if (step.kind === 'add-device') return step.wish.path
-  if (step.kind === 'map' && step.wish.dirtyLog.type === 'disk') return step.wish.dirtyLog.path
-  return null
+/** Paths that `step` puts to use and that nobody may use already; `config`: as it is before the step. */
+export function newPathsOf(step: Step, config: GroupConfig): string[] {
+  if (step.kind === 'add-device') return [step.wish.path]
+  if (step.kind !== 'map') return []
+  const { remote, dirtyLog } = step.wish
+  const target = isBlockdev(slinkOf(config, step.wish.slink)) ? [remote] : []
+  return dirtyLog.type === 'disk' && dirtyLog.path !== null ? [...target, dirtyLog.path] : target
 }

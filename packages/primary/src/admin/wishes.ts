@@ -6,6 +6,7 @@
  */
 import { daemonErrors } from '@sitelink/daemon'
 import { KEYED_SCHEMES, parseAddress } from '@sitelink/protocol'
+import { BLOCKDEV_ADDRESS } from '../blockdev/address.js'
 import type { DirtyLogConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
@@ -124,7 +125,7 @@ function addressesOf(body: Json): string[] {
     return refuse('addresses', 'should be a list of 1 to 16 addresses')
   return value.map((address: unknown) => {
     if (typeof address !== 'string') return refuse('addresses', 'should be a list of strings')
-    checkAddress(address)
+    if (address !== BLOCKDEV_ADDRESS) checkAddress(address)
     return address
   })
 }

@@ -37,6 +37,7 @@ export async function applyLog(state: StateDirectory, lock: StateLock): Promise<
     },
     transport: () => null,
     dirtyLogPath: (slink, mappingId) => state.file(`dirty/slink-${slink}-${mappingId}.dirty`),
+    sitePath: (slink) => state.file(`sites/slink-${slink}.site`),
     stateFile: groupStateFile(state.path),
   })
   const missing = [...group.devices.values()].filter((one) => one.device === null).map((one) => one.config.number)

@@ -1,6 +1,7 @@
 /**
  * What was done, a sentence for each step of a change or for a message. Pure.
  */
+import { reachedBy } from '../blockdev/address.js'
 import type { Step } from '../admin/steps.js'
 import type { Message } from './messages.js'
 
@@ -9,7 +10,7 @@ export function describeStep(step: Step): string {
     case 'add-device':
       return `added device ${step.wish.number} "${step.wish.name}": ${step.wish.path}`
     case 'add-slink':
-      return `added slink ${step.wish.number}: ${step.wish.addresses.join(', ')}`
+      return `added slink ${step.wish.number}: ${reachedBy(step.wish.addresses)}`
     case 'change-slink':
       return `changed slink ${step.slink}`
     case 'delete-slink':

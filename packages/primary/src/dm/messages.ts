@@ -11,7 +11,7 @@ import { primaryErrors } from '../errors.js'
 import { LOG_BYTES_MIN } from '../limits.js'
 import type { PathReader } from './control-line.js'
 import { deviceNumber, readGroup, readRemotes } from './device-line.js'
-import { planMaps, planNewSlink, type PlanFacts } from './plan.js'
+import { planMaps, planNewSlink, sitePaths, type PlanFacts } from './plan.js'
 import { refuse, refuseMissing, WordRefusal } from './refusal.js'
 import { readLimits, readPolicy, readSlink, slinkNumber } from './slink-tuple.js'
 import { GROUP_NAME, remotesOf } from './table.js'
@@ -138,7 +138,7 @@ function addRemotes(device: DeviceConfig, words: Words, { config, path, mappingI
   readGroup(words, namesOf(config))
   const named = words.next('the device number')
   if (deviceNumber(named) !== device.number) refuse('EINVAL', named, `is not device ${device.number}, which is asked`)
-  const remotes = readRemotes(words, path)
+  const remotes = sitePaths(readRemotes(words, path), config.slinks, path)
   if (remotes.length === 0) refuseMissing('EINVAL', 'the remote device is missing')
   const present = remotesOf(config, device.id)
   for (const { slink } of remotes)

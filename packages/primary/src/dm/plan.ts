@@ -12,7 +12,9 @@ import { checkAddress } from '../admin/wishes.js'
 import type { DeviceConfig, GroupConfig, SlinkConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { isLimited } from '../slink/fall-behind.js'
-import type { ControlLine, LogWords } from './control-line.js'
+import { isBlockdev } from '../blockdev/address.js'
+import type { ControlLine, LogWords, PathReader } from './control-line.js'
+import { WordRefusal } from './refusal.js'
 import type { RemoteTuple } from './device-line.js'
 import { linkTermsOf } from '../slink/link-terms.js'
 import type { SlinkTerms, SlinkTuple } from './slink-tuple.js'
@@ -38,7 +40,10 @@ export function newPaths(table: Table, config: GroupConfig): string[] {
 
 /** The steps that make of `config` what the table says; empty if it is that already. */
 export function planTable(table: Table, config: GroupConfig, facts: PlanFacts): Step[] {
-  const lines = table.devices.map((line) => ({ line, device: knownDevice(config, line) }))
+  const lines = table.devices.map((one) => {
+    const line = { ...one, remotes: refusalsOf(() => sitePaths(one.remotes, slinksAfter(table, config), table.path)) }
+    return { line, device: knownDevice(config, line) }
+  })
   if (table.control !== null) sameLog(table.control.log, config)
   return [
     ...lines.flatMap(({ line, device }) => (device === null ? [] : planUnmaps(line, device, config))),
@@ -48,6 +53,35 @@ export function planTable(table: Table, config: GroupConfig, facts: PlanFacts): 
       planMaps(line.number, line.sizeBytes, line.remotes, device === null ? [] : remotesOf(config, device.id), facts),
     ),
   ]
+}
+
+/** The slinks that there will be, as far as their types go. */
+function slinksAfter({ control }: Table, config: GroupConfig): readonly SiteAddresses[] {
+  return control === null ? config.slinks : control.slinks
+}
+
+interface SiteAddresses {
+  readonly number: number
+  readonly addresses: readonly string[]
+}
+
+/** At a blockdev slink the remote device is a path of this host; at an agent's it is a name, and stays as it is. */
+export function sitePaths(
+  remotes: readonly RemoteTuple[],
+  slinks: readonly SiteAddresses[],
+  path: PathReader,
+): RemoteTuple[] {
+  const sites = new Set(slinks.filter((slink) => isBlockdev(slink)).map((slink) => slink.number))
+  return remotes.map((one) => (sites.has(one.slink) ? { ...one, remote: path(one.remote) } : one))
+}
+
+function refusalsOf<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof WordRefusal)) throw error
+    return refuseTable(error.errno, error.message, error.word)
+  }
 }
 
 function sameLog({ path, startBytes, mode }: LogWords, { log }: GroupConfig): void {
@@ -115,11 +149,7 @@ function termsOf({ mode, overflow, ack, fallBehind, holdMs, paused, ...rest }: S
 
 /** A new slink with all its terms. */
 export function planNewSlink(slink: SlinkTuple): Step[] {
-  if (slink.type === 'blockdev') {
-    const why = 'remote sites are reached through their agents only, as agent 2 1 tcp://host:7373'
-    throw primaryErrors.create('DM_UNSUPPORTED', { what: `slink ${slink.number} of type blockdev`, why })
-  }
-  for (const address of slink.addresses) checkAddress(address)
+  if (slink.type === 'agent') for (const address of slink.addresses) checkAddress(address)
   const { number, addresses } = slink
   const { paused, ...terms } = termsOf(slink)
   const add: Step = { kind: 'add-slink', wish: { number, addresses, ...terms } }

@@ -6,6 +6,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { parseBoolean } from '@sitelink/daemon'
+import { BLOCKDEV_ADDRESS } from '../blockdev/address.js'
 import { DETECT_MS_MAX, DETECT_MS_MIN, RESYNC_SHARE_PERCENT_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import { NO_LIMIT, type FallBehind } from '../slink/fall-behind.js'
 import { LimitWordsError, printLimit, readLimit, UNLIMITED } from '../slink/link-limit.js'
@@ -32,7 +33,7 @@ export interface SlinkTerms extends Policy, LinkTerms {
 export interface SlinkTuple extends SlinkTerms {
   readonly type: 'blockdev' | 'agent'
   readonly number: number
-  /** Of its agent; empty for the type `blockdev`. */
+  /** Of its agent; of the type `blockdev` the one of its scheme, and none for slink 0. */
   readonly addresses: readonly string[]
 }
 
@@ -59,7 +60,7 @@ export function readSlink(words: Words): SlinkTuple {
   })
   const parameters = words.count('slink', 1, PARAMETERS_MAX)
   const slink = slinkNumber(parameters.next('the number of the slink'))
-  const addresses = type === 'agent' ? readAddresses(slink, parameters) : []
+  const addresses = type === 'agent' ? readAddresses(slink, parameters) : slink === 0 ? [] : [BLOCKDEV_ADDRESS]
   const policy = parameters.peek() === null ? ASYNCHRONOUS : readPolicy(parameters.next('the policy'))
   return { type, number: slink, addresses, ...readKeys(parameters, policy) }
 }

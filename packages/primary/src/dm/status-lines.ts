@@ -75,7 +75,7 @@ function logLevels(group: Group): string[] {
 
 function deviceLine(group: Group, local: LocalDevice): string {
   const { name, number, sizeBytes } = local.config
-  const remotes = slinksByNumber(group).flatMap((slink) => remoteWord(slink, local.id))
+  const remotes = slinksByNumber(group).flatMap((slink) => remoteWord(group, slink, local.id))
   const words = [`${name}: 0`, sectors(sizeBytes), `replicator-dev ${GROUP_NAME}`, number, localWord(local), ...remotes]
   return words.join(' ')
 }
@@ -86,11 +86,13 @@ function localWord(local: LocalDevice): string {
   return local.problem === null ? '0:A,-' : '0:W,-'
 }
 
-/** What is at the agent is written only: an error of it is one of writing. */
-function remoteWord(slink: Slink, deviceId: number): string[] {
+/** What is at a site is written only: an error of it is one of writing. A device that cannot be opened shows its path. */
+function remoteWord(group: Group, slink: Slink, deviceId: number): string[] {
   const mapping = slink.mappings.get(deviceId)
   if (mapping === undefined) return []
-  const letter = slink.stream === null ? 'W' : 'A'
+  const closed = group.sites.trouble(slink.number, deviceId)?.kind === 'open'
+  const letter = closed ? 'RW' : slink.stream === null ? 'W' : 'A'
   const running = slink.stream !== null && mapping.dirtyCount > 0 ? '+' : ''
-  return [`${slink.number}:${letter},${mapping.regionCount - mapping.dirtyCount}${running}/${mapping.regionCount}`]
+  const regions = `${mapping.regionCount - mapping.dirtyCount}${running}/${mapping.regionCount}`
+  return [`${slink.number}:${letter},${regions}${closed ? `,${printWord(mapping.config.remote)}` : ''}`]
 }

@@ -5,6 +5,7 @@
  * refusal names its line and its word; a table that is refused means nothing.
  */
 import type { DeviceConfig, GroupConfig, SlinkConfig } from '../config.js'
+import { slinkType } from '../blockdev/address.js'
 import { primaryErrors } from '../errors.js'
 import { NAME_BYTES_MAX } from '../limits.js'
 import { printControl, readControl, type ControlLine, type PathReader } from './control-line.js'
@@ -29,6 +30,8 @@ export interface Table {
   readonly control: ControlLine | null
   /** At least one, if there is no control line. */
   readonly devices: readonly TableDevice[]
+  /** How its relative paths are read: which of its remote devices are paths is known with the slinks. */
+  readonly path: PathReader
 }
 
 const SECTORS_MAX = Math.floor(Number.MAX_SAFE_INTEGER / SECTOR_BYTES)
@@ -65,7 +68,7 @@ export function readTable(text: string, path: PathReader, controls: readonly str
   }
   if (lines.length === 0)
     throw primaryErrors.create('DM_TABLE', { place: 'table', why: 'it is empty', errno: 'EINVAL' })
-  return { control, devices }
+  return { control, devices, path }
 }
 
 function readHead(line: Line): Head {
@@ -116,7 +119,7 @@ export function tupleOf({
 }: SlinkConfig): SlinkTuple {
   const { holdMs, paused } = rest
   return {
-    type: 'agent',
+    type: slinkType({ addresses }),
     number: slink,
     addresses,
     mode,

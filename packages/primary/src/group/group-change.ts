@@ -11,6 +11,7 @@ import { deviceOf, mappingMade, slinkOf, type NewDevice, type NewMapping, type N
 import type { Step } from '../admin/steps.js'
 import { lookAndTake } from '../admin/take-steps.js'
 import type { GroupConfig, MappingConfig } from '../config.js'
+import { reachedBy } from '../blockdev/address.js'
 import { primaryErrors } from '../errors.js'
 import type { Slink } from '../slink/slink.js'
 import { attachDevice } from './attach-device.js'
@@ -106,12 +107,13 @@ export class GroupChange {
     this.#undo.push(async () => {
       group.slinks.delete(number)
       await slink.close('the slink was not added', true)
+      await group.sites.close(number, true)
       group.sitesChanged()
     })
     this.#acts.push(() => {
       group.standingChanged()
       slink.start()
-      this.#event('slink-added', `slink ${number} was added: ${addresses.join(', ')}`, { slink: number })
+      this.#event('slink-added', `slink ${number} was added: ${reachedBy(addresses)}`, { slink: number })
     })
   }
 
@@ -164,6 +166,7 @@ export class GroupChange {
     group.slinks.delete(number)
     const mappings = [...slink.mappings]
     await slink.close('the slink was deleted', true)
+    await group.sites.close(number, true)
     group.sitesChanged()
     group.superblockWanted()
     for (const mapping of mappings) await mapping.dirty.destroy().catch(() => {})

@@ -26,6 +26,7 @@ import type {
 import type { ConfigStore, GroupConfig } from '../config.js'
 import type { GroupLimits } from '../limits.js'
 import type { PeerStore } from '../slink/peers.js'
+import { BlockdevSites } from '../blockdev/sites.js'
 import type { Slink } from '../slink/slink.js'
 import type { DeviceExport } from './device-export.js'
 import { deviceFailed, deviceRecovered, entryUnreadable, readFailed } from './device-troubles.js'
@@ -39,7 +40,8 @@ import { encodeOwnerState } from './owner-state.js'
 import { RequestCounters } from './request-counters.js'
 import { ShortageWatch } from './shortage-watch.js'
 import { SuperblockWish } from './superblock-wish.js'
-import { Tail } from './tail.js'
+import { tailOf } from './group-tail.js'
+import type { Tail } from './tail.js'
 import { WritePath, type WritePathOwner } from './write-path.js'
 
 export type GroupState = 'starting' | 'running' | 'suspended' | 'failed' | 'stopping' | 'stopped'
@@ -54,6 +56,8 @@ export interface GroupParts {
   readonly transport: (scheme: string, slink: number) => Transport | null
   /** Where dirty logs without a path of their own lie. */
   readonly dirtyLogPath: (slink: number, mappingId: string) => string
+  /** Where the record of a blockdev site lies. */
+  readonly sitePath: (slink: number) => string
   /** Name of the own file in the state directory that a path leads to; null if it leads to none. */
   readonly stateFile: (path: string) => Promise<string | null>
   /** Default: those of `limits.ts`. */
@@ -68,6 +72,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   readonly devices = new Map<number, LocalDevice>()
   readonly exports = new Map<number, DeviceExport>()
   readonly slinks = new Map<number, Slink>()
+  readonly sites = new BlockdevSites(this)
   readonly holds = new Holds()
   readonly counters = new RequestCounters()
   #state: GroupState = 'starting'
@@ -103,20 +108,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#written = { point: pointAt(log.lastLsn, log.incarnations), position: log.writtenEnd }
     this.#ledger = new LagLedger(log.lastLsn, log.writtenEnd, clock.nowMs())
     this.#writePath = new WritePath({ log, writeBack, holds: this.holds, ledger: this.#ledger, clock, owner: this })
-    this.#tail = new Tail({
-      log,
-      clock,
-      slinks: () => this.slinks.values(),
-      localPin: () => this.#writeBack.appliedPosition,
-      starving: () => this.#writePath.waitingCount > 0,
-      failed: (slink, error) =>
-        this.parts.event({
-          kind: 'dirty-log-failed',
-          level: 'error',
-          message: `entries stay in the log: a dirty log of slink ${slink.number} cannot be stored: ${error.message}`,
-          facts: { slink: slink.number },
-        }),
-    })
+    this.#tail = tailOf(this)
   }
 
   get state(): GroupState {
@@ -185,6 +177,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     this.#refuseWaiting()
     this.#tick?.cancel()
     for (const slink of this.slinks.values()) await slink.close('the primary stops', false)
+    await this.sites.closeAll()
     if (!failed) await within(this.parts.clock, applyMs, this.#applyAll())
     await this.#writeBack.stop()
     this.holds.fail(null)

@@ -5,6 +5,7 @@ import type { SlinkContext } from '../slink/slink-context.js'
 import { markDropped } from './drop-marks.js'
 import type { Group } from './group.js'
 import { pointAt } from './log-points.js'
+import { BLOCKDEV_SCHEME } from '../blockdev/address.js'
 
 export function slinkSurroundings(group: Group): SlinkContext {
   const { clock, random, event, peers, transport } = group.parts
@@ -16,7 +17,7 @@ export function slinkSurroundings(group: Group): SlinkContext {
     event,
     group: group.config.uuid,
     epoch: () => group.config.epoch,
-    transport,
+    transport: (scheme, slink) => (scheme === BLOCKDEV_SCHEME ? group.sites.of(slink) : transport(scheme, slink)),
     read: (deviceId, offset, length) => group.writeBack.read(deviceId, offset, length),
     appended: () => group.appendedPoint(),
     written: () => group.writtenMark,

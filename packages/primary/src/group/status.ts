@@ -4,6 +4,7 @@
  * Owns the shape, which docs/reference/status.md describes key by key. It only reads; taking a report costs no I/O.
  */
 import { formatId64 } from '@sitelink/protocol'
+import { slinkType } from '../blockdev/address.js'
 import type { LinkState } from '../slink/link.js'
 import type { Slink } from '../slink/slink.js'
 import type { Group } from './group.js'
@@ -71,6 +72,7 @@ export function slinkStatus(slink: Slink, group: Group) {
   const session = slink.link.session
   return {
     number: config.number,
+    type: slinkType(config),
     addresses: config.addresses,
     address: slink.link.address === '' ? null : slink.link.address,
     mode: config.mode,
@@ -111,7 +113,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     rttMs: session?.rttMs ?? null,
     clockOffsetUs: session?.clockOffsetUs ?? null,
     clockErrorUs: halfTripUs(session?.rttMs ?? null),
-    agentConsistent: stream?.agentConsistent ?? null,
+    agentConsistent: stream?.agentConsistent ?? group.sites.consistent(slink.number),
     agentDirtyRegions: stream?.agentDirtyRegions ?? null,
     journalUsedBytes: stream?.journalUsedBytes ?? null,
     journalBytes: stream?.journalBytes ?? null,
@@ -128,6 +130,7 @@ export function slinkStatus(slink: Slink, group: Group) {
       device: mapping.deviceNumber,
       name: mapping.deviceName,
       remote: mapping.config.remote,
+      problem: group.sites.trouble(slink.number, mapping.deviceId)?.why ?? null,
       dirtyLog: mapping.config.dirtyLog.type,
       regionBytes: mapping.config.regionBytes,
       dirtyRegions: mapping.dirtyCount,

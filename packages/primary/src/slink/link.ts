@@ -9,6 +9,7 @@
  */
 import {
   formatId64,
+  HANDSHAKE_MS_MAX,
   isIdentityRefusal,
   must,
   Session,
@@ -29,7 +30,7 @@ import {
   type Timer,
   type Welcome,
 } from '@sitelink/protocol'
-import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, DIAL_MS_MAX, HANDSHAKE_MS_MAX } from '../limits.js'
+import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, DIAL_MS_MAX } from '../limits.js'
 import { heartbeatMsOf } from './link-terms.js'
 import { prepareResume } from './resume.js'
 import type { SlinkContext } from './slink-context.js'

@@ -6,6 +6,7 @@
  */
 import { decodeToken, looksLikeToken, parseHostAddress, ProtocolError, type Invitation } from '@sitelink/protocol'
 import type { Step } from '../admin/steps.js'
+import { isBlockdev } from '../blockdev/address.js'
 import type { GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { pinOf, type Pins } from './pins.js'
@@ -39,6 +40,10 @@ export function planLink(
   { slink, pinned }: { readonly slink: number; readonly pinned: boolean },
 ): LinkPlan {
   const token = invitation === null ? null : tokenOf(invitation)
+  if (isBlockdev({ addresses })) {
+    if (token !== null || addresses.length > 1) throw primaryErrors.create('LINK_BLOCKDEV', { slink })
+    return { addresses, invitation: null }
+  }
   const reached = addresses.length === 0 && token !== null ? token.addresses : addresses
   const plain = reached.filter((address) => parseHostAddress(address).scheme === 'tcp')
   if (plain.length > 0 && (plain.length < reached.length || token !== null))

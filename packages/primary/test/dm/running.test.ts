@@ -112,8 +112,7 @@ test('[CFG-17] [CFG-16] what does not fit the group that is there is refused by 
     [control('4 /log 0 create 4096 blockdev 1 0'), 'DM_TABLE', /"create" would destroy.*EPERM/],
     [control('2 /log 0 blockdev 2 0 synchronous'), 'DM_UNSUPPORTED', /a synchronous slink 0/],
     [control('2 /log 0 blockdev 4 0 async ios 10'), 'DM_UNSUPPORTED', /limit of slink 0/],
-    [`${LOCAL} blockdev 1 1`, 'DM_UNSUPPORTED', /slink 1 of type blockdev/],
-    [`${LOCAL} agent 2 1 ${AGENT} blockdev 2 2 sync`, 'DM_UNSUPPORTED', /slink 2 of type blockdev/],
+    [`${LOCAL} blockdev 1 1`, 'SLINK_POLICY', /slink 1 is of type agent and stays so/],
     [`${LOCAL} agent 2 1 carrier:pigeon`, 'ADDRESS', /carrier/],
     [LOCAL, 'SLINK_HAS_DEVICES', /slink 1 still has devices 0/],
     [`${D0} 1 1 other core 1 2048`, 'MAP_EXISTS', /mapped to slink 1 already/],
@@ -232,7 +231,6 @@ test('[MSG-03] [MSG-05] [MSG-13] [CFG-11] wrong, empty, ambiguous and superfluou
   }
   for (const [words, code] of [
     [['slink', 'add', 'agent', '2', '1', AGENT], 'SLINK_EXISTS'],
-    [['slink', 'add', 'blockdev', '1', '7'], 'DM_UNSUPPORTED'],
     [['slink', 'del', '9'], 'SLINK_UNKNOWN'],
     [['slink', 'message', '9', 'policy', 'sync'], 'SLINK_UNKNOWN'],
     [['replog', 'resize', '8192'], 'DM_UNSUPPORTED'],
@@ -343,4 +341,30 @@ test('[MSG-14] messages are whole and one after another while writes go on', asy
   await world.clock.runUntil(Promise.all(both))
   assert.deepEqual(numbers(dm), [2, 3, 4])
   await world.ok(...writes)
+})
+
+test('[CFG-06] [DEV-02] [DEV-06] [DEV-15] [DEV-16] [SLK-02] a blockdev slink takes paths of this host, prints and reads back, and a target that is used or too small is refused', async () => {
+  const dm = await DmWorld.running()
+  const { disks } = dm.world
+  disks.addDevice('/targets/one', 4 * 1024 * 1024)
+  disks.addDevice('/targets/small', 512 * 1024)
+  const control = `${LOCAL} blockdev 4 1 asynchronous+stall ios 100 blockdev 2 7 synchronous`
+  await dm.load(`${control}\n${D0} 1 1 ../targets/one core 2 2048 nosync 7 1 /targets/later disk 2 - 2048`)
+  const device = `${D0} 1 1 /targets/one core 2 2048 nosync 7 1 /targets/later disk 3 - 2048 sync`
+  assert.equal(dm.table, [`group: ${control}`, device, D1].join('\n'))
+  assert.deepEqual(await dm.load(dm.table), [])
+  for (const [path, code] of [
+    ['/targets/one', 'MAP_REMOTE_USED'],
+    ['/targets/later', 'DEVICE_PATH_USED'],
+    ['/log', 'DEVICE_PATH_USED'],
+    ['/dev/1', 'DEVICE_PATH_USED'],
+    ['/targets/small', 'MAP_TARGET_SMALL'],
+    [`/${'x'.repeat(300)}`, 'MAP_PATH'],
+    ['8:16', 'DM_TABLE'],
+  ] as const) {
+    const refusal = await dm.refused(() => dm.load(`${D1} 1 1 ${path} core 1 2048`))
+    assert.equal(refusal.code, code, refusal.message)
+  }
+  await dm.world.clock.advance(1000)
+  assert.match((await dm.status()).join('\n'), / 1:A,\d+\/\d+ 7:RW,0\/\d+,\/targets\/later/)
 })

@@ -201,6 +201,7 @@ export class GroupWorld {
       event: (event) => this.events.push(event),
       transport: () => null,
       dirtyLogPath: (slink, mappingId) => `/dirty/slink-${slink}-${mappingId}`,
+      sitePath: (slink) => `/sites/slink-${slink}`,
       stateFile: () => Promise.resolve(null),
     })
   }

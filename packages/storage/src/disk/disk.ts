@@ -46,6 +46,8 @@ export interface OpenOptions {
   readonly readOnly?: boolean
   /** Hold it against every other process that asks likewise (flock or O_EXCL); refuse if somebody holds it. */
   readonly exclusive?: boolean
+  /** It may hang, as what is behind a network does: nothing of it is ever waited for in the calling thread. */
+  readonly mayHang?: boolean
 }
 
 /** Where disks come from: the real file system, or the simulator's. Paths are opaque to everybody else. */

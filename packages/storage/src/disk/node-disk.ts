@@ -92,7 +92,8 @@ export class NodeDisk implements Disk {
       const identity = identityOf(stats)
       const readOnly = options.readOnly === true
       const lock = kind === 'file' && options.exclusive === true ? await lockFile(handle.fd, identity, path, ffi) : null
-      const common = { handle, path, kind, identity, readOnly, lock, means }
+      const ownMeans = options.mayHang === true ? { ...means, turn: null } : means
+      const common = { handle, path, kind, identity, readOnly, lock, means: ownMeans }
       if (kind === 'file')
         return new NodeDisk({ ...common, sizeBytes: Number(stats.size), sectorBytes: FILE_SECTOR_BYTES })
       const facts = await blockDeviceFacts(stats, handle.fd, path, ffi)

@@ -1,6 +1,11 @@
 /** Small writes in the calling thread: how much of a turn they may use, and which disks are trusted to be quick. */
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import type { Clock } from '@sitelink/protocol/entry'
+import { NodeDiskProvider } from '../../src/disk/node-disk-provider.js'
 import { QUICK_BYTES_MAX, QuickDisk, QuickTurn } from '../../src/disk/quick-writes.js'
 
 /** A clock that stands still but for what a write takes, and turns that the test ends. */
@@ -77,4 +82,23 @@ test('large writes go through the thread pool', () => {
   const { disk } = new Bench()
   assert.equal(disk.takes(QUICK_BYTES_MAX), true)
   assert.equal(disk.takes(QUICK_BYTES_MAX + 1), false)
+})
+
+test('a disk that may hang is never written in the calling thread', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'sitelink-quick-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const path = join(directory, 'disk')
+  let asked = 0
+  const clock = { nowMs: () => ++asked, soon: (run: () => void) => void setImmediate(run) }
+  const disks = new NodeDiskProvider({ clock: clock as unknown as Clock })
+  await (await disks.create(path, 8192)).close()
+  const quick = await disks.open(path)
+  await quick.write([Buffer.alloc(4096)], 0)
+  assert(asked > 0, 'others are')
+  await quick.close()
+  asked = 0
+  const patient = await disks.open(path, { mayHang: true })
+  await patient.write([Buffer.alloc(4096, 1)], 0)
+  await patient.close()
+  assert.equal(asked, 0)
 })

@@ -142,7 +142,7 @@ function mapCommands(device: SitelinkCommand): void {
     .command('map <number>')
     .description('replicate a device to a site')
     .requiredOption('--slink <number>', 'the site')
-    .requiredOption('--remote <name>', 'name of the device at the agent')
+    .requiredOption('--remote <name>', 'name of the device at the agent; of a blockdev site its absolute path here')
     .option('--dirty-log <type>', 'core, disk, or disk:PATH', 'disk')
     .option('--region-size <size>', 'a power of two, at least 1m (default: 1m)')
     .option('--sync', 'copy everything first (default)')

@@ -13,6 +13,7 @@ import {
   examples,
   guardMemory,
   inDaemonPlace,
+  parseDurationMs,
   Lifecycle,
   RealClock,
   RealRandom,
@@ -33,6 +34,7 @@ import type { EventSink } from '../../group/events.js'
 import { GroupAdmin } from '../../group/group-admin.js'
 import type { Group } from '../../group/group.js'
 import { openGroup } from '../../group/open-group.js'
+import { PROBE_MS_DEFAULT, PROBE_MS_MIN } from '../../limits.js'
 import { openAgentLinks } from '../open-links.js'
 import { configFormat, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
@@ -40,6 +42,7 @@ interface Options {
   readonly logLevel?: LogLevel
   readonly nbdListen?: string
   readonly nbdPlain?: boolean
+  readonly probe?: string
 }
 
 /** How long a clean stop waits for the local devices. */
@@ -50,6 +53,7 @@ export function runCommand(program: SitelinkCommand): void {
     .command('run')
     .description('run the primary daemon of the group in the foreground; devices are exported over NBD on DIR/nbd.sock')
     .option('--nbd-listen <host:port>', 'export over TCP as well, without encryption: needs --nbd-plain')
+    .option('--probe <time>', 'how often a device of a blockdev site that failed is tried (15s)')
     .option('--nbd-plain', 'yes, anybody who reaches that port may read and write the devices')
     .addHelpText(
       'after',
@@ -60,9 +64,10 @@ export function runCommand(program: SitelinkCommand): void {
     )
     .action(
       action<Options>((context) => {
-        const { nbdListen, nbdPlain } = context.options
+        const { nbdListen, nbdPlain, probe } = context.options
+        const probeMs = probe === undefined ? PROBE_MS_DEFAULT : parseDurationMs(probe, { min: PROBE_MS_MIN })
         const listen = nbdListen === undefined ? null : tcpAddress(nbdListen, nbdPlain === true)
-        return inDaemonPlace(context, (place) => mapped(() => serve(place, listen)))
+        return inDaemonPlace(context, (place) => mapped(() => serve(place, listen, probeMs)))
       }),
     )
 }
@@ -79,7 +84,11 @@ function tcpAddress(word: string, plain: boolean): { host: string; port: number 
   return { host: word.slice(0, at), port }
 }
 
-async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; port: number } | null): Promise<void> {
+async function serve(
+  { state, lock, log }: DaemonPlace,
+  listen: { host: string; port: number } | null,
+  probeMs: number,
+): Promise<void> {
   const clock = new RealClock()
   const events = new EventLog(clock, log)
   const lifecycle = new Lifecycle(clock, log)
@@ -101,7 +110,7 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
     startMsMax: 3_600_000,
     stopMsMax: APPLY_MS_MAX + 30_000,
     start: async () => {
-      await mkdir(state.file('dirty'), { recursive: true, mode: 0o700 })
+      for (const name of ['dirty', 'sites']) await mkdir(state.file(name), { recursive: true, mode: 0o700 })
       const peers = peerStore(await ConfigFile.open(state, lock, peersFormat))
       const event: EventSink = ({ kind, level, message, facts }) =>
         void events.add(level === 'warning' ? 'warn' : level, kind, message, facts)
@@ -115,7 +124,9 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
         event,
         transport: (scheme, slink) => (scheme === 'tcp' ? tcp : links.transports(slink).of(scheme)),
         dirtyLogPath: (slink, mappingId) => join(state.file('dirty'), `slink-${slink}-${mappingId}.dirty`),
+        sitePath: (slink) => join(state.file('sites'), `slink-${slink}.site`),
         stateFile: groupStateFile(state.path),
+        limits: { probeMs },
       })
       group = opened
       registerVerbs(control, { group: opened, admin: new GroupAdmin(opened), links, events })

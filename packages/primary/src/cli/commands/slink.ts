@@ -15,6 +15,7 @@ import {
 } from '@sitelink/daemon'
 import { decodeToken } from '@sitelink/protocol'
 import { addSlink, changeSlink, deleteSlink, type SlinkChange } from '../../admin/changes.js'
+import { BLOCKDEV_ADDRESS, reachedBy } from '../../blockdev/address.js'
 import { primaryErrors } from '../../errors.js'
 import { SLINK_NUMBER_MAX } from '../../limits.js'
 import { mapped } from '../../error-map.js'
@@ -27,6 +28,7 @@ import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
 interface Options {
   readonly to?: string[]
+  readonly blockdev?: boolean
   readonly insecurePlain?: boolean
   readonly policy?: string
   readonly ack?: string
@@ -51,30 +53,35 @@ export function slinkCommand(program: SitelinkCommand): void {
     slink
       .command('add <number>')
       .description('add a site')
-      .requiredOption(
-        '--to <token...>',
-        'what `sitelink-agent invite` printed; more addresses may follow: tls://host:port',
-      ),
+      .option('--to <token...>', 'what `sitelink-agent invite` printed; more addresses may follow: tls://host:port')
+      .option('--blockdev', 'no agent: its devices are paths of this host, as iSCSI, NBD or NFS bring them'),
   )
     .addHelpText(
       'after',
       examples([
         `${PROGRAM} slink add 1 --to TOKEN --policy async --fall-behind ios=10000 --state DIR`,
         `${PROGRAM} slink add 2 --to tcp://near:7373 --insecure-plain --policy sync --ack durable --state DIR`,
+        `${PROGRAM} slink add 3 --blockdev --policy async --state DIR`,
       ]),
     )
     .action(
       action<Options>(async (context, word) => {
-        const body = { slink: slinkNumber(word), ...changeOf(context.options) }
+        const { to, blockdev } = context.options
+        if ((to === undefined) === (blockdev !== true))
+          throw primaryErrors.create('SLINK_POLICY', {
+            why: 'give either --to, for a site with an agent, or --blockdev',
+          })
+        const reach = blockdev === true ? { addresses: [BLOCKDEV_ADDRESS] } : {}
+        const body = { slink: slinkNumber(word), ...changeOf(context.options), ...reach }
         await mapped(() =>
           changeConfig(context, 'slink-add', body, async (config, state, lock) => {
             const links = await openAgentLinks(state, lock, new RealClock())
             return addSlink(config, await addedSlink(links, config, body))
           }),
         )
-        const { addresses, invitation } = wordsOf(context.options.to ?? [])
+        const { addresses, invitation } = wordsOf(to ?? [BLOCKDEV_ADDRESS])
         const reached = addresses.length > 0 ? addresses : decodeToken(invitation ?? '').addresses
-        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${reached.join(', ')}`)
+        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${reachedBy(reached)}`)
       }),
     )
   policyOptions(

@@ -6,38 +6,28 @@
  * the replica before it is the one session that may: the replica's owner fences every older one first. Invariant: an
  * acknowledgement says nothing that the journal or the devices do not have.
  */
+import { reasonOf } from './reason.js'
+import { clipText } from '../control/fields.js'
+import type { Ack, ControlMessage, DirtyMap, Durable, Hello, RefuseCode, Resume } from '../control/messages.js'
+import { must } from '../entry/assert.js'
+import type { Clock, Timer } from '../entry/clock.js'
+import { parseId64, type Frame, type LogPoint } from '../entry/index.js'
+import { HANDSHAKE_MS_MAX, WINDOW_BYTES_MIN } from '../limits.js'
+import { CreditWindow } from '../session/credit.js'
 import {
-  clipText,
-  CreditWindow,
-  parseId64,
-  Session,
   stepAgent,
-  WINDOW_BYTES_MIN,
-  must,
-  type Ack,
   type AgentFacts,
   type AgentHandshake,
   type AgentHandshakeEffect,
   type AgentHandshakeEvent,
   type AgentStanding,
-  type Clock,
-  type Connection,
-  type ControlMessage,
-  type DirtyMap,
-  type Durable,
-  type Frame,
-  type Hello,
-  type LogPoint,
-  type RefuseCode,
-  type Resume,
-  type SessionEnd,
-  type Timer,
-} from '@sitelink/protocol'
-import { reason } from '../errors.js'
-import { HANDSHAKE_MS_MAX } from '../limits.js'
-import { checkedAck, worthSending } from '../receive/ack-policy.js'
-import { StreamOrder, type StreamPlace } from '../receive/order-check.js'
-import { Receiver, type ReceiverHost } from '../receive/receiver.js'
+} from '../session/handshake-agent.js'
+import type { SessionEnd } from '../session/session-types.js'
+import { Session } from '../session/session.js'
+import type { Connection } from '../transport/transport.js'
+import { checkedAck, worthSending } from './ack-policy.js'
+import { StreamOrder, type StreamPlace } from './order-check.js'
+import { Receiver, type ReceiverHost } from './receiver.js'
 
 /** What a session asks of the agent. Promises reject where the agent cannot go on. */
 export interface SessionHost {
@@ -251,7 +241,7 @@ export class AgentSession {
       try {
         await this.#run(effect)
       } catch (error) {
-        return this.#refuse('failed', `the agent cannot go on: ${reason(error)}`)
+        return this.#refuse('failed', `the agent cannot go on: ${reasonOf(error)}`)
       }
     }
   }

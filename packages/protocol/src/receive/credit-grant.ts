@@ -4,8 +4,7 @@
  * Pure. Invariant: what is granted and not yet in the journal is bounded, and stops growing when the journal is full: that
  * stops the primary, and never breaks the session. What does not fit at once waits in memory, within the window.
  */
-import { WINDOW_BYTES_MIN } from '@sitelink/protocol'
-import { LARGEST_FRAME_BYTES } from '../limits.js'
+import { LARGEST_FRAME_BYTES, WINDOW_BYTES_MIN } from '../limits.js'
 
 export interface GrantFacts {
   /** Bytes that appends to the journal may still use. */

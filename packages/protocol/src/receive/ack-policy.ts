@@ -4,7 +4,8 @@
  * Pure. Acknowledgements are cumulative, so one at the end of a turn says all that the turn achieved. Invariant: marks
  * never fall within a session, and applied <= durable <= received.
  */
-import { assert, type Ack, type WireMark } from '@sitelink/protocol'
+import type { Ack, WireMark } from '../control/messages.js'
+import { assert } from '../entry/assert.js'
 
 /** What of an acknowledgement is worth a message. The rest travels with it. */
 export function worthSending(last: Ack | null, next: Ack): boolean {

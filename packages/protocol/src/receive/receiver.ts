@@ -6,8 +6,10 @@
  * (map, unmap, resync-begin) are a barrier: everything behind them waits until that is done. A journal without room is
  * waited for. Invariant: the journal gets the frames of the stream, all of them, each once, and nothing else.
  */
-import { CreditWindow, frameBytes, FrameType, type Clock, type Frame } from '@sitelink/protocol'
-import { reason } from '../errors.js'
+import { reasonOf } from './reason.js'
+import type { Clock } from '../entry/clock.js'
+import { frameBytes, FrameType, type Frame } from '../entry/index.js'
+import { CreditWindow } from '../session/credit.js'
 import { APPEND_FRAMES_MAX } from '../limits.js'
 import { grantableWindow } from './credit-grant.js'
 import type { StreamOrder } from './order-check.js'
@@ -154,7 +156,7 @@ export class Receiver {
       },
       (error: unknown) => {
         this.#barrier = null
-        this.#refuse('failed', reason(error))
+        this.#refuse('failed', reasonOf(error))
       },
     )
   }

@@ -21,7 +21,7 @@ import {
   type Id64,
   type LogPoint,
   type Lsn,
-} from '@sitelink/protocol'
+} from '../entry/index.js'
 
 /** A place in the stream: behind which entry it stands. */
 export interface StreamPlace {

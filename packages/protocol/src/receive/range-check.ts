@@ -4,7 +4,7 @@
  * Pure. A frame that names a device which is not mapped, or bytes outside of it, is a fault of the peer: it gets one
  * sentence and nothing of it is kept. Invariant: what passes lies inside its mapping, and bytes never cross a region.
  */
-import { ENTRY_BOUNDARY_BYTES, FrameType, RANGE_BYTES_MAX, type Frame } from '@sitelink/protocol'
+import { ENTRY_BOUNDARY_BYTES, FrameType, RANGE_BYTES_MAX, type Frame } from '../entry/index.js'
 
 /** What the stream may touch of one device. */
 export interface StreamDevice {
