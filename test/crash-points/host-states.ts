@@ -278,10 +278,25 @@ export class HostStates {
   #resized(id: string, sizeBytes: number): void {
     const state = this.#files.get(id)
     if (state === undefined) return
-    assert(sizeBytes >= state.sizeBytes, 'no file of a trace becomes smaller')
+    if (sizeBytes < state.sizeBytes) this.#cut(state, sizeBytes)
     const size = (bytes: number): Print => printOf(`size ${id}`, bytes, Buffer.alloc(0))
     this.#changePrint(size(state.sizeBytes), size(sizeBytes))
     state.sizeBytes = sizeBytes
+  }
+
+  /** What lies behind the new end is gone at once, in every state that may be found. */
+  #cut(state: FileState, sizeBytes: number): void {
+    assert(sizeBytes % FAULT_SECTOR_BYTES === 0, 'a file of a trace ends on a sector')
+    for (const start of state.durable.chunksIn(sizeBytes, state.sizeBytes - sizeBytes)) {
+      const end = Math.min(state.sizeBytes, start + 65_536)
+      for (let at = Math.max(start, sizeBytes); at < end; at += FAULT_SECTOR_BYTES) {
+        const print = (bytes: Buffer): Print => printOf(state.file.id, at / FAULT_SECTOR_BYTES, bytes)
+        this.#changePrint(print(readSector(state.durable, at)), print(Buffer.alloc(FAULT_SECTOR_BYTES)))
+      }
+    }
+    state.cache.truncate(sizeBytes)
+    state.durable.truncate(sizeBytes)
+    for (const sector of state.slots.keys()) if (sector * FAULT_SECTOR_BYTES >= sizeBytes) state.slots.delete(sector)
   }
 
   #named(path: string, file: HostFile | null, event: number): void {

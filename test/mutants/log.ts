@@ -281,22 +281,22 @@ export const LOG: readonly Mutant[] = [
   step(
     'a truncation does not wait until what stays is durable',
     'storage/ring-log/ring-log',
-    'await this.#sync.exclusively(() => this.#cutAt(position));',
-    'await this.#cutAt(position);',
+    'await this.#sync.exclusively(() => cutAt(this.#parts, position));',
+    'await cutAt(this.#parts, position);',
     by('storage/ring-log/durable-steps', 'what a truncation keeps is durable when it resolves, and the cut as well'),
   ),
   step(
     'a truncation is not written',
-    'storage/ring-log/ring-log',
-    'await this.#store.write(superblock); await this.#options.disk.sync(); await this.#store.copy();',
+    'storage/ring-log/truncate',
+    'await store.write(superblock); await options.disk.sync(); await store.copy();',
     '',
     by('storage/ring-log/readers', 'a truncated journal ends exactly there, before and after a crash, and goes on'),
   ),
   step(
     'a truncation is not synced',
-    'storage/ring-log/ring-log',
-    'await this.#store.write(superblock); await this.#options.disk.sync();',
-    'await this.#store.write(superblock);',
+    'storage/ring-log/truncate',
+    'await store.write(superblock); await options.disk.sync();',
+    'await store.write(superblock);',
     by('storage/ring-log/readers', 'a truncated journal ends exactly there, before and after a crash, and goes on'),
   ),
   step(
@@ -511,8 +511,8 @@ export const LOG: readonly Mutant[] = [
   ),
   rule(
     'what was read ahead outlives a cut of the log',
-    'storage/ring-log/ring-log',
-    'this.#payloads.forget();',
+    'storage/ring-log/truncate',
+    'parts.payloads.forget();',
     '',
     by('storage/ring-log/payload-runs', 'what was cut and written anew is read anew'),
   ),
@@ -522,5 +522,70 @@ export const LOG: readonly Mutant[] = [
     'if (from < at + length && to > at)',
     'if (false)',
     by('storage/ring-log/damage', 'a power cut that tore nothing but the fill behind a group'),
+  ),
+
+  // ----- a log that gets another size -----
+
+  step(
+    'a resize takes effect before its superblock is durable',
+    'storage/ring-log/resize',
+    'await store.write(superblock); await this.#disk.sync();',
+    'await store.write(superblock);',
+    by('crash-points/resize', 'no sync of a resize can be left out'),
+    by(
+      'storage/ring-log/crash.property',
+      'a dense log that is resized again and again survives every crash with all that it promised',
+    ),
+  ),
+  step(
+    'what a smaller log moved is not synced before the superblock that says so',
+    'storage/ring-log/resize',
+    'await target.write([bytes], bytes.length, at);',
+    'await target.write([bytes], bytes.length, at); at += bytes.length; this.#advance(bytes.length); continue;',
+    by(
+      'crash-points/resize',
+      'a crash at any point of a resize leaves a log of one size or the other with every promised entry',
+    ),
+  ),
+  rule(
+    'what was written while a log was being moved does not move',
+    'storage/ring-log/resize',
+    'await this.#move(plan, target, copied, head);',
+    '',
+    by(
+      'storage/ring-log/resize',
+      'a log is resized to 3145728 bytes while writers write: they wait for a moment only, and nothing is lost',
+    ),
+  ),
+  rule(
+    'a log that shrinks is written to where its bytes move',
+    'storage/ring-log/resize',
+    'this.#cap = from + ringBytes;',
+    '',
+    by('storage/ring-log/resize', 'a log that shrinks is used no further than it will reach, however much is written'),
+  ),
+  rule(
+    'a sync that fails in a resize is nobody’s business',
+    'storage/ring-log/resize',
+    'await this.#disk.sync(); } catch (error) { this.#parts.fail(error); throw error; } } #ringBytesFor',
+    'await this.#disk.sync(); } catch (error) { throw error; } } #ringBytesFor',
+    by('storage/ring-log/resize', 'a sync that fails while a log is resized may have cost bytes of the log: it fails'),
+  ),
+  rule(
+    'what is left of a cut tail is taken for a later lap where a ring has another place for it',
+    'storage/ring-log/scan-facts',
+    'return span.number !== incarnation || position >= span.end;',
+    'return false;',
+    by(
+      'storage/ring-log/scan-facts',
+      'a group further on in the log is left over if its life was cut before it, else the log is ahead of its superblock',
+    ),
+  ),
+  rule(
+    'the end of a file is cut while somebody still reads there',
+    'storage/ring-log/resize',
+    'await unread;',
+    '',
+    by('storage/ring-log/resize', 'a read that began before a log shrinks ends before its place is given back'),
   ),
 ]

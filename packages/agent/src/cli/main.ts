@@ -3,7 +3,7 @@
  */
 import { createProgram, identityCommand, packageVersion, runMain } from '@sitelink/daemon'
 import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol'
-import { SUPERBLOCK_VERSION } from '@sitelink/storage'
+import { SUPERBLOCK_VERSION, SUPERBLOCK_VERSION_MIN } from '@sitelink/storage'
 import { deviceCommand } from './commands/device.js'
 import { eventsCommand } from './commands/events.js'
 import { exportCommand } from './commands/export.js'
@@ -24,7 +24,7 @@ const program = createProgram({
     formats: [
       { name: 'wire protocol', version: WIRE_VERSION, floor: WIRE_FLOOR },
       { name: 'entry frame', version: FRAME_VERSION, floor: FRAME_VERSION },
-      { name: 'journal', version: SUPERBLOCK_VERSION, floor: SUPERBLOCK_VERSION },
+      { name: 'journal', version: SUPERBLOCK_VERSION, floor: SUPERBLOCK_VERSION_MIN },
     ],
   },
 })

@@ -96,6 +96,34 @@ export interface RecoveryReport {
   readonly holes: readonly LogHole[]
 }
 
+/** What a resize is asked for. */
+export interface ResizeOptions {
+  /** Bytes of the log with its superblocks; what does not make a whole block at the end is not used. */
+  readonly sizeBytes: number
+  /** Growing: what the disk has to be given is not written once. ENOSPC can then come at any append. Default false. */
+  readonly sparse?: boolean
+  /** Growing: also over bytes behind the end of the log that are not zero. Default false. */
+  readonly overwrite?: boolean
+  /** Called once, for the moment of the change: nothing is appended from then on until what it returned is called. */
+  readonly hold: () => () => void
+}
+
+export interface ResizeOutcome {
+  readonly fromBytes: number
+  readonly toBytes: number
+  /** Why the space behind the new end could not be given back; null if it was, or there is none. */
+  readonly left: string | null
+}
+
+export interface ResizeStatus {
+  readonly fromBytes: number
+  readonly toBytes: number
+  readonly step: 'preparing' | 'filling' | 'moving' | 'switching' | 'giving-back'
+  /** Of this step; 0 of 0 where there is nothing to count. */
+  readonly bytesDone: number
+  readonly bytesTotal: number
+}
+
 /** Facts for `status` and `log ls`. */
 export interface RingLogStatus {
   readonly sizeBytes: number
@@ -114,6 +142,12 @@ export interface RingLogStatus {
   readonly bytesWritten: number
   readonly syncs: number
   readonly superblockWrites: number
+  /** Pieces that the ring lies in; 1 unless it was resized while in use. */
+  readonly pieces: number
+  /** Byte offsets in the ring area of tail, written end and end. */
+  readonly places: { readonly tail: number; readonly writtenEnd: number; readonly end: number }
+  /** Null if no resize is under way. */
+  readonly resize: ResizeStatus | null
 }
 
 /** A place that is being read: its bytes are not overwritten until it is released. Move it forward with `advance`. */
@@ -189,6 +223,12 @@ export interface RingLog {
    * nothing has changed, if no entry that can be read ends there.
    */
   truncate(position: LogPosition): Promise<void>
+  /**
+   * Makes the log larger or smaller; the new size is durable when it resolves, and what somebody needs is kept. Writers go
+   * on, but for the moment that `hold` says. Rejects with a LogError, and the size is what it was: LOG_TOO_SMALL,
+   * LOG_RESIZE_BUSY, _USED, _SPACE, _BEHIND, _PIECES; or with LOG_CLOSED, or what failed, if the log was closed or failed.
+   */
+  resize(options: ResizeOptions): Promise<ResizeOutcome>
   /** Marks a clean stop durably and closes. Waits for what is under way. */
   close(): Promise<void>
   status(): RingLogStatus

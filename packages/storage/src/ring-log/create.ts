@@ -9,6 +9,7 @@ import { type Clock, type Id64, type Random } from '@sitelink/protocol/entry'
 import type { Disk } from '../disk/disk.js'
 import { ANCHOR_ORIGIN } from './anchor.js'
 import type { LsnRule } from './contract.js'
+import { plainLayout } from './layout.js'
 import { FILL_BYTES, RING_OFFSET_BYTES, SUPERBLOCK_SLOT_BYTES } from './limits.js'
 import { encodeSuperblock, type Superblock } from './superblock.js'
 
@@ -38,6 +39,7 @@ export async function createLog(options: CreateOptions): Promise<Superblock> {
     logId: randomId(random),
     startOffset,
     ringBytes,
+    layout: plainLayout(ringBytes),
     rule: options.rule,
     cleanStop: false,
     tail: { ...ANCHOR_ORIGIN, groupCrc: id.low },

@@ -38,6 +38,11 @@ const GROUP_OVERHEAD_BYTES = 96 + BLOCK_BYTES - 1
 /** A checkpoint group without its region sets at most. */
 const CHECKPOINT_FIXED_BYTES = 96 + 64 + INDEX_POINTS_MAX * 16 + DIRECTORY_MAX * 40 + BLOCK_BYTES - 1
 
+/** Bytes of ring that the checkpoint of a segment with so many entries takes at most. */
+export function checkpointBytesMax(entryCount: number): number {
+  return alignUp(CHECKPOINT_FIXED_BYTES + REGION_BYTES_PER_ENTRY_MAX * entryCount)
+}
+
 /** All bytes in bytes, all counts in entries. */
 export interface Geometry {
   readonly ringBytes: number
@@ -79,7 +84,7 @@ export function geometryOf(ringBytes: number, groupBytesMax = GROUP_BYTES_MAX): 
     stepBytes: Math.floor(ringBytes / FREE_STEPS_PER_RING),
     markBytes: Math.floor(ringBytes / MARKS_PER_RING),
     unsyncedBytes: Math.min(UNSYNCED_BYTES_MAX, ringBytes),
-    reserveBytes: alignUp(CHECKPOINT_FIXED_BYTES + REGION_BYTES_PER_ENTRY_MAX * entriesMax),
+    reserveBytes: checkpointBytesMax(entriesMax),
   }
 }
 

@@ -13,7 +13,7 @@ import { assert, frameBytes, type Clock, type Frame, type Id64, type LogPosition
 import type { Anchor } from './anchor.js'
 import { encodeCheckpoint } from './checkpoint.js'
 import type { LogEntry } from './contract.js'
-import { roomNeeded, type Geometry } from './geometry.js'
+import { checkpointBytesMax, roomNeeded, type Geometry } from './geometry.js'
 import { GroupAssembly, type AssembledGroup } from './group-assembly.js'
 import { GROUP_HEADER_BYTES, GroupKind, type GroupFields } from './group.js'
 import type { RingSpace } from './ring-space.js'
@@ -160,8 +160,10 @@ export class GroupCommit {
     const due = position - current.start >= geometry.segmentBytes || current.entryCount >= geometry.segmentEntries
     if (!due && this.#gather.length === 0) return this.#wakeIdle()
     if (!hooks.mayForm(position)) return
-    // Room for a checkpoint is kept by everybody who asks `hasRoom`; who does not ask gets no checkpoint.
-    if (due && hooks.spaceEnd() - position >= geometry.reserveBytes) this.#formCheckpoint()
+    // Room for a checkpoint is kept by everybody who asks `hasRoom`; who does not ask gets no checkpoint. A segment that
+    // grew in a larger ring may need more than this ring reserves.
+    const needed = Math.max(geometry.reserveBytes, checkpointBytesMax(current.entryCount))
+    if (due && hooks.spaceEnd() - position >= needed) this.#formCheckpoint()
     else if (this.#gather.length > 0) this.#formData()
     else this.#wakeIdle()
   }

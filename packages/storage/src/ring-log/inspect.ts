@@ -80,7 +80,7 @@ export async function checkLog(disk: Disk, startOffset = 0): Promise<LogCheck> {
   }
   if (superblock === null) return { problems, ...counts }
   const { logId, tail } = superblock
-  const fills = new FillChecker(new RingSpace(disk, startOffset + RING_OFFSET_BYTES, superblock.ringBytes))
+  const fills = new FillChecker(new RingSpace(disk, startOffset + RING_OFFSET_BYTES, superblock.layout))
   const checker = new Checker(problems, tail.position)
   counts.lastLsn = tail.lsn
   try {
@@ -213,9 +213,10 @@ class FillChecker {
 }
 
 function scannerOf(disk: Disk, superblock: Superblock): Scanner {
-  const { startOffset, ringBytes, tail, logId, rule, incarnations, durableEnd, durableLsn, cleanStop } = superblock
+  const { startOffset, ringBytes, layout, tail, logId, rule, incarnations, durableEnd, durableLsn, cleanStop } =
+    superblock
   return new Scanner({
-    space: new RingSpace(disk, startOffset + RING_OFFSET_BYTES, ringBytes),
+    space: new RingSpace(disk, startOffset + RING_OFFSET_BYTES, layout),
     logId,
     rule,
     spans: spansOf(incarnations),

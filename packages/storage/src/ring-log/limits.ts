@@ -15,6 +15,12 @@ export const SUPERBLOCK_SLOT_BYTES = 128 * 1024
 /** Offset of the ring area from the start of the log. */
 export const RING_OFFSET_BYTES = 2 * SUPERBLOCK_SLOT_BYTES
 
+/**
+ * Pieces that a ring may lie in: each resize of a log that is in use can add a few, one of a log that is not merges them.
+ * Bounds what a superblock needs for them.
+ */
+export const RING_PIECES_MAX = 64
+
 /** Smallest log: two slots and a ring that holds the largest entry with all that must fit beside it. */
 export const LOG_BYTES_MIN = 2 * 1024 * 1024
 
@@ -101,13 +107,16 @@ export const PAYLOAD_RUNS_MAX = 4
 /** One write while a new ring is filled. */
 export const FILL_BYTES = 4 * 1024 * 1024
 
+/** What may be left to move when a resize lets the writers wait: a moment's work of any disk. */
+export const CATCH_UP_BYTES = 4 * 1024 * 1024
+
 /** Bytes of a ring that `auto` looks at, in samples, before it believes that nothing of ours lies there. */
 export const SAMPLE_BYTES = 64 * 1024
 export const SAMPLES_MAX = 256
 
 assert(SUPERBLOCK_SLOT_BYTES % BLOCK_BYTES === 0, 'a slot is whole blocks')
 assert(
-  224 + INCARNATIONS_MAX * 40 + OWNER_BYTES_MAX <= SUPERBLOCK_SLOT_BYTES,
+  224 + INCARNATIONS_MAX * 40 + RING_PIECES_MAX * 16 + OWNER_BYTES_MAX <= SUPERBLOCK_SLOT_BYTES,
   'the largest superblock fits into its slot',
 )
 assert(INCARNATIONS_KEPT >= 128 && INCARNATIONS_KEPT < INCARNATIONS_MAX, 'there is room for lives that entries need')

@@ -23,6 +23,14 @@ export const LOG_CODES = {
     'The log was opened more often than its superblock can hold, with entries of each life still needed.',
   LOG_ENTRY_UNREADABLE: 'An entry that was durable cannot be read any more.',
   LOG_GONE: 'The place in the log was freed; what was there may be overwritten.',
+  LOG_RESIZE_BUSY: 'Another resize of the log is under way. Nothing was changed.',
+  LOG_RESIZE_USED:
+    'What is still needed of the log does not fit into the size that was asked for. Nothing was changed.',
+  LOG_RESIZE_SPACE:
+    'The disk has no room for the size that was asked for, or refused it. The log has the size that it had.',
+  LOG_RESIZE_BEHIND: 'Something lies behind the end of the log, which would be overwritten. Nothing was changed.',
+  LOG_RESIZE_PIECES:
+    'The log was resized so often while it was full that it lies in too many pieces. Nothing was changed.',
   LOG_CLOSED: 'The log was closed.',
 } as const
 

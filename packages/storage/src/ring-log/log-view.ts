@@ -5,10 +5,14 @@
  */
 import type { Id64, LogPosition } from '@sitelink/protocol/entry'
 import type { Anchor } from './anchor.js'
-import type { ChunkPool } from './chunk-pool.js'
+import { ChunkPool } from './chunk-pool.js'
 import type { Lease, LsnRule } from './contract.js'
+import type { GroupCommit } from './group-commit.js'
+import { CHUNK_READS_MAX, CHUNKS_MAX } from './limits.js'
 import type { LifeSpan } from './lives.js'
+import type { OpenLogOptions } from './open.js'
 import type { RecentGroups } from './recent.js'
+import type { Retention } from './retention.js'
 import type { RingSpace } from './ring-space.js'
 import { Scanner } from './scan.js'
 import type { Segments } from './segments.js'
@@ -31,6 +35,48 @@ export interface LogView {
   anchorBelow(position: LogPosition): Anchor
   /** A remembered group start with no entry above `lsn` below it, the nearest. */
   anchorBefore(lsn: number): Anchor
+}
+
+/** What a view is made of. */
+export interface Viewed {
+  readonly options: OpenLogOptions
+  readonly space: RingSpace
+  readonly segments: Segments
+  readonly recent: RecentGroups
+  readonly retention: Retention
+  readonly commit: GroupCommit
+  spans(): readonly LifeSpan[]
+}
+
+export function viewOf(viewed: Viewed, logId: Id64): LogView {
+  const { options, space, segments, recent, retention, commit, spans } = viewed
+  return {
+    space,
+    logId,
+    rule: options.rule,
+    recent,
+    segments,
+    chunks: new ChunkPool(space, CHUNKS_MAX, CHUNK_READS_MAX),
+    spans,
+    written: () => commit.written,
+    formed: () => commit.formed,
+    tail: () => retention.tail,
+    lease: (position) => retention.lease(position),
+    anchorBelow: (position) => anchorBelow(viewed, position),
+    anchorBefore: (lsn) => retention.markBeforeLsn(lsn),
+  }
+}
+
+function anchorBelow({ retention, segments }: Viewed, position: LogPosition): Anchor {
+  const mark = retention.markBelow(position)
+  const { checkpoints } = segments
+  const index = segments.indexOfClosing(position + 1)
+  const checkpoint = checkpoints[index - 1]?.anchor
+  return checkpoint !== undefined &&
+    checkpoint.position > mark.position &&
+    checkpoint.position >= retention.tail.position
+    ? checkpoint
+    : mark
 }
 
 /** A scanner over what is in the file, to which everything is durable: what does not check is a hole. */

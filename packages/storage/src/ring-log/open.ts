@@ -262,7 +262,7 @@ async function refuseToDiscard(disk: Disk, content: Content): Promise<void> {
   if (content.kind === 'refused') throw content.error
   const { superblock } = content
   const { startOffset, tail } = superblock
-  const space = new RingSpace(disk, startOffset + RING_OFFSET_BYTES, superblock.ringBytes)
+  const space = new RingSpace(disk, startOffset + RING_OFFSET_BYTES, superblock.layout)
   const found = await findEnd(space, superblock, null)
   const entries = found.end.lsn - tail.lsn
   if (found.end.entriesEnd <= tail.entriesEnd && found.holes.length === 0) return

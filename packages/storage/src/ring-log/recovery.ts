@@ -18,7 +18,10 @@ export interface Facts {
   readonly header: 'absent' | 'bad' | 'good'
   /** It names this log. */
   readonly identity: boolean
-  /** The position that it names: this one, one of an earlier lap, one of a later lap. Frames name none: right. */
+  /**
+   * The position that it names: this one; one of an earlier lap, or of a tail that was cut; one of a later lap. Frames name
+   * none: right.
+   */
   readonly position: 'right' | 'behind' | 'ahead'
   /** The life that it names: the one that owns this place; one that does not; one that the table does not know yet. */
   readonly life: 'right' | 'void' | 'unknown'

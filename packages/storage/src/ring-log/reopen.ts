@@ -72,7 +72,7 @@ interface Fill {
 /** Opens the log whose newest superblock is `superblock`, in slot `newest`. Rejects with a LogError; see log-error.ts. */
 export async function reopenLog(options: ReopenOptions, superblock: Superblock, newest: 0 | 1): Promise<LiveLog> {
   const { disk } = options
-  const space = new RingSpace(disk, superblock.startOffset + RING_OFFSET_BYTES, superblock.ringBytes)
+  const space = new RingSpace(disk, superblock.startOffset + RING_OFFSET_BYTES, superblock.layout)
   const found = await findEnd(space, superblock, options.payloadCheckFrom(superblock.owner))
   const store = new SuperblockStore(disk, superblock.startOffset, newest)
   const live = newLife(options, superblock, found.end)

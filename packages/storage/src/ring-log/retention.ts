@@ -32,7 +32,7 @@ class HeldLease implements Lease {
 }
 
 export class Retention {
-  readonly #geometry: Geometry
+  readonly #geometry: () => Geometry
   /** Ascending. The first one at or below the tail is kept. */
   #marks: Anchor[]
   readonly #leases = new Set<HeldLease>()
@@ -47,7 +47,7 @@ export class Retention {
    * `tail` is durable; `marks` lie above it, ascending. `unheld` is called when a lease moved while somebody starves:
    * what was released before may be free only now, and nothing else need ever happen to notice it.
    */
-  constructor(geometry: Geometry, tail: Anchor, marks: readonly Anchor[], unheld: () => void) {
+  constructor(geometry: () => Geometry, tail: Anchor, marks: readonly Anchor[], unheld: () => void) {
     this.#unheld = () => {
       if (this.starving) unheld()
     }
@@ -71,7 +71,7 @@ export class Retention {
   /** A group starts here; remembered if it is far enough from the last one. */
   noteMark(mark: Anchor): void {
     const last = this.#marks.at(-1) as Anchor
-    if (mark.position - last.position >= Math.max(1, this.#geometry.markBytes)) this.#marks.push(mark)
+    if (mark.position - last.position >= Math.max(1, this.#geometry().markBytes)) this.#marks.push(mark)
   }
 
   lease(position: LogPosition): Lease {
@@ -103,7 +103,7 @@ export class Retention {
   /** True if a superblock would free enough to be worth its sync. */
   stepDue(durable: Anchor): boolean {
     const freed = this.candidate(durable).position - this.#tail.position
-    return freed >= this.#geometry.stepBytes || (this.starving && freed > 0)
+    return freed >= this.#geometry().stepBytes || (this.starving && freed > 0)
   }
 
   /** Moves the tail, for a superblock that is written next. */

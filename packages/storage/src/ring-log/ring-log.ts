@@ -17,39 +17,44 @@ import {
 } from '@sitelink/protocol/entry'
 import type { Anchor } from './anchor.js'
 import { AppendOrder } from './append-order.js'
-import { ChunkPool } from './chunk-pool.js'
-import type { Incarnation, Lease, LogCursor, LogEntry, RingLog, RingLogStatus, SegmentRegions } from './contract.js'
+import type {
+  Incarnation,
+  Lease,
+  LogCursor,
+  LogEntry,
+  ResizeOptions,
+  ResizeOutcome,
+  RingLog,
+  RingLogStatus,
+  SegmentRegions,
+} from './contract.js'
 import { Cursor } from './cursor.js'
 import { geometryOf, type Geometry } from './geometry.js'
 import { GroupCommit } from './group-commit.js'
-import {
-  CHUNK_READS_MAX,
-  CHUNKS_MAX,
-  RECENT_BYTES_DEFAULT,
-  RING_OFFSET_BYTES,
-  SYNC_DELAY_MS_DEFAULT,
-} from './limits.js'
+import { RECENT_BYTES_DEFAULT, RING_OFFSET_BYTES, SYNC_DELAY_MS_DEFAULT } from './limits.js'
 import { spansOf, type LifeSpan } from './lives.js'
 import { locate, readEntry } from './locate.js'
 import { LogError } from './log-error.js'
-import type { LogView } from './log-view.js'
+import type { LogParts } from './log-parts.js'
+import { viewOf, type LogView, type Viewed } from './log-view.js'
 import type { OpenLogOptions } from './open.js'
 import { RecentGroups } from './recent.js'
 import { regionsBetween } from './regions.js'
-import { newLife, type LiveLog } from './reopen.js'
+import type { LiveLog } from './reopen.js'
+import { Resizer } from './resize.js'
 import { Retention } from './retention.js'
 import type { RingSpace } from './ring-space.js'
 import type { Segments } from './segments.js'
 import type { SuperblockStore } from './superblock-store.js'
 import type { Superblock } from './superblock.js'
 import { PayloadReader } from './payload-reader.js'
-import { scanToCut } from './truncate.js'
+import { cutAt } from './truncate.js'
 import { SyncSchedule } from './sync-schedule.js'
 
 export class OpenRingLog implements RingLog {
   readonly ownerStateFound: Buffer
   readonly #options: OpenLogOptions
-  readonly #geometry: Geometry
+  #geometry: Geometry
   readonly #space: RingSpace
   readonly #store: SuperblockStore
   readonly #segments: Segments
@@ -59,6 +64,8 @@ export class OpenRingLog implements RingLog {
   readonly #sync: SyncSchedule
   readonly #view: LogView
   readonly #payloads: PayloadReader
+  readonly #parts: LogParts
+  readonly #resizer: Resizer
   /** As it was written last. */
   #superblock: Superblock
   #spans: readonly LifeSpan[]
@@ -73,22 +80,26 @@ export class OpenRingLog implements RingLog {
     this.#superblock = found.superblock
     this.#spans = spansOf(found.superblock.incarnations)
     this.#geometry = geometryOf(found.superblock.ringBytes)
+    // A resize changes it under those who were given it.
+    const geometry = (): Geometry => this.#geometry
     this.#space = found.space
     this.#store = found.store
     this.#segments = found.segments
     this.#recent = new RecentGroups(options.recentBytesMax ?? RECENT_BYTES_DEFAULT)
-    this.#retention = new Retention(this.#geometry, found.superblock.tail, found.marks, () => this.#maybeStep())
+    this.#retention = new Retention(geometry, found.superblock.tail, found.marks, () => this.#maybeStep())
     this.#order = new AppendOrder(options.rule, found.head)
     this.#commit = new GroupCommit(
       {
         space: this.#space,
         clock,
-        geometry: this.#geometry,
+        get geometry() {
+          return geometry()
+        },
         logId: found.superblock.logId,
         segments: this.#segments,
         hooks: {
           durable: () => this.#sync.durable,
-          spaceEnd: () => this.#retention.freedTo + this.#geometry.ringBytes,
+          spaceEnd: () => this.#spaceEnd(),
           mayForm: (end) => this.#sync.mayForm(end),
           formed: (group, before) => {
             if (!group.isCheckpoint) this.#retention.noteMark(before)
@@ -112,7 +123,9 @@ export class OpenRingLog implements RingLog {
         clock,
         store: this.#store,
         delayMs: options.syncDelayMs ?? SYNC_DELAY_MS_DEFAULT,
-        unsyncedBytesMax: this.#geometry.unsyncedBytes,
+        get unsyncedBytesMax() {
+          return geometry().unsyncedBytes
+        },
         hooks: {
           written: () => this.#commit.written,
           inFlight: () => this.#commit.inFlight,
@@ -128,8 +141,10 @@ export class OpenRingLog implements RingLog {
       },
       found.head,
     )
-    this.#view = this.#makeView(found.superblock.logId)
+    this.#view = viewOf(this.#viewed(), found.superblock.logId)
     this.#payloads = new PayloadReader(this.#view)
+    this.#parts = this.#makeParts()
+    this.#resizer = new Resizer(this.#parts)
   }
 
   get identity(): Id64 {
@@ -236,7 +251,12 @@ export class OpenRingLog implements RingLog {
     await this.#commit.whenIdle()
     if (position >= this.#commit.written.entriesEnd) return
     // What stays counts as durable from here on, so it is; what goes is void with the superblock of the new life.
-    await this.#sync.exclusively(() => this.#cutAt(position))
+    await this.#sync.exclusively(() => cutAt(this.#parts, position))
+  }
+
+  resize(options: ResizeOptions): Promise<ResizeOutcome> {
+    assert(this.#state === 'open', 'a log that failed or was closed is not resized')
+    return this.#resizer.resize(options)
   }
 
   async close(): Promise<void> {
@@ -256,6 +276,7 @@ export class OpenRingLog implements RingLog {
   status(): RingLogStatus {
     const { ringBytes } = this.#geometry
     const end = this.#commit.formed.position
+    const place = (position: LogPosition): number => this.#space.placeOf(position)
     return {
       sizeBytes: RING_OFFSET_BYTES + ringBytes,
       ringBytes,
@@ -273,36 +294,20 @@ export class OpenRingLog implements RingLog {
       bytesWritten: this.#commit.bytesWritten,
       syncs: this.#sync.syncs,
       superblockWrites: this.#store.writes,
+      pieces: this.#space.layout.pieces.length,
+      places: { tail: place(this.tail), writtenEnd: place(this.writtenEnd), end: place(end) },
+      resize: this.#resizer.status,
     }
   }
 
   /** Ring bytes that may be written to now. */
   #room(): number {
-    return this.#retention.freedTo + this.#geometry.ringBytes - this.#commit.formed.position
+    return this.#spaceEnd() - this.#commit.formed.position
   }
 
-  async #cutAt(position: LogPosition): Promise<void> {
-    const found = await scanToCut(this.#space, this.#superblockNow(false), this.#segments, position)
-    const reviseOwnerState = (): Buffer => this.#options.listener.ownerState()
-    const { superblock, head } = newLife({ ...this.#options, reviseOwnerState }, this.#superblockNow(false), found.end)
-    assert(this.#commit.gatheringCount === 0, 'nothing is appended while the log is truncated')
-    try {
-      await this.#store.write(superblock)
-      await this.#options.disk.sync()
-      await this.#store.copy()
-    } catch (error) {
-      this.#fail(error)
-      throw error
-    }
-    this.#superblock = superblock
-    this.#spans = spansOf(superblock.incarnations)
-    this.#segments.replace(found.segments)
-    this.#recent.clear()
-    this.#payloads.forget()
-    this.#retention.truncate(position, found.marks)
-    this.#commit.restart(head, this.incarnation.number)
-    this.#sync.restart(head)
-    this.#order.restart(head)
+  /** Nothing may be written at or above it now. */
+  #spaceEnd(): LogPosition {
+    return Math.min(this.#retention.freedTo + this.#geometry.ringBytes, this.#resizer.cap)
   }
 
   #maybeStep(): void {
@@ -342,18 +347,6 @@ export class OpenRingLog implements RingLog {
     }
   }
 
-  #anchorBelow(position: LogPosition): Anchor {
-    const mark = this.#retention.markBelow(position)
-    const { checkpoints } = this.#segments
-    const index = this.#segments.indexOfClosing(position + 1)
-    const checkpoint = checkpoints[index - 1]?.anchor
-    return checkpoint !== undefined &&
-      checkpoint.position > mark.position &&
-      checkpoint.position >= this.#retention.tail.position
-      ? checkpoint
-      : mark
-  }
-
   #fail(error: unknown): void {
     if (error instanceof AssertionFailure) throw error
     if (this.#state === 'failed' || this.#state === 'closed') return
@@ -370,21 +363,33 @@ export class OpenRingLog implements RingLog {
     this.#options.listener.failed(failure)
   }
 
-  #makeView(logId: Id64): LogView {
+  #viewed(): Viewed {
     return {
+      options: this.#options,
       space: this.#space,
-      logId,
-      rule: this.#options.rule,
-      recent: this.#recent,
       segments: this.#segments,
-      chunks: new ChunkPool(this.#space, CHUNKS_MAX, CHUNK_READS_MAX),
+      recent: this.#recent,
+      retention: this.#retention,
+      commit: this.#commit,
       spans: () => this.#spans,
-      written: () => this.#commit.written,
-      formed: () => this.#commit.formed,
-      tail: () => this.#retention.tail,
-      lease: (position) => this.#retention.lease(position),
-      anchorBelow: (position) => this.#anchorBelow(position),
-      anchorBefore: (lsn) => this.#retention.markBeforeLsn(lsn),
+    }
+  }
+
+  #makeParts(): LogParts {
+    return {
+      ...this.#viewed(),
+      store: this.#store,
+      sync: this.#sync,
+      order: this.#order,
+      payloads: this.#payloads,
+      isOpen: () => this.#state === 'open',
+      superblockNow: () => this.#superblockNow(false),
+      adopt: (superblock) => {
+        this.#superblock = superblock
+        this.#spans = spansOf(superblock.incarnations)
+        this.#geometry = geometryOf(superblock.ringBytes)
+      },
+      fail: (error) => this.#fail(error),
     }
   }
 }

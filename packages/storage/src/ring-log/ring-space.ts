@@ -1,8 +1,9 @@
 /**
  * From positions to places: reads and writes of the ring area by {@link LogPosition}.
  *
- * Owns the wrap. A position grows for ever; its place is position modulo ring bytes, so a range may lie in two pieces
- * and every byte of the ring is used. Never judges what it reads, and never writes outside the ring.
+ * Owns the wrap. A position grows for ever; its place follows from the layout (layout.ts), in a plain one position modulo
+ * ring bytes, so a range may lie in several pieces and every byte of the ring is used. Never judges what it reads, and
+ * never writes outside the ring.
  *
  *   place    0 ............................ ringBytes
  *            | end of the range | ... | its beginning |
@@ -10,51 +11,105 @@
  */
 import { assert, type LogPosition } from '@sitelink/protocol/entry'
 import type { Disk } from '../disk/disk.js'
+import { piecesAt, type RingLayout, type RingPiece } from './layout.js'
 import { BLOCK_BYTES } from './limits.js'
 
 export class RingSpace {
+  #layout: RingLayout
+  /** Reads under way by the layout of now, and those that began before it was taken over. */
+  #reading = new ReadCount()
+
   constructor(
     readonly disk: Disk,
     /** Byte offset of the ring area on the disk. */
     readonly ringOffset: number,
-    readonly ringBytes: number,
+    layout: RingLayout,
   ) {
-    assert(ringBytes > 0 && ringBytes % BLOCK_BYTES === 0, 'a ring is whole blocks')
+    assert(layout.ringBytes > 0 && layout.ringBytes % BLOCK_BYTES === 0, 'a ring is whole blocks')
+    this.#layout = layout
   }
 
-  /** Byte offset on the disk of a position. */
+  get ringBytes(): number {
+    return this.#layout.ringBytes
+  }
+
+  get layout(): RingLayout {
+    return this.#layout
+  }
+
+  /** Byte offset in the ring area of a position. */
   placeOf(position: LogPosition): number {
-    return this.ringOffset + (position % this.ringBytes)
+    return (piecesAt(this.#layout, position, 1)[0] as RingPiece).place
+  }
+
+  /** From now on bytes lie where `layout` says. Resolves when no read that began before is under way any more. */
+  adopt(layout: RingLayout): Promise<void> {
+    const before = this.#reading
+    this.#layout = layout
+    this.#reading = new ReadCount()
+    return before.none()
   }
 
   /** Fills `into` from `position`. Rejects as the disk does. */
   read(into: Buffer, position: LogPosition): Promise<void> {
     assert(into.length <= this.ringBytes, 'a range is not longer than the ring')
-    const first = this.#bytesBeforeWrap(position)
-    if (into.length <= first) return this.disk.read(into, this.placeOf(position))
-    return bothOf(
-      this.disk.read(into.subarray(0, first), this.placeOf(position)),
-      this.disk.read(into.subarray(first), this.ringOffset),
-    )
+    return this.#reading.count(this.#read(into, piecesAt(this.#layout, position, into.length)))
   }
 
   /** Writes buffers one after the other from `position`; resolves when all are in. They must not change until then. */
   write(chunks: readonly Buffer[], byteCount: number, position: LogPosition): Promise<void> {
     assert(byteCount <= this.ringBytes, 'a range is not longer than the ring')
-    const first = this.#bytesBeforeWrap(position)
-    if (byteCount <= first) return this.disk.write(chunks, this.placeOf(position))
-    const [before, after] = splitAt(chunks, first)
-    return bothOf(this.disk.write(before, this.placeOf(position)), this.disk.write(after, this.ringOffset))
+    const pieces = piecesAt(this.#layout, position, byteCount)
+    const [first] = pieces
+    if (first !== undefined && pieces.length === 1) return this.disk.write(chunks, this.ringOffset + first.place)
+    let rest = chunks
+    return allOf(
+      pieces.map(({ place, length }) => {
+        const [before, after] = splitAt(rest, length)
+        rest = after
+        return this.disk.write(before, this.ringOffset + place)
+      }),
+    )
   }
 
-  #bytesBeforeWrap(position: LogPosition): number {
-    return this.ringBytes - (position % this.ringBytes)
+  #read(into: Buffer, pieces: readonly RingPiece[]): Promise<void> {
+    const [first] = pieces
+    if (first !== undefined && pieces.length === 1) return this.disk.read(into, this.ringOffset + first.place)
+    let at = 0
+    return allOf(
+      pieces.map(({ place, length }) => {
+        const part = into.subarray(at, at + length)
+        at += length
+        return this.disk.read(part, this.ringOffset + place)
+      }),
+    )
   }
 }
 
-/** Waits until both have ended, whatever happens: buffers are in use until then. */
-async function bothOf(a: Promise<void>, b: Promise<void>): Promise<void> {
-  const results = await Promise.allSettled([a, b])
+/** Counts reads under way, without a promise of its own for each. */
+class ReadCount {
+  #count = 0
+  #none: (() => void)[] = []
+
+  count(read: Promise<void>): Promise<void> {
+    this.#count++
+    const ended = (): void => {
+      this.#count--
+      if (this.#count === 0) for (const wake of this.#none.splice(0)) wake()
+    }
+    read.then(ended, ended)
+    return read
+  }
+
+  none(): Promise<void> {
+    if (this.#count === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#none.push(resolve))
+  }
+}
+
+/** Waits until all have ended, whatever happens: buffers are in use until then. */
+async function allOf(parts: readonly Promise<void>[]): Promise<void> {
+  const results = await Promise.allSettled(parts)
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 

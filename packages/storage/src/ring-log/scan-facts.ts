@@ -19,7 +19,7 @@ import {
 } from '@sitelink/protocol/entry'
 import type { LogHole, LsnRule } from './contract.js'
 import { GroupKind, type GroupHeader } from './group.js'
-import type { LifeSpan } from './lives.js'
+import { spanIndexAt, type LifeSpan } from './lives.js'
 import type { PositionReader } from './position-reader.js'
 import type { Facts } from './recovery.js'
 import { touchesDevice } from './region-set.js'
@@ -72,12 +72,27 @@ export function groupFacts(
     place: 'group',
     header: 'good',
     identity: sameId64(header.logId, log.logId),
-    position: header.position === position ? 'right' : header.position < position ? 'behind' : 'ahead',
+    position:
+      header.position === position
+        ? 'right'
+        : header.position < position || isCutAway(header, newest, log)
+          ? 'behind'
+          : 'ahead',
     life: header.incarnation === span.number ? 'right' : header.incarnation > newest ? 'unknown' : 'void',
     chain: expected === null || header.previousCrc === expected,
     lsn: isData && log.rule === 'monotone' ? true : header.firstLsn === lsnExpected,
     body: true,
   }
+}
+
+/**
+ * Of a tail that was cut: it lies where its life ended before. A ring that was resized may have another position there
+ * now; nothing of the log that counts was lost with it.
+ */
+function isCutAway({ position, incarnation }: GroupHeader, newest: number, { spans }: LogTraits): boolean {
+  if (incarnation > newest) return false
+  const span = spans[spanIndexAt(spans, position)] as LifeSpan
+  return span.number !== incarnation || position >= span.end
 }
 
 export function frameFacts(found: ReadFrame, span: LifeSpan, chain: Chain, log: LogTraits): FactsFound {

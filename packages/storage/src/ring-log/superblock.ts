@@ -11,22 +11,29 @@
  *  64 lsn rule u8           65 clean stop u8      66 reserved u16        68 incarnation count u32
  *  72 owner's bytes u32     76 reserved u32       80 tail, an anchor     120 last checkpoint, an anchor (extra: 1 if any)
  * 160 durable end u64      168 durable lsn u64   176 wall-clock us u64   184 created, wall-clock us u64
- * 192 reserved, 28 bytes   220 crc u32
+ * 192 shift u64            200 piece count u32   204 reserved, 16 bytes 220 crc u32
  * 224 incarnation table: number u32, reserved u32, id u64, first lsn u64, first position u64, previous end u64 each
- *     then the owner's part, then zeros up to a block
+ *     then the pieces of the ring: place u64, length u64 each, then the owner's part, then zeros up to a block
+ *
+ * A ring that was never resized is plain, and written as version 1: no shift, no pieces.
  */
 import { assert, crc32, readU64, writeU64, type Id64, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
 import { ANCHOR_ORIGIN, decodeAnchor, encodeAnchor, type Anchor } from './anchor.js'
 import { OWNER_BYTES_MAX, type Incarnation, type LsnRule } from './contract.js'
 import { alignUp } from './geometry.js'
-import { BLOCK_BYTES, INCARNATIONS_MAX, SUPERBLOCK_SLOT_BYTES } from './limits.js'
+import { isPlain, isPossibleLayout, plainLayout, type RingLayout } from './layout.js'
+import { BLOCK_BYTES, INCARNATIONS_MAX, RING_PIECES_MAX, SUPERBLOCK_SLOT_BYTES } from './limits.js'
 
 /** First eight bytes of a slot. */
 export const SUPERBLOCK_MAGIC = 'SLNKLOG\0'
-export const SUPERBLOCK_VERSION = 1
+/** The newest version. */
+export const SUPERBLOCK_VERSION = 2
+/** The oldest version that is read; written as long as it can say everything. */
+export const SUPERBLOCK_VERSION_MIN = 1
 export const HANDLER_NAME = 'ringbuffer'
 export const SUPERBLOCK_HEADER_BYTES = 224
 const INCARNATION_BYTES = 40
+const PIECE_BYTES = 16
 
 export const SUPERBLOCK_OFFSET = {
   magic: 0,
@@ -47,6 +54,8 @@ export const SUPERBLOCK_OFFSET = {
   durableLsn: 168,
   wallUs: 176,
   createdUs: 184,
+  shift: 192,
+  pieceCount: 200,
   crc: 220,
 } as const
 
@@ -56,6 +65,8 @@ export interface Superblock {
   readonly logId: Id64
   readonly startOffset: number
   readonly ringBytes: number
+  /** Where its bytes lie. */
+  readonly layout: RingLayout
   readonly rule: LsnRule
   /** The log was closed in order; nothing lies behind {@link durableEnd}. */
   readonly cleanStop: boolean
@@ -91,13 +102,16 @@ const RULES: readonly (LsnRule | undefined)[] = [undefined, 'dense', 'monotone']
 
 /** The blocks to write; at most {@link SUPERBLOCK_SLOT_BYTES}. */
 export function encodeSuperblock(superblock: Superblock): Buffer {
-  const { incarnations, owner, tail, checkpoint } = superblock
+  const { incarnations, owner, tail, checkpoint, layout } = superblock
   assert(incarnations.length >= 1 && incarnations.length <= INCARNATIONS_MAX, 'the incarnation table fits')
   assert(owner.length <= OWNER_BYTES_MAX, 'the part of the owner fits')
-  const ownerAt = SUPERBLOCK_HEADER_BYTES + incarnations.length * INCARNATION_BYTES
+  const plain = isPlain(layout)
+  const pieces = plain ? [] : layout.pieces
+  const piecesAt = SUPERBLOCK_HEADER_BYTES + incarnations.length * INCARNATION_BYTES
+  const ownerAt = piecesAt + pieces.length * PIECE_BYTES
   const bytes = Buffer.alloc(alignUp(ownerAt + owner.length))
   bytes.write(SUPERBLOCK_MAGIC, SUPERBLOCK_OFFSET.magic, 'latin1')
-  bytes.writeUInt32LE(SUPERBLOCK_VERSION, SUPERBLOCK_OFFSET.version)
+  bytes.writeUInt32LE(plain ? SUPERBLOCK_VERSION_MIN : SUPERBLOCK_VERSION, SUPERBLOCK_OFFSET.version)
   bytes.writeUInt32LE(bytes.length, SUPERBLOCK_OFFSET.length)
   bytes.write(HANDLER_NAME, SUPERBLOCK_OFFSET.handler, 'latin1')
   writeU64(bytes, superblock.sequence, SUPERBLOCK_OFFSET.sequence)
@@ -114,9 +128,15 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
   writeU64(bytes, superblock.durableLsn, SUPERBLOCK_OFFSET.durableLsn)
   writeU64(bytes, superblock.wallUs, SUPERBLOCK_OFFSET.wallUs)
   writeU64(bytes, superblock.createdUs, SUPERBLOCK_OFFSET.createdUs)
+  writeU64(bytes, plain ? 0 : layout.shift, SUPERBLOCK_OFFSET.shift)
+  bytes.writeUInt32LE(pieces.length, SUPERBLOCK_OFFSET.pieceCount)
   incarnations.forEach((life, index) =>
     encodeIncarnation(bytes, SUPERBLOCK_HEADER_BYTES + index * INCARNATION_BYTES, life),
   )
+  pieces.forEach(({ place, length }, index) => {
+    writeU64(bytes, place, piecesAt + index * PIECE_BYTES)
+    writeU64(bytes, length, piecesAt + index * PIECE_BYTES + 8)
+  })
   owner.copy(bytes, ownerAt)
   bytes.writeUInt32LE(slotCrc(bytes), SUPERBLOCK_OFFSET.crc)
   return bytes
@@ -134,7 +154,7 @@ export function decodeSlot(slot: Buffer): SlotContent {
   if (slotCrc(bytes) !== bytes.readUInt32LE(SUPERBLOCK_OFFSET.crc)) return { kind: 'damaged', why: 'crc' }
   if (version > SUPERBLOCK_VERSION)
     return { kind: 'newer', version, sequence: readU64(bytes, SUPERBLOCK_OFFSET.sequence) }
-  if (version !== SUPERBLOCK_VERSION) return { kind: 'damaged', why: 'version' }
+  if (version < SUPERBLOCK_VERSION_MIN) return { kind: 'damaged', why: 'version' }
   const handler = bytes
     .toString('latin1', SUPERBLOCK_OFFSET.handler, SUPERBLOCK_OFFSET.handler + 16)
     .replace(/\0+$/, '')
@@ -177,11 +197,15 @@ function slotCrc(bytes: Buffer): number {
 function decodeFields(bytes: Buffer): Superblock | null {
   const count = bytes.readUInt32LE(SUPERBLOCK_OFFSET.incarnationCount)
   const ownerBytes = bytes.readUInt32LE(SUPERBLOCK_OFFSET.ownerBytes)
-  const ownerAt = SUPERBLOCK_HEADER_BYTES + count * INCARNATION_BYTES
+  const isFirst = bytes.readUInt32LE(SUPERBLOCK_OFFSET.version) === SUPERBLOCK_VERSION_MIN
+  const pieceCount = isFirst ? 0 : bytes.readUInt32LE(SUPERBLOCK_OFFSET.pieceCount)
+  const piecesAt = SUPERBLOCK_HEADER_BYTES + count * INCARNATION_BYTES
+  const ownerAt = piecesAt + pieceCount * PIECE_BYTES
   const rule = RULES[bytes.readUInt8(SUPERBLOCK_OFFSET.rule)]
   if (
     count < 1 ||
     count > INCARNATIONS_MAX ||
+    pieceCount > RING_PIECES_MAX ||
     ownerBytes > OWNER_BYTES_MAX ||
     ownerAt + ownerBytes > bytes.length ||
     rule === undefined
@@ -191,11 +215,13 @@ function decodeFields(bytes: Buffer): Superblock | null {
   for (let index = 0; index < count; index++)
     incarnations.push(decodeIncarnation(bytes, SUPERBLOCK_HEADER_BYTES + index * INCARNATION_BYTES))
   const checkpoint = decodeAnchor(bytes, SUPERBLOCK_OFFSET.checkpoint)
+  const ringBytes = readU64(bytes, SUPERBLOCK_OFFSET.ringBytes)
   const superblock: Superblock = {
     sequence: readU64(bytes, SUPERBLOCK_OFFSET.sequence),
     logId: readId(bytes, SUPERBLOCK_OFFSET.logId),
     startOffset: readU64(bytes, SUPERBLOCK_OFFSET.startOffset),
-    ringBytes: readU64(bytes, SUPERBLOCK_OFFSET.ringBytes),
+    ringBytes,
+    layout: isFirst ? plainLayout(ringBytes) : decodeLayout(bytes, ringBytes, piecesAt, pieceCount),
     rule,
     cleanStop: bytes.readUInt8(SUPERBLOCK_OFFSET.cleanStop) === 1,
     tail: decodeAnchor(bytes, SUPERBLOCK_OFFSET.tail).anchor,
@@ -214,7 +240,7 @@ function decodeFields(bytes: Buffer): Superblock | null {
 function isPossible(superblock: Superblock): boolean {
   const { tail, checkpoint, ringBytes, incarnations, sequence, startOffset, durableEnd, durableLsn } = superblock
   if (Math.min(sequence, startOffset, durableEnd, durableLsn, superblock.wallUs, superblock.createdUs) < 0) return false
-  if (ringBytes <= 0 || ringBytes % BLOCK_BYTES !== 0) return false
+  if (ringBytes <= 0 || ringBytes % BLOCK_BYTES !== 0 || !isPossibleLayout(superblock.layout)) return false
   const limit = tail.position + ringBytes
   const isPlace = (position: LogPosition): boolean => position >= 0 && position % BLOCK_BYTES === 0 && position <= limit
   const isAnchor = ({ position, entriesEnd, lsn }: Anchor): boolean =>
@@ -229,6 +255,14 @@ function isPossible(superblock: Superblock): boolean {
       previousEnd >= 0 &&
       previousEnd <= firstPosition,
   )
+}
+
+function decodeLayout(bytes: Buffer, ringBytes: number, at: number, count: number): RingLayout {
+  const pieces = Array.from({ length: count }, (_, index) => ({
+    place: readU64(bytes, at + index * PIECE_BYTES),
+    length: readU64(bytes, at + index * PIECE_BYTES + 8),
+  }))
+  return { ringBytes, shift: readU64(bytes, SUPERBLOCK_OFFSET.shift), pieces }
 }
 
 function encodeIncarnation(into: Buffer, at: number, life: Incarnation): void {

@@ -14,6 +14,7 @@ import { type Clock, type LogPosition, type Timer } from '@sitelink/protocol/ent
 import type { Disk } from '../disk/disk.js'
 import type { FormedGroup } from './group-commit.js'
 import type { Anchor } from './anchor.js'
+import { LogError } from './log-error.js'
 import type { SuperblockStore } from './superblock-store.js'
 import type { Superblock } from './superblock.js'
 
@@ -151,7 +152,7 @@ export class SyncSchedule {
       await disk.sync()
       await store.copy()
       await disk.sync()
-      this.stop(new Error('the log was closed'))
+      this.stop(new LogError('LOG_CLOSED', 'the log was closed'))
     })
   }
 

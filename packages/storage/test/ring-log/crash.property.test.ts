@@ -9,6 +9,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Frame } from '@sitelink/protocol/entry'
 import type { LogEntry } from '../../src/ring-log/contract.js'
+import { LogError } from '../../src/ring-log/log-error.js'
 import { FaultDisk, Prng, seedFromEnv } from '../../src/testing/index.js'
 import { append, Bench, foreignFrame, MIB, readAll, type Opened } from './support.js'
 
@@ -23,6 +24,7 @@ class Model {
   /** Entries that the owner gave up. */
   releasedCount = 0
   everCut = 0
+  resizes = 0
 
   /** After a crash: at least `floor` entries are left, and what is left is a prefix. */
   recovered(kept: readonly LogEntry[], firstOrdinal: number, lastOrdinal: number, floor: number): void {
@@ -49,12 +51,17 @@ interface World {
   readonly prng: Prng
   readonly model: Model
   readonly rule: 'dense' | 'monotone'
+  /** It is made larger and smaller as well. */
+  readonly resized: boolean
+  /** A resize lets the writers wait. */
+  isHeld: boolean
 }
 
 const SOURCE = { high: 7, low: 7 }
 
 function burst(world: World, opened: Opened, entries: LogEntry[]): void {
   const { prng } = world
+  if (world.isHeld) return
   const count = prng.between(1, prng.pick([1, 4, 40]))
   for (let each = 0; each < count; each++) {
     const length = prng.pick([0, 100, 512, 4000, 4096, prng.below(9000), prng.below(9000), prng.below(40_000)])
@@ -80,6 +87,30 @@ function pushOne(world: World, { log }: Opened, entries: LogEntry[], length: num
     )
   model.frames.push(entry.frame)
   entries.push(entry)
+}
+
+const REFUSALS: readonly string[] = [
+  'LOG_RESIZE_USED',
+  'LOG_RESIZE_BUSY',
+  'LOG_RESIZE_PIECES',
+  'LOG_RESIZE_BEHIND',
+  'LOG_CLOSED',
+]
+
+/** Begins; when it ends, or whether a crash comes first, is left open. */
+function resize(world: World, { log }: Opened): void {
+  const { prng, model } = world
+  const sizeBytes = 2 * MIB + (prng.chance(0.5) ? prng.below(400) * 4096 : prng.below(40) * 4096) + prng.below(4096)
+  const hold = (): (() => void) => {
+    world.isHeld = true
+    return () => {
+      world.isHeld = false
+    }
+  }
+  log.resize({ sizeBytes, hold, overwrite: prng.chance(0.9), sparse: prng.chance(0.3) }).then(
+    () => void model.resizes++,
+    (error: unknown) => assert.ok(error instanceof LogError && REFUSALS.includes(error.code), String(error)),
+  )
 }
 
 async function verify(world: World, opened: Opened, floor: number): Promise<LogEntry[]> {
@@ -125,6 +156,7 @@ async function live(world: World, opened: Opened, entries: LogEntry[]): Promise<
     model.releasedCount = Math.max(model.releasedCount, countBelow(entry.end))
   }
   for (let steps = prng.between(0, 12); steps > 0; steps--) {
+    if (world.resized && prng.chance(0.3)) resize(world, opened)
     switch (prng.below(7)) {
       case 0:
       case 1:
@@ -139,11 +171,11 @@ async function live(world: World, opened: Opened, entries: LogEntry[]): Promise<
         break
       case 5:
         // Large entries until the ring is full, then half of it or all is given up: the next ones reuse it.
-        for (let length = 200_000; log.hasRoom(1, length);) pushOne(world, opened, entries, length)
+        for (let length = 200_000; !world.isHeld && log.hasRoom(1, length);) pushOne(world, opened, entries, length)
         log.requestSync()
         await bench.clock.advance(20)
         giveUp(prng.chance(0.5) ? -1 : -4)
-        for (let count = prng.below(6); count > 0 && log.hasRoom(1, 150_000); count--)
+        for (let count = prng.below(6); count > 0 && !world.isHeld && log.hasRoom(1, 150_000); count--)
           pushOne(world, opened, entries, 150_000)
         break
       case 6:
@@ -186,16 +218,17 @@ async function openThroughCrashes(
 
 const LATENCY = { writeMs: [0.01, 3], syncMs: [0.5, 8] } as const
 
-async function run(seed: string, rule: 'dense' | 'monotone'): Promise<Model> {
+async function run(seed: string, rule: 'dense' | 'monotone', resized = false): Promise<Model> {
   const bench = new Bench(seed, rule)
   const prng = bench.prng.fork('run')
-  const world: World = { bench, prng, model: new Model(), rule }
+  const world: World = { bench, prng, model: new Model(), rule, resized, isHeld: false }
   const sizeBytes = 2 * MIB + prng.below(40) * 4096 + prng.below(4096)
   let disk = new FaultDisk({ sizeBytes, prng: prng.fork('disk'), clock: bench.clock, latency: LATENCY })
   let lost = false
   let floor = 0
   for (let lives = prng.between(2, 6); lives > 0; lives--) {
     const { opened, powerLost } = await openThroughCrashes(world, disk, lost)
+    world.isHeld = false
     disk = opened.disk
     const { model } = world
     const entries = await verify(world, opened, powerLost ? model.durableCount : floor)
@@ -215,18 +248,31 @@ async function run(seed: string, rule: 'dense' | 'monotone'): Promise<Model> {
   return world.model
 }
 
+async function runs(title: string, one: (seed: string) => Promise<Model>): Promise<{ resizes: number }> {
+  const base = seedFromEnv(title)
+  let cut = 0
+  let resizes = 0
+  for (let index = 0; index < RUNS; index++) {
+    const seed = `${base}/${index}`
+    try {
+      const model = await one(seed)
+      cut += model.everCut
+      resizes += model.resizes
+    } catch (error) {
+      throw new Error(`run ${index} of SEED=${base} failed: ${(error as Error).message}`, { cause: error })
+    }
+  }
+  assert.ok(RUNS < 100 || cut > 0, 'some of the crashes cut something')
+  return { resizes }
+}
+
 for (const rule of ['dense', 'monotone'] as const) {
   test(`[REC-01] [REC-16] a ${rule} log survives every crash with all that it promised`, async () => {
-    const base = seedFromEnv(`ring log crashes (${rule})`)
-    let cut = 0
-    for (let index = 0; index < RUNS; index++) {
-      const seed = `${base}/${index}`
-      try {
-        cut += (await run(seed, rule)).everCut
-      } catch (error) {
-        throw new Error(`run ${index} of SEED=${base} failed: ${(error as Error).message}`, { cause: error })
-      }
-    }
-    assert.ok(RUNS < 100 || cut > 0, 'some of the crashes cut something')
+    await runs(`ring log crashes (${rule})`, (seed) => run(seed, rule))
+  })
+
+  test(`[REC-17] a ${rule} log that is resized again and again survives every crash with all that it promised`, async () => {
+    const { resizes } = await runs(`ring log crashes while resized (${rule})`, (seed) => run(seed, rule, true))
+    assert.ok(RUNS < 10 || resizes > RUNS, `${resizes} resizes were ended`)
   })
 }

@@ -1,7 +1,7 @@
 /**
  * The bytes on the disk: golden vectors, and what a reader makes of every single flipped bit.
  *
- * The vectors lie in vectors/v1 as hex; they never change for version 1. UPDATE=1 writes them anew, for a new version.
+ * The vectors lie in vectors/v1 and v2 as hex; they never change. UPDATE=1 writes them anew, for a new version.
  */
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -18,6 +18,7 @@ import {
   GroupKind,
   type GroupFields,
 } from '../../src/ring-log/group.js'
+import { plainLayout, type RingLayout } from '../../src/ring-log/layout.js'
 import { SUPERBLOCK_SLOT_BYTES } from '../../src/ring-log/limits.js'
 import { decodeRuns, encodeRuns, RegionSet } from '../../src/ring-log/region-set.js'
 import { chooseSlot, decodeSlot, encodeSuperblock, type Superblock } from '../../src/ring-log/superblock.js'
@@ -44,6 +45,7 @@ const SUPERBLOCK: Superblock = {
   logId: { high: 0xa1a2a3a4, low: 0xa5a6a7a8 },
   startOffset: 4096,
   ringBytes: 1792 * 1024,
+  layout: plainLayout(1792 * 1024),
   rule: 'dense',
   cleanStop: true,
   tail: { position: 4096, entriesEnd: 4000, lsn: 2, incarnation: 1, entryCrc: 0x11223344, groupCrc: 0x55667788 },
@@ -54,6 +56,17 @@ const SUPERBLOCK: Superblock = {
   createdUs: 1_600_000_000_000_000,
   incarnations: [LIFE_1, LIFE_2],
   owner: Buffer.from('what the owner wants to find again'),
+}
+
+/** A ring of the same size, resized while it was full. */
+const RESIZED: RingLayout = {
+  ringBytes: 1792 * 1024,
+  shift: 8192,
+  pieces: [
+    { place: 0, length: 512 * 1024 },
+    { place: 1024 * 1024, length: 768 * 1024 },
+    { place: 512 * 1024, length: 512 * 1024 },
+  ],
 }
 
 const GROUP: GroupFields = {
@@ -105,11 +118,11 @@ function groupOnDisk(): Buffer {
 
 const HEX_LINE = 64
 
-function vector(name: string, bytes: Buffer): void {
-  const path = fileURLToPath(new URL(`../../../test/ring-log/vectors/v1/${name}.hex`, import.meta.url))
+function vector(name: string, bytes: Buffer, version = 1): void {
+  const path = fileURLToPath(new URL(`../../../test/ring-log/vectors/v${version}/${name}.hex`, import.meta.url))
   const hex = (bytes.toString('hex').match(new RegExp(`.{1,${HEX_LINE}}`, 'g')) ?? []).join('\n') + '\n'
   if (process.env['UPDATE'] === '1') writeFileSync(path, hex)
-  assert.equal(hex, readFileSync(path, 'utf8'), `${name} is byte for byte as in version 1`)
+  assert.equal(hex, readFileSync(path, 'utf8'), `${name} is byte for byte as in version ${version}`)
 }
 
 function inSlot(bytes: Buffer): Buffer {
@@ -120,6 +133,15 @@ test('[FMT-04] superblock, group and checkpoint are the golden bytes of version 
   vector('superblock', encodeSuperblock(SUPERBLOCK))
   vector('group', groupOnDisk())
   vector('checkpoint', encodeCheckpoint(CHECKPOINT))
+})
+
+test('[FMT-04] the superblock of a ring that was resized is the golden bytes of version 2, and says back what was written', () => {
+  const resized = { ...SUPERBLOCK, layout: RESIZED }
+  const bytes = encodeSuperblock(resized)
+  vector('superblock', bytes, 2)
+  const read = decodeSlot(inSlot(bytes))
+  assert.ok(read.kind === 'valid')
+  assert.deepEqual(read.superblock, resized)
 })
 
 test('[FMT-01] a superblock says back what was written, and any flipped bit is detected', () => {
@@ -235,6 +257,10 @@ test('a superblock with a field that cannot be is damaged, however good its chec
     { incarnations: [LIFE_1, { ...LIFE_2, firstPosition: 8191 }] },
     { incarnations: [LIFE_1, { ...LIFE_2, previousEnd: 8193 }] },
     { incarnations: [{ ...LIFE_1, firstLsn: 0 }] },
+    { layout: { ...RESIZED, shift: 4097 } },
+    { layout: { ...RESIZED, shift: RESIZED.ringBytes } },
+    { layout: { ...RESIZED, pieces: RESIZED.pieces.slice(1) } },
+    { layout: { ...RESIZED, pieces: [...RESIZED.pieces, { place: 0, length: 4096 }] } },
   ]
   const slotOf = (superblock: Superblock): Buffer => {
     const slot = Buffer.alloc(SUPERBLOCK_SLOT_BYTES)

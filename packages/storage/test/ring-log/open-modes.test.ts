@@ -141,7 +141,7 @@ test('[FMT-14] a newer format is refused with both versions named', async () => 
   assert.ok(superblock !== null)
   const { crc32 } = await import('@sitelink/protocol/entry')
   const newer = encodeSuperblock({ ...superblock, sequence: superblock.sequence + 1 })
-  newer.writeUInt32LE(2, SUPERBLOCK_OFFSET.version)
+  newer.writeUInt32LE(3, SUPERBLOCK_OFFSET.version)
   newer.writeUInt32LE(
     crc32(newer.subarray(SUPERBLOCK_OFFSET.crc + 4), crc32(newer.subarray(0, SUPERBLOCK_OFFSET.crc))),
     SUPERBLOCK_OFFSET.crc,
@@ -149,7 +149,7 @@ test('[FMT-14] a newer format is refused with both versions named', async () => 
   disk.poke(newer, 0)
   for (const mode of ['open', 'auto', 'create'] as const) {
     const error = await refuses(bench, disk, 'LOG_NEWER', { mode })
-    assert.match(error.message, /format 2.*up to 1/)
+    assert.match(error.message, /format 3.*up to 2/)
   }
 })
 

@@ -5,6 +5,7 @@ import { FRAME_HEADER_BYTES, FrameType } from '@sitelink/protocol/entry'
 import { ChunkPool, type ChunkHolder } from '../../src/ring-log/chunk-pool.js'
 import type { LogEntry, RegionRun, SegmentRegions } from '../../src/ring-log/contract.js'
 import { checkLog } from '../../src/ring-log/inspect.js'
+import { plainLayout } from '../../src/ring-log/layout.js'
 import { RING_OFFSET_BYTES } from '../../src/ring-log/limits.js'
 import { RegionSet } from '../../src/ring-log/region-set.js'
 import { RingSpace } from '../../src/ring-log/ring-space.js'
@@ -84,7 +85,7 @@ test('a cursor goes from the disk to memory and stays in order while appends go 
 
 test('cursors share a bounded number of chunks; who stands still loses his', async () => {
   const bench = new Bench()
-  const pool = new ChunkPool(new RingSpace(bench.disk(), 0, MIB), 3, 2)
+  const pool = new ChunkPool(new RingSpace(bench.disk(), 0, plainLayout(MIB)), 3, 2)
   const dropped: number[] = []
   const holders = Array.from({ length: 10 }, (_, index): ChunkHolder => ({ dropChunk: () => dropped.push(index) }))
   for (const holder of holders) await bench.clock.runUntil(pool.read(holder, 0, 4096))

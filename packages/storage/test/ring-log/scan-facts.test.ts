@@ -98,3 +98,15 @@ test('a group that lies in one way is seen in that way alone', () => {
   assert.deepEqual(lies(good, groupThat(log, { previousCrc: 33 }, span.first)), {})
   assert.deepEqual(lies(good, groupThat(log, { previousCrc: 5678 }, span.first)), { chain: false })
 })
+
+test('a group further on in the log is left over if its life was cut before it, else the log is ahead of its superblock', () => {
+  const log: LogTraits = { logId, rule: 'dense', spans: [span, newest] }
+  const ahead = (change: Partial<GroupHeader>): string => groupThat(log, change).position
+  // Of this life, which owns that position; and of one that the table does not know.
+  assert.equal(ahead({ position: 20_480 }), 'ahead')
+  assert.equal(ahead({ position: (1 << 20) + 4096, incarnation: 5 }), 'ahead')
+  assert.equal(ahead({ position: 20_480, incarnation: 6 }), 'ahead')
+  // Behind the end of its life, and of a life that never had that position.
+  assert.equal(ahead({ position: (1 << 20) + 4096 }), 'behind')
+  assert.equal(ahead({ position: 20_480, incarnation: 2 }), 'behind')
+})
