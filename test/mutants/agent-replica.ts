@@ -83,6 +83,13 @@ export const AGENT_REPLICA: readonly Mutant[] = [
     'this.append(skip);',
     by('agent/sessions', 'a cut that goes through a skip leaves the begin of it, durably'),
   ),
+  rule(
+    'the end of a resync waits for the next regular sync',
+    'agent/replica/line',
+    'this.#catchUp.reached();',
+    '{ }',
+    by('agent/resync', 'the end of a resync does not wait for the next regular sync of the devices'),
+  ),
   step(
     'the journal is cut and not the tables',
     'agent/replica/line',

@@ -22,6 +22,8 @@ export interface AgentLimits {
   readonly toldMsMin: number
   /** Regions that a resync completed are written down as clean at most this long after. */
   readonly cleanMsMax: number
+  /** Devices are synced so long after a resync brought all that there was, rather than with the next regular sync. */
+  readonly catchUpMs: number
   /** Fill of the journal at which a frozen export ends unless it is held. */
   readonly exportFillMax: number
   /** How long a clean stop applies what may be applied. */
@@ -37,6 +39,7 @@ export const AGENT_LIMITS: AgentLimits = {
   recentBytesMax: 16 * MIB,
   toldMsMin: 50,
   cleanMsMax: 100,
+  catchUpMs: 50,
   exportFillMax: 0.8,
   stopMsMax: 10_000,
   freezeMsMax: 60_000,

@@ -43,6 +43,19 @@ test('[RSY-18] [DLG-03] a resync is announced durably before anything behind it 
   await world.stop()
 })
 
+test('the end of a resync does not wait for the next regular sync of the devices', async () => {
+  const world = await pairInStep()
+  const { primary, clock } = world
+  await clock.advance(2000)
+  const startMs = clock.nowMs()
+  primary.push(primary.resyncBeginFrame(1, [0]), ...primary.copyFrames(1, 0, 10))
+  await world.until(() => world.agent.status().replica?.dirtyRegions === 1)
+  await world.until(() => world.agent.status().replica?.dirtyRegions === 0)
+  const tookMs = clock.nowMs() - startMs
+  assert(tookMs < 500, `it took ${tookMs} simulated ms, and the devices are synced once a second`)
+  await world.stop()
+})
+
 test('[RSY-18] a power cut in the middle of a resync leaves a replica that says so', async () => {
   for (let cutAt = 0; cutAt < 60; cutAt += 3) {
     const world = await pairInStep({ seed: `${seed}/${cutAt}`, diskMs: 0.5 })

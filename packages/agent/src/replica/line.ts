@@ -18,19 +18,22 @@ import {
   type Frame,
   type LogPoint,
   type LogPosition,
-  type Lsn,
   type WireIncarnation,
 } from '@sitelink/protocol'
-import { LayeredWriteBack, type BlockDevice, type WriteBack, type WriteBackStatus } from '@sitelink/storage'
+import { LayeredWriteBack, type WriteBack, type WriteBackStatus } from '@sitelink/storage'
 import { Applier } from '../apply/applier.js'
 import { RegionCopies, type DirtyAgain } from '../apply/region-copies.js'
 import type { DeviceSet } from '../device/device-set.js'
 import type { CutPlace } from '../journal/cut-place.js'
 import type { Journal } from '../journal/journal.js'
+import type { Mark } from '../journal/marks.js'
 import type { AgentLimits } from '../limits.js'
+import { Attachments } from './attachments.js'
+import { CatchUp } from './catch-up.js'
 import type { DirtyBook } from './dirty-book.js'
 import type { MappingTable, PendingUnmap } from './mapping-table.js'
 import type { ReplicaMapping } from './replica-state.js'
+import { stampPoint } from './stamp-point.js'
 import { TableUpdates } from './table-updates.js'
 
 /** What a line tells the agent. */
@@ -69,8 +72,7 @@ export class Line {
   readonly #parts: LineParts
   readonly #writeBack: WriteBack
   readonly #copies = new RegionCopies()
-  /** Of each device id, what write-back has of it. */
-  readonly #lastAttached = new Map<number, BlockDevice>()
+  readonly #attachments: Attachments
   /** What a barrier frame began and the journal does not have yet. */
   #unplacedUnmap: PendingUnmap | null = null
   #unplacedDirty: DirtyAgain | null = null
@@ -78,10 +80,12 @@ export class Line {
   /** Mappings of this session that are all dirty until they are announced, and the region from which on they are. */
   readonly #unannounced = new Map<string, number>()
   readonly #updates: TableUpdates
+  readonly #catchUp: CatchUp
 
   constructor(parts: LineParts) {
     const { clock, limits, journal, table, dirty, dirtied, hole, listener } = parts
     this.#updates = new TableUpdates(clock, (error) => listener.failed('an unmap could not be written down', error))
+    this.#catchUp = new CatchUp(clock, limits.catchUpMs, () => this.hurry())
     this.#parts = parts
     this.journal = journal
     this.table = table
@@ -105,6 +109,7 @@ export class Line {
       },
       sink: { applied: (frame, frameEnd) => this.#onFrameApplied(frame, frameEnd) },
     })
+    this.#attachments = new Attachments(table, parts.devices, this.#writeBack)
     this.applier = new Applier(
       {
         limit: () => journal.limit,
@@ -112,7 +117,7 @@ export class Line {
         cursor: (position) => journal.cursor(position),
         mapped: (frame) => this.#onMapPassed(frame),
         unmapped: (frame) => this.#onUnmapPassed(frame),
-        passed: (mark) => journal.passed(mark),
+        passed: (mark) => this.#onPassed(mark),
         limitWanted: (frame) => journal.limitWanted(frame),
         damaged: (_position, why) => parts.listener.damaged(why),
       },
@@ -127,24 +132,20 @@ export class Line {
 
   /** Attaches devices that are wanted and open now. */
   attachAll(): void {
-    for (const row of this.table.toAttach()) this.#attach(row)
-    for (const row of this.table.rows) {
-      // A device that came back after it was missing: frames of it are held by write-back until it is attached.
-      if (this.table.attachedRow(row.deviceId) === row) this.#reattach(row)
-    }
+    this.#attachments.attachAll()
     this.applier.wake()
   }
 
   /** Names of mapped devices that cannot be used now. */
   missingDevices(): string[] {
-    return this.table.rows.filter((row) => this.#deviceOf(row) === null).map((row) => row.remote)
+    return this.#attachments.missing()
   }
 
   /** Lets a device go although it is mapped. What waits for it is dropped, so every region of it is dirty, durably, before. */
   async release(name: string): Promise<void> {
     for (const row of this.table.rows.filter(({ remote }) => remote === name)) {
       await this.dirty.markMapping(row.mappingId)
-      this.#lastAttached.delete(row.deviceId)
+      this.#attachments.forget(row)
       if (this.table.attachedRow(row.deviceId) === row) await this.#writeBack.detach(row.deviceId, 'drop')
     }
   }
@@ -237,6 +238,7 @@ export class Line {
 
   /** Stops applying and waits for what is under way; the journal stays. */
   async stop(): Promise<void> {
+    this.#catchUp.stop()
     await this.#writeBack.stop()
     await this.applier.stop()
     await this.#updates.stop()
@@ -314,10 +316,15 @@ export class Line {
     await this.dirty.markBits(mappingId, firstRegion, regionCount, bits, replace)
   }
 
+  #onPassed(mark: Mark): void {
+    this.journal.passed(mark)
+    if (mark.end >= this.journal.received.end && this.dirty.dirtyRegions > 0) this.#catchUp.reached()
+  }
+
   #onMapPassed(frame: Frame): void {
     const payload = decodeMapPayload(frame.payload)
     const row = payload.ok ? this.table.mapPassed(payload.value.mappingId) : null
-    if (row !== null) this.#attach(row)
+    if (row !== null) this.#attachments.attach(row)
   }
 
   async #onUnmapPassed(frame: Frame): Promise<void> {
@@ -327,7 +334,7 @@ export class Line {
       const following = this.table.attachedRow(frame.deviceId)
       await this.#writeBack.detach(frame.deviceId, 'drop')
       await this.#writeBack.drain()
-      if (following !== null) this.#attach(following)
+      if (following !== null) this.#attachments.attach(following)
       return
     }
     // Of a device that is missing nothing can be applied; what waits for it must not hold up all others for ever.
@@ -357,7 +364,7 @@ export class Line {
         await this.dirty.remove(row)
       }
       release()
-      for (const next of this.table.toAttach()) this.#attach(next)
+      this.#attachments.attachNext()
     })
   }
 
@@ -368,32 +375,7 @@ export class Line {
     this.#parts.listener.changed()
   }
 
-  /** The device of a row, if it is open and large enough. */
-  #deviceOf(row: ReplicaMapping): BlockDevice | null {
-    const device = this.#parts.devices.device(row.remote)
-    return device === null || device.sizeBytes < row.sizeBytes ? null : device
-  }
-
-  #attach(row: ReplicaMapping): void {
-    const device = this.#deviceOf(row)
-    if (device === null) return
-    this.table.attached(row)
-    this.#writeBack.attach(row.deviceId, device)
-    this.#lastAttached.set(row.deviceId, device)
-  }
-
-  #reattach(row: ReplicaMapping): void {
-    const device = this.#deviceOf(row)
-    if (device === null || this.#lastAttached.get(row.deviceId) === device) return
-    this.#attach(row)
-  }
-
   #nameOf(deviceId: number): string {
     return this.table.appliedRow(deviceId)?.remote ?? `id ${deviceId}`
   }
-}
-
-/** The point that a stamp names: it may lie before the first entry of the life that made it. */
-export function stampPoint(incarnations: readonly WireIncarnation[], lsn: Lsn): LogPoint {
-  return { incarnation: incarnations.findLast((one) => one.firstLsn <= lsn)?.number ?? 0, lsn }
 }

@@ -17,10 +17,11 @@ import { decodeOwnerState, OWNER_STATE_FIRST, type OwnerState } from '../journal
 import type { AgentLimits } from '../limits.js'
 import { DirtyBook } from './dirty-book.js'
 import { dirtyFiles } from './dirty-files.js'
-import { Line, stampPoint, type LineListener } from './line.js'
+import { Line, type LineListener } from './line.js'
 import { MappingTable } from './mapping-table.js'
 import type { ReplicaFile } from './replica-file.js'
 import { randomId, type ReplicaState } from './replica-state.js'
+import { stampPoint } from './stamp-point.js'
 
 export interface OpenLineOptions {
   readonly disks: DiskProvider
