@@ -83,7 +83,8 @@ export class TlsTransport implements Transport {
     return { connection: this.#admit(stream, peer), peer }
   }
 
-  async listen(address: string, accepted: (connection: Connection) => void): Promise<Listener> {
+  /** As {@link Transport.listen}; says who came as well. */
+  async listen(address: string, accepted: (connection: Connection, peer: ShownPeer) => void): Promise<Listener> {
     const tls = this.#tlsServer(accepted)
     return listenSockets(
       parseHostAddress(address),
@@ -120,7 +121,7 @@ export class TlsTransport implements Transport {
   }
 
   /** A server that never listens: it answers the handshakes of the sockets that are handed to it. */
-  #tlsServer(accepted: (connection: Connection) => void): { take(socket: Socket): void } {
+  #tlsServer(accepted: (connection: Connection, peer: ShownPeer) => void): { take(socket: Socket): void } {
     const { enrol } = this.#options
     const purposes = enrol === undefined ? [PURPOSES.session] : [PURPOSES.session, PURPOSES.enrol]
     let used = this.#options.identity()
@@ -163,7 +164,7 @@ export class TlsTransport implements Transport {
     })
   }
 
-  async #judge(stream: TLSSocket, accepted: (connection: Connection) => void): Promise<void> {
+  async #judge(stream: TLSSocket, accepted: (connection: Connection, peer: ShownPeer) => void): Promise<void> {
     const remote = remoteOf(stream)
     const onError = (): void => {}
     stream.on('error', onError)
@@ -198,7 +199,7 @@ export class TlsTransport implements Transport {
     }
     if (peer.purpose === 'session') {
       this.#waiting.leave(remote)
-      accepted(connection)
+      accepted(connection, peer)
     } else enrol?.(connection, peer)
   }
 }

@@ -22,7 +22,7 @@ import {
   type SitelinkCommand,
 } from '@sitelink/daemon'
 import { NbdServer, type ExportDirectory } from '@sitelink/nbd'
-import { TcpTransport } from '@sitelink/protocol'
+import { parseHostAddress, TcpTransport, type Listener } from '@sitelink/protocol'
 import { ffiProblem, NodeDiskProvider } from '@sitelink/storage'
 import { groupStateFile } from '../../admin/path-in-use.js'
 import { registerVerbs } from '../../control/handlers.js'
@@ -33,6 +33,8 @@ import type { EventSink } from '../../group/events.js'
 import { GroupAdmin } from '../../group/group-admin.js'
 import type { Group } from '../../group/group.js'
 import { openGroup } from '../../group/open-group.js'
+import type { AgentLinks } from '../../trust/agent-links.js'
+import { DIALS_IN, DialIn } from '../../trust/dial-in.js'
 import { openAgentLinks } from '../open-links.js'
 import { configFormat, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
@@ -40,6 +42,7 @@ interface Options {
   readonly logLevel?: LogLevel
   readonly nbdListen?: string
   readonly nbdPlain?: boolean
+  readonly listenAgents?: string
 }
 
 /** How long a clean stop waits for the local devices. */
@@ -50,19 +53,28 @@ export function runCommand(program: SitelinkCommand): void {
     .command('run')
     .description('run the primary daemon of the group in the foreground; devices are exported over NBD on DIR/nbd.sock')
     .option('--nbd-listen <host:port>', 'export over TCP as well, without encryption: needs --nbd-plain')
+    .option(
+      '--listen-agents <address>',
+      'take agents that dial, at tls://host:port: for sites behind address translation',
+    )
     .option('--nbd-plain', 'yes, anybody who reaches that port may read and write the devices')
     .addHelpText(
       'after',
       examples([
         `${PROGRAM} run --state /var/lib/sitelink`,
+        `${PROGRAM} run --listen-agents tls://0.0.0.0:7374 --state /var/lib/sitelink`,
         'nbdinfo --list "nbd+unix://?socket=/var/lib/sitelink/nbd.sock"',
       ]),
     )
     .action(
       action<Options>((context) => {
-        const { nbdListen, nbdPlain } = context.options
+        const { nbdListen, nbdPlain, listenAgents = null } = context.options
+        if (listenAgents !== null && parseHostAddress(listenAgents).scheme !== 'tls')
+          throw primaryErrors.create('ADDRESS', {
+            why: `agents that dial are taken at tls:// only, not at ${listenAgents}`,
+          })
         const listen = nbdListen === undefined ? null : tcpAddress(nbdListen, nbdPlain === true)
-        return inDaemonPlace(context, (place) => mapped(() => serve(place, listen)))
+        return inDaemonPlace(context, (place) => mapped(() => serve(place, listen, listenAgents)))
       }),
     )
 }
@@ -79,7 +91,11 @@ function tcpAddress(word: string, plain: boolean): { host: string; port: number 
   return { host: word.slice(0, at), port }
 }
 
-async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; port: number } | null): Promise<void> {
+async function serve(
+  { state, lock, log }: DaemonPlace,
+  listen: { host: string; port: number } | null,
+  listenAgents: string | null,
+): Promise<void> {
   const clock = new RealClock()
   const events = new EventLog(clock, log)
   const lifecycle = new Lifecycle(clock, log)
@@ -87,6 +103,9 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
   const problem = ffiProblem()
   if (problem !== null) log.warn(problem)
   let group: Group | null = null
+  let links: AgentLinks | null = null
+  let agents: Listener | null = null
+  const dialIn = new DialIn((slink) => group?.slinks.get(slink)?.link.redial('the agent has dialled anew'))
   const server = new NbdServer(
     exportsOf(() => group),
     {
@@ -105,7 +124,8 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
       const peers = peerStore(await ConfigFile.open(state, lock, peersFormat))
       const event: EventSink = ({ kind, level, message, facts }) =>
         void events.add(level === 'warning' ? 'warn' : level, kind, message, facts)
-      const links = await openAgentLinks(state, lock, clock, event)
+      const opening = await openAgentLinks(state, lock, clock, event)
+      links = opening
       const opened = await openGroup({
         clock,
         random: new RealRandom(),
@@ -113,17 +133,33 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
         config: await ConfigFile.open(state, lock, configFormat),
         peers,
         event,
-        transport: (scheme, slink) => (scheme === 'tls' ? links.transport(slink) : scheme === 'tcp' ? tcp : null),
+        transport: (scheme, slink) => {
+          if (scheme === 'tls') return opening.transport(slink)
+          if (scheme === DIALS_IN) return dialIn.transport(slink)
+          return scheme === 'tcp' ? tcp : null
+        },
         dirtyLogPath: (slink, mappingId) => join(state.file('dirty'), `slink-${slink}-${mappingId}.dirty`),
         stateFile: groupStateFile(state.path),
       })
       group = opened
-      registerVerbs(control, { group: opened, admin: new GroupAdmin(opened), links, events })
-      registerPeerVerbs(control, links, () => opened.config)
+      registerVerbs(control, { group: opened, admin: new GroupAdmin(opened), links: opening, events })
+      registerPeerVerbs(control, opening, () => opened.config)
       opened.run()
     },
     stop: async () => {
       await group?.stop(APPLY_MS_MAX)
+    },
+  })
+  lifecycle.add({
+    name: 'agents',
+    start: async () => {
+      if (listenAgents === null || links === null) return
+      agents = await links.listen(listenAgents, () => dialledIn(group), dialIn)
+      log.info('listening for agents', { address: agents.address })
+    },
+    stop: async () => {
+      await agents?.close()
+      dialIn.close()
     },
   })
   lifecycle.add({
@@ -140,6 +176,13 @@ async function serve({ state, lock, log }: DaemonPlace, listen: { host: string; 
   lifecycle.add({ name: 'control', start: () => control.start(), stop: (_reason, signal) => control.stop(signal) })
   const release = guardMemory({ clock })
   await runDaemon(lifecycle, { log }).finally(release)
+}
+
+/** Slinks whose agents dial. */
+function dialledIn(group: Group | null): readonly number[] {
+  return (group?.config.slinks ?? [])
+    .filter(({ addresses }) => addresses.includes(DIALS_IN))
+    .map(({ number }) => number)
 }
 
 function exportsOf(group: () => Group | null): ExportDirectory {

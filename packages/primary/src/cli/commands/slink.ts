@@ -27,6 +27,7 @@ import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
 interface Options {
   readonly to?: string[]
+  readonly dialedBy?: string
   readonly insecurePlain?: boolean
   readonly policy?: string
   readonly ack?: string
@@ -51,15 +52,17 @@ export function slinkCommand(program: SitelinkCommand): void {
     slink
       .command('add <number>')
       .description('add a site')
-      .requiredOption(
+      .option(
         '--to <token...>',
-        'what `sitelink-agent invite` printed; more addresses may follow: tls://host:port',
-      ),
+        'what `sitelink-agent invite` printed; more addresses may follow, tried in turn: tls://host:port',
+      )
+      .option('--dialed-by <fingerprint>', 'the agent dials (run --listen-agents): the key that it shows'),
   )
     .addHelpText(
       'after',
       examples([
         `${PROGRAM} slink add 1 --to TOKEN --policy async --fall-behind ios=10000 --state DIR`,
+        `${PROGRAM} slink add 3 --dialed-by FINGERPRINT --state DIR`,
         `${PROGRAM} slink add 2 --to tcp://near:7373 --insecure-plain --policy sync --ack durable --state DIR`,
       ]),
     )
@@ -72,16 +75,15 @@ export function slinkCommand(program: SitelinkCommand): void {
             return addSlink(config, await addedSlink(links, config, body))
           }),
         )
-        const { addresses, invitation } = wordsOf(context.options.to ?? [])
-        const reached = addresses.length > 0 ? addresses : decodeToken(invitation ?? '').addresses
-        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${reached.join(', ')}`)
+        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${reachedBy(context.options)}`)
       }),
     )
   policyOptions(
     slink
       .command('set <number>')
       .description('change a site; what is not named stays')
-      .option('--to <address...>', 'address of its agent, tried in turn; or a new token'),
+      .option('--to <address...>', 'addresses of its agent, tried in turn; or a new token')
+      .option('--dialed-by <fingerprint>', 'the agent dials (run --listen-agents): the key that it shows'),
   )
     .addHelpText(
       'after',
@@ -154,6 +156,13 @@ export function slinkCommand(program: SitelinkCommand): void {
     )
 }
 
+/** Where a slink that was added leads. */
+function reachedBy({ to = [], dialedBy }: Options): string {
+  if (dialedBy !== undefined) return `the agent ${dialedBy.slice(0, 16)} dials`
+  const { addresses, invitation } = wordsOf(to)
+  return (addresses.length > 0 ? addresses : decodeToken(invitation ?? '').addresses).join(', ')
+}
+
 function policyOptions(command: SitelinkCommand): SitelinkCommand {
   return command
     .option('--insecure-plain', 'yes, use tcp:// addresses: neither encrypted nor authenticated')
@@ -198,6 +207,7 @@ async function change(
 function changeOf(options: Options): Record<string, unknown> {
   return {
     ...(options.to === undefined ? {} : toOf(options.to)),
+    ...(options.dialedBy === undefined ? {} : { dialedBy: options.dialedBy }),
     ...(options.insecurePlain === true ? { insecurePlain: true } : {}),
     ...(options.policy === undefined ? {} : { mode: word(options.policy, '--policy', ['async', 'sync']) }),
     ...(options.ack === undefined ? {} : { ack: word(options.ack, '--ack', ['received', 'durable']) }),
