@@ -109,4 +109,40 @@ export const LINKS: readonly Mutant[] = [
     'false ? []',
     by('protocol/session/compression', 'an agent names its compressions only to a primary that knows of them'),
   ),
+  rule(
+    'an agent that is not pinned for the slink may dial in',
+    'primary/trust/agent-links',
+    "return { kind: 'refused', verdict: 'unknown', why: 'its key is not pinned for a slink whose agent dials' };",
+    "return { kind: 'known' };",
+    by(
+      'primary/trust/dial-in',
+      'only an agent whose key is pinned for a slink whose agent dials is let in, and leads to that slink alone',
+    ),
+  ),
+  rule(
+    'addresses are not tried in turn by an agent that dials',
+    'agent/session/dialer',
+    'const address = addresses[this.#next % addresses.length];',
+    'const address = addresses[0];',
+    by('agent/dialer', 'while a session lives nothing is dialled; when it ends its address is tried again at once'),
+  ),
+  stops(
+    rule(
+      'an agent that dials gives up when its session ends',
+      'agent/session/dialer',
+      'this.#again(established);',
+      '',
+      by('agent/dialer', 'while a session lives nothing is dialled; when it ends its address is tried again at once'),
+    ),
+  ),
+  rule(
+    'waiting does not grow',
+    'protocol/session/backoff',
+    'minMs * 2 ** Math.min(round, 20)',
+    'minMs',
+    by(
+      'protocol/session/backoff',
+      'every address is tried at the shortest wait, each round doubles it, and chance moves it by a quarter',
+    ),
+  ),
 ]

@@ -191,3 +191,17 @@ test('a compressed stream survives cuts, kills and a resync, and both sides end 
   await world.settle()
   assert.ok((slinkOf(world).compression.ratio ?? 0) >= 1)
 })
+
+test('addresses are tried in turn: a dead one costs a moment, also when the live one is lost and comes back', async () => {
+  const dead = 'memory:nobody'
+  const world = new World({ seed: 'addresses' })
+  await world.start()
+  await world.addSite({ addresses: [dead, dead, world.agent.address] })
+  const live = (): boolean => slinkOf(world).connected
+  assert.ok((await world.until('the third address is reached', live, 5000)) < 1000)
+  assert.equal(slinkOf(world).address, world.agent.address)
+  write(world, 5)
+  world.cut()
+  assert.ok((await world.until('it is reached again', live, 5000)) < 1000)
+  await world.until('everything is there', () => slinkOf(world).lagWrites === 0)
+})

@@ -73,7 +73,12 @@ test('a pair in one process is enrolled and replicates over TLS, whatever strang
   t.after(() => pair.close())
   const [address] = pair.addresses
   const token = encodeToken({ id, secret, fingerprint: agentIdentity.fingerprint, addresses: [address as string] })
-  await links.prepare(1, [], { invitation: token, insecurePlain: false }, { isNew: true, check: () => {} })
+  await links.prepare(
+    1,
+    [],
+    { invitation: token, insecurePlain: false, dialedBy: null },
+    { isNew: true, check: () => {} },
+  )
   assert.deepEqual(
     trust.current.peers.map(({ name, fingerprint }) => [name, fingerprint]),
     [['primary', primaryIdentity.fingerprint]],

@@ -17,6 +17,7 @@ import { JOURNAL_BYTES_DEFAULT, resolveAgentLimits, type AgentLimits } from './l
 import { REPLICA_FILE, ReplicaFile } from './replica/replica-file.js'
 import { freshReplica, randomId } from './replica/replica-state.js'
 import { Replica } from './replica/replica.js'
+import { Dialer } from './session/dialer.js'
 import { SessionSet } from './session/session-set.js'
 import { agentStatus, type AgentStatus } from './status.js'
 
@@ -50,6 +51,7 @@ export class Agent {
   readonly #exports: ExportSet
   readonly #transports: TransportRegistry
   readonly #listeners: Listener[] = []
+  readonly #dialers: Dialer[] = []
   readonly #startedMs: number
   #closing: Promise<void> | null = null
 
@@ -155,6 +157,22 @@ export class Agent {
     return listener.address
   }
 
+  /** Dials a primary that cannot reach this host, at these addresses in turn, for as long as the agent is open. */
+  dialOut(addresses: readonly string[]): void {
+    if (this.#closing !== null) throw agentErrors.create('AGENT_CLOSED')
+    const { clock, random, event = () => {} } = this.#options
+    const dialer = new Dialer({
+      clock,
+      random,
+      addresses,
+      event,
+      dial: (address, options) => this.#transports.dial(address, options),
+      accept: (connection, ended) => this.#sessions.accept(connection, ended),
+    })
+    this.#dialers.push(dialer)
+    dialer.start()
+  }
+
   /** Addresses that are listened on. */
   get addresses(): readonly string[] {
     return this.#listeners.map(({ address }) => address)
@@ -216,6 +234,7 @@ export class Agent {
   }
 
   async #close(): Promise<void> {
+    for (const dialer of this.#dialers) dialer.stop()
     for (const listener of this.#listeners) await listener.close()
     await this.#sessions.close('the agent stops')
     await this.#exports.endAll('the agent stops')

@@ -180,6 +180,20 @@ export const agentErrors = defineErrors('agent', {
     text: '{name} names no peer, or more than one, or one that was revoked already',
     hint: '<prog> peer ls',
   },
+  AGENT_PEER_FINGERPRINT: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '"{fingerprint}" is not a fingerprint: it should be 64 hex digits, as sitelink identity show prints them',
+    hint: '<prog> peer add --help',
+  },
+  AGENT_PEERS_FULL: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'there are {max} peers already, and none of them is revoked',
+    hint: '<prog> peer revoke PEER',
+  },
   AGENT_PEER_RIGHTS: {
     kind: 'usage',
     retry: false,
@@ -203,12 +217,19 @@ export const agentErrors = defineErrors('agent', {
     text: '{address} is neither encrypted nor authenticated: whoever reaches it can replace the replica',
     hint: 'listen on tls:// instead, or add --insecure-plain if the network is private',
   },
+  AGENT_DIAL_PLAIN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'an agent dials a primary over tls:// only, not {address}',
+    hint: '<prog> run --dial tls://primary:7374',
+  },
   AGENT_LISTEN_UNNAMED: {
     kind: 'usage',
     retry: false,
     exit: EXIT.usage,
     text: 'no address to listen on: neither --listen nor the configuration names one',
-    hint: '<prog> run --listen tls://0.0.0.0:7373 --state {state}',
+    hint: '<prog> run --listen tls://0.0.0.0:7373 --state {state}, or --dial tls://primary:7374',
   },
   AGENT_LINK_LIBRARY: {
     kind: 'operating',

@@ -20,6 +20,7 @@ export type AgentEventKind =
   | 'invited'
   | 'identity-rotated'
   | 'link-plain'
+  | 'dial-failed'
   | 'journal-cut'
   | 'journal-failed'
   | 'journal-damaged'

@@ -45,6 +45,11 @@ export const AGENT_LIMITS: AgentLimits = {
   freezeMsMax: 60_000,
 }
 
+/** How long a dial of the primary may take, and the waiting between two of them: doubles to the last, with jitter. */
+export const DIAL_MS_MAX = 10_000
+export const DIAL_BACKOFF_MS_MIN = 100
+export const DIAL_BACKOFF_MS_MAX = 5000
+
 /** Default size of the journal: a few seconds of a fast link. */
 export const JOURNAL_BYTES_DEFAULT = 256 * MIB
 

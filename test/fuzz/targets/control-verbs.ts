@@ -47,6 +47,7 @@ function collect(register: (server: ControlServer) => void): Verbs {
   const verbs: Verbs = new Map()
   const server = {
     verb: (name: string, run: ControlHandler) => void verbs.set(name, { kind: 'once', run }),
+    page: () => server,
     stream: (name: string, run: ControlStream) => void verbs.set(name, { kind: 'stream', run }),
   }
   register(server as unknown as ControlServer)
@@ -257,7 +258,18 @@ const BODIES: readonly (readonly [on: string, verb: string, body: unknown])[] = 
       insecurePlain: true,
     },
   ],
-  ['primary', 'slink-set', { slink: 1, resyncBytesPerSecond: 1000, fallBehind: { ios: 3 }, ack: 'received' }],
+  [
+    'primary',
+    'slink-set',
+    {
+      slink: 1,
+      resyncBytesPerSecond: 1000,
+      limit: { bytesPerSecond: 4096, windows: [] },
+      compression: 'on',
+      fallBehind: { ios: 3 },
+      ack: 'received',
+    },
+  ],
   ['primary', 'slink-set', { slink: 1, addresses: ['tls://there:1'], invitation: 'SLINK1-AQ' }],
   ['primary', 'peer-ls', {}],
   ['primary', 'peer-revoke', { slink: 1 }],

@@ -29,7 +29,11 @@ async function makeRig(number: number): Promise<Rig> {
   await world.addSite()
   for (const at of [7, 8]) world.primary.disks.addDevice(`/dev/spare${at}`, 2 ** 21)
   const verbs = new Map<string, ControlHandler>()
-  const server = { verb: (name: string, run: ControlHandler) => void verbs.set(name, run), stream: () => {} }
+  const server = {
+    verb: (name: string, run: ControlHandler) => void verbs.set(name, run),
+    stream: () => {},
+    page: () => {},
+  }
   const { group, admin } = world.primary
   const events = new EventLog(world.clock, { write() {} } as unknown as Log)
   registerVerbs(server as unknown as ControlServer, { group, admin, links: NO_LINKS, events })

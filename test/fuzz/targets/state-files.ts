@@ -105,7 +105,7 @@ function feedPrimaryOwner(bytes: Buffer): string {
 }
 
 const PRIMARY = {
-  version: 1,
+  version: 2,
   uuid: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
   epoch: 1,
   log: { path: '/log', startBytes: 4096 },
@@ -123,7 +123,12 @@ const PRIMARY = {
       overflow: 'drop',
       holdMs: null,
       fallBehind: { ios: 10_000, bytes: 0, timeoutMs: 0 },
+      limit: { bytesPerSecond: 5000, windows: [{ fromMinute: 1320, toMinute: 360, bytesPerSecond: 0 }] },
       resyncBytesPerSecond: 0,
+      resyncSharePercent: 50,
+      inFlight: { ios: 0, bytes: 0 },
+      compression: 'auto',
+      detectMs: 3000,
       paused: false,
       mappings: [
         {

@@ -7,9 +7,9 @@ import { asAgentError } from '../errors.js'
 import type { AgentEventSink } from '../events.js'
 import { INVITATION_MS_MAX } from '../limits.js'
 import { nowMs, type Gatekeeper } from '../trust/gatekeeper.js'
-import { invite, type InviteParts, type InviteWish } from '../trust/invite.js'
+import { invite, RIGHTS_DEFAULT, type InviteParts, type InviteWish } from '../trust/invite.js'
 import { peerList } from '../trust/peer-rows.js'
-import { short } from '../trust/trust.js'
+import { short, withPeer } from '../trust/trust.js'
 
 export interface PeerVerbParts extends Omit<InviteParts, 'listening' | 'own'> {
   readonly identity: IdentityFile
@@ -43,6 +43,14 @@ export function registerPeerVerbs(server: ControlServer, parts: PeerVerbParts): 
     return invited
   })
   verb('peer-ls', () => peerList(trust.current, nowMs(clock)))
+  verb('peer-add', async (body) => {
+    const { name, fingerprint } = objectOf(body, ['name', 'fingerprint'])
+    if (typeof name !== 'string' || typeof fingerprint !== 'string') throw invalid('name and fingerprint are strings')
+    await trust.update((current) => withPeer(current, { name, fingerprint, rights: RIGHTS_DEFAULT }, nowMs(clock)))
+    const message = `${name} was added by its fingerprint and may ${RIGHTS_DEFAULT.join(', ')}`
+    event({ level: 'info', kind: 'peer-enrolled', message, facts: { peer: name, fingerprint } })
+    return { name, fingerprint }
+  })
   verb('peer-revoke', (body) => {
     const { name } = objectOf(body, ['name'])
     if (typeof name !== 'string') throw invalid('name is not a string')

@@ -43,6 +43,7 @@ export class SessionSet {
   readonly #all = new Set<AgentSession>()
   /** The session that the replica belongs to: from its fence on. */
   #owner: AgentSession | null = null
+  readonly #tellEnd = new WeakMap<AgentSession, (established: boolean) => void>()
   #maps: readonly DirtyMap[] = []
   #steps: Promise<unknown> = Promise.resolve()
   #closed = false
@@ -56,13 +57,15 @@ export class SessionSet {
     return this.#owner?.established === true ? this.#owner : null
   }
 
-  /** Takes a new connection. */
-  accept(connection: Connection): void {
+  /** Takes a new connection. `ended` is called once its session is over, unless all of them are ended. */
+  accept(connection: Connection, ended: (established: boolean) => void = () => {}): void {
     if (this.#closed) return connection.destroy()
     this.counts.connections++
     const greeting = [...this.#all].filter((session) => session !== this.#owner)
     if (greeting.length >= GREETING_CONNECTIONS_MAX) greeting[0]?.close('too many connections are greeting')
-    this.#all.add(new AgentSession(connection, this.#host(), this.#options.clock))
+    const session = new AgentSession(connection, this.#host(), this.#options.clock)
+    this.#all.add(session)
+    this.#tellEnd.set(session, ended)
   }
 
   /** Ends all; resolves when nothing reaches the replica any more. */
@@ -159,6 +162,7 @@ export class SessionSet {
 
   #ended(session: AgentSession, end: SessionEnd): void {
     this.#all.delete(session)
+    if (!this.#closed) this.#tellEnd.get(session)?.(session.report().sinceMs !== null)
     // What its last frame began goes on without it: no step may come in between, neither a new session's nor a stop.
     void this.#step(() => session.quiet())
     if (session !== this.#owner) {

@@ -5,6 +5,7 @@
  * the same to the outside; an invitation is used up in the very state that names the peer. It keeps nothing itself.
  */
 import {
+  isFingerprint,
   judgeEnrolment,
   pruneInvitations,
   type EnrolCode,
@@ -89,6 +90,21 @@ function withRoom(peers: readonly TrustedPeer[]): readonly TrustedPeer[] | null 
   if (peers.length < PEERS_MAX) return peers
   const oldest = peers.find(({ revokedMs }) => revokedMs !== null)
   return oldest === undefined ? null : peers.filter((peer) => peer !== oldest)
+}
+
+/** With one more peer, whose fingerprint the operator has carried here. Throws where it or its name cannot be. */
+export function withPeer(
+  trust: AgentTrust,
+  { name, fingerprint, rights }: Pick<TrustedPeer, 'name' | 'fingerprint' | 'rights'>,
+  nowMs: number,
+): AgentTrust {
+  checkPeerName(name)
+  if (!isFingerprint(fingerprint)) throw agentErrors.create('AGENT_PEER_FINGERPRINT', { fingerprint })
+  const others = trust.peers.filter((peer) => peer.fingerprint !== fingerprint)
+  if (namesOf({ ...trust, peers: others }, nowMs).has(name)) throw agentErrors.create('AGENT_PEER_EXISTS', { name })
+  const kept = withRoom(others)
+  if (kept === null) throw agentErrors.create('AGENT_PEERS_FULL', { max: PEERS_MAX })
+  return { ...trust, peers: [...kept, { name, fingerprint, rights, enrolledMs: nowMs, revokedMs: null }] }
 }
 
 /** With one more invitation. Throws where the name is taken. */

@@ -12,6 +12,7 @@ import { primaryErrors } from '../errors.js'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import type { FallBehind } from '../slink/fall-behind.js'
 import { LINK_TERMS_KEYS, readTerms } from '../slink/link-terms.js'
+import { DIALS_IN } from '../trust/dial-in.js'
 import type { LinkWish } from '../trust/link-plan.js'
 import type { NewMapping, NewSlink, SlinkChange } from './changes.js'
 
@@ -95,10 +96,11 @@ export function slinkWish(value: unknown): NewSlink {
 
 /** How a slink is to be reached, apart from its addresses; the rest of the body is the slink's. */
 export function linkWish(value: unknown): { readonly link: LinkWish; readonly rest: Json } {
-  const { invitation = null, insecurePlain = false, ...rest } = bodyOf(value, Object.keys(value ?? {}))
+  const { invitation = null, insecurePlain = false, dialedBy = null, ...rest } = bodyOf(value, Object.keys(value ?? {}))
   const link = {
     invitation: invitation === null ? null : textOf({ invitation }, 'invitation'),
     insecurePlain: flagOf({ insecurePlain }, 'insecurePlain'),
+    dialedBy: dialedBy === null ? null : textOf({ dialedBy }, 'dialedBy'),
   }
   return { link, rest }
 }
@@ -132,6 +134,7 @@ function addressesOf(body: Json): string[] {
 
 /** Refuses what is no address, or one that the program has no transport for. */
 export function checkAddress(address: string): void {
+  if (address === DIALS_IN) return
   const { scheme } = parseAddress(address)
   if (!SCHEMES.includes(scheme))
     throw primaryErrors.create('ADDRESS', {

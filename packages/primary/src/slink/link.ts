@@ -8,6 +8,7 @@
  *                        ^  '----------'-------------'--- failed, refused, ended --> waiting --(backoff)--> dialing
  */
 import {
+  backoffMs,
   formatId64,
   HANDSHAKE_MS_MAX,
   isIdentityRefusal,
@@ -31,6 +32,7 @@ import {
   type Welcome,
 } from '@sitelink/protocol'
 import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, DIAL_MS_MAX } from '../limits.js'
+import { DIALS_IN } from '../trust/dial-in.js'
 import { heartbeatMsOf } from './link-terms.js'
 import { prepareResume } from './resume.js'
 import type { SlinkContext } from './slink-context.js'
@@ -43,6 +45,8 @@ export type LinkState =
   | { readonly kind: 'handshaking' }
   | { readonly kind: 'streaming'; readonly sinceMs: number }
 
+const BACKOFF = { minMs: BACKOFF_MS_MIN, maxMs: BACKOFF_MS_MAX }
+
 export class Link {
   readonly #slink: Slink
   readonly #context: SlinkContext
@@ -51,6 +55,9 @@ export class Link {
   #turn = 0
   #ended = false
   #attempt = 0
+  /** Which address is next: another one only after an attempt that led to no session. */
+  #next = 0
+  #reached = false
   #timer: Timer | null = null
   #abort: AbortController | null = null
   #session: Session | null = null
@@ -117,6 +124,14 @@ export class Link {
     this.#wait(reason, false)
   }
 
+  /** The agent has dialled anew: what is under way is over, and is begun again at once. */
+  redial(reason: string): void {
+    if (this.#state.kind === 'stopped' || this.#state.kind === 'dialing') return
+    this.#end(reason)
+    this.#attempt = 0
+    this.#dial()
+  }
+
   /** As `stop`, and no `start` follows: what ends late, as a drop may, must not dial for a group that has stopped. */
   async close(reason: string): Promise<void> {
     this.#ended = true
@@ -143,9 +158,10 @@ export class Link {
   #wait(reason: string, refused: boolean): void {
     const attempt = this.#attempt
     this.#attempt += 1
+    if (!this.#reached) this.#next += 1
+    this.#reached = false
     this.#state = { kind: 'waiting', reason, attempt, refused }
-    const jitter = 0.75 + (this.#context.random.bytes(1)[0] as number) / 512
-    const delayMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 10)) * jitter
+    const delayMs = backoffMs(attempt, this.#slink.config.addresses.length, BACKOFF, this.#context.random)
     this.#timer = this.#context.clock.after(delayMs, () => this.#dial())
   }
 
@@ -153,9 +169,11 @@ export class Link {
     this.#turn += 1
     const turn = this.#turn
     const { addresses } = this.#slink.config
-    this.#address = addresses[this.#attempt % addresses.length] as string
-    this.#state = { kind: 'dialing', attempt: this.#attempt, reason: this.#lastProblem }
-    const scheme = this.#address.slice(0, this.#address.indexOf(':'))
+    this.#address = addresses[this.#next % addresses.length] as string
+    const dialsIn = this.#address === DIALS_IN
+    const reason = dialsIn ? 'it waits for the agent to dial' : this.#lastProblem
+    this.#state = { kind: 'dialing', attempt: this.#attempt, reason }
+    const scheme = dialsIn ? DIALS_IN : this.#address.slice(0, this.#address.indexOf(':'))
     const transport = this.#context.transport(scheme, this.#slink.number)
     if (transport === null) return this.#failed(`no transport for ${this.#address}`)
     this.#abort = new AbortController()
@@ -300,6 +318,7 @@ export class Link {
       () => {
         if (turn !== this.#turn) return
         this.#attempt = 0
+        this.#reached = true
         this.#lastProblem = null
         if (this.#earlyAck !== null) this.#slink.stream?.onAck(this.#earlyAck)
       },

@@ -6,12 +6,24 @@
  * rules are pins.ts and link-plan.ts.
  */
 import type { Identity } from '@sitelink/daemon'
-import { KeyedTransports, type Clock, type Judgement, type Random, type TlsIdentity } from '@sitelink/protocol'
+import {
+  KeyedTransports,
+  TlsTransport,
+  type Clock,
+  type Judgement,
+  type Listener,
+  type Random,
+  type TlsIdentity,
+} from '@sitelink/protocol'
 import { primaryErrors } from '../errors.js'
 import type { EventSink } from '../group/events.js'
+import type { DialIn } from './dial-in.js'
 import { enrol } from './enrol.js'
 import { planLink, type LinkWish } from './link-plan.js'
 import { judgePin, movedPin, pinOf, short, withoutPin, withPin, type Pin, type Pins } from './pins.js'
+
+/** Of agents that are refused one is told of in so long, in milliseconds. */
+const REFUSAL_EVENT_MS = 1000
 
 /** Where the pins are kept: `update` is atomic, durable on return, one at a time. */
 export interface PinStore {
@@ -31,6 +43,9 @@ export interface AgentLinksParts {
 export class AgentLinks {
   readonly #parts: AgentLinksParts
   readonly #transports = new Map<number, KeyedTransports>()
+  /** Takes agents that dial. */
+  #listening: TlsTransport | null = null
+  #refusedMs = -Infinity
 
   constructor(parts: AgentLinksParts) {
     this.#parts = parts
@@ -71,18 +86,68 @@ export class AgentLinks {
     const pinned = !isNew && pinOf(pins.current, slink) !== null
     const plan = planLink(addresses, wish, { slink, pinned })
     check(plan.addresses)
+    if (plan.pin !== null) {
+      await this.#pin(slink, { fingerprint: plan.pin, enrolledMs: Math.floor(clock.wallUs() / 1000) })
+      return plan.addresses
+    }
     if (plan.invitation === null) {
       if (isNew && pinOf(pins.current, slink) !== null) await pins.update((current) => withoutPin(current, slink))
       return plan.addresses
     }
     const pin = await enrol(plan.invitation, plan.addresses, { identity: identity.current, clock, random })
-    await pins.update((current) => withPin(current, slink, pin))
-    this.#transports.get(slink)?.endAll('another identity was pinned')
+    await this.#pin(slink, pin)
+    return plan.addresses
+  }
+
+  async #pin(slink: number, pin: Pin): Promise<void> {
+    const before = pinOf(this.pins, slink)
+    await this.#parts.pins.update((current) => withPin(current, slink, pin))
+    this.#endAll(slink, before, 'another identity was pinned')
     this.#event('peer-enrolled', `the agent of slink ${slink} is ${short(pin.fingerprint)}`, {
       slink,
       fingerprint: pin.fingerprint,
     })
-    return plan.addresses
+  }
+
+  /**
+   * Takes agents that dial, at a tls:// address. `dialsIn`: the slinks whose agents may. Each is judged by the key that is
+   * pinned for its slink, and its connection is offered to that slink alone.
+   */
+  async listen(address: string, dialsIn: () => readonly number[], agents: DialIn): Promise<Listener> {
+    const { clock, identity, event } = this.#parts
+    const slinkOf = (keys: readonly string[]): number | undefined =>
+      dialsIn().find((slink) => judgePin(this.pins, slink, keys).kind === 'known')
+    this.#listening = new TlsTransport({
+      clock,
+      identity: () => identity.current,
+      judge: async ({ keys }) => {
+        const slink = slinkOf(keys)
+        if (slink !== undefined) return this.#judge(slink, keys)
+        return { kind: 'refused', verdict: 'unknown', why: 'its key is not pinned for a slink whose agent dials' }
+      },
+      refused: ({ remote, key, why }) => {
+        // Strangers cannot flood the events.
+        if (clock.nowMs() - this.#refusedMs < REFUSAL_EVENT_MS) return
+        this.#refusedMs = clock.nowMs()
+        event({
+          kind: 'peer-refused',
+          level: 'warning',
+          message: `an agent from ${remote} was refused: ${why}`,
+          facts: { remote, fingerprint: key },
+        })
+      },
+    })
+    return this.#listening.listen(address, (connection, { keys }) => {
+      const slink = slinkOf(keys)
+      if (slink === undefined) connection.destroy()
+      else agents.offer(slink, connection)
+    })
+  }
+
+  /** Ends every connection with the agent of a slink, whoever dialled. */
+  #endAll(slink: number, before: Pin | null, why: string): void {
+    this.#transports.get(slink)?.endAll(why)
+    if (before !== null) this.#listening?.endPeer(before.fingerprint, why)
   }
 
   /** Takes the pin of a slink away, durably, and ends its connection. */
@@ -99,15 +164,18 @@ export class AgentLinks {
 
   /** A slink is gone, and whom it trusted with it. */
   async forget(slink: number): Promise<void> {
-    if (pinOf(this.pins, slink) !== null) await this.#parts.pins.update((current) => withoutPin(current, slink))
-    this.#transports.get(slink)?.endAll('its identity is not trusted any more')
+    const before = pinOf(this.pins, slink)
+    if (before !== null) await this.#parts.pins.update((current) => withoutPin(current, slink))
+    this.#endAll(slink, before, 'its identity is not trusted any more')
   }
 
   /** Another key for this side; sessions begin anew, so that agents meet it while both sides know each other. */
   async rotate(): Promise<{ readonly fingerprint: string }> {
     const { fingerprint } = await this.#parts.identity.rotate()
     this.#event('identity-rotated', `the identity of this side is ${short(fingerprint)} now`, { fingerprint })
-    for (const transports of this.#transports.values()) transports.endAll('the identity of this side was rotated')
+    const why = 'the identity of this side was rotated'
+    for (const transports of this.#transports.values()) transports.endAll(why)
+    this.#listening?.endAll(why)
     return { fingerprint }
   }
 

@@ -25,7 +25,7 @@ export async function changedSlink(
   const { slink, ...words } = rest
   const number = slinkNumberOf({ slink })
   const change = slinkChange(words)
-  if (change.addresses === undefined && link.invitation === null) return { number, change }
+  if (change.addresses === undefined && link.invitation === null && link.dialedBy === null) return { number, change }
   const check = (addresses: readonly string[]): void => void changeSlink(config, number, { ...change, addresses })
   const addresses = await links.prepare(number, change.addresses ?? [], link, { isNew: false, check })
   return { number, change: { ...change, addresses } }

@@ -15,7 +15,7 @@ import { judgePin, movedPin, NO_PINS, pinsFormat, withoutPin, withPin, type Pins
 const [A, B, C] = ['a', 'b', 'c'].map((digit) => digit.repeat(64)) as [string, string, string]
 const PINNED = withPin(NO_PINS, 1, { fingerprint: A, enrolledMs: 5 })
 const TOKEN = encodeToken({ id: '0'.repeat(16), secret: Buffer.alloc(16), fingerprint: A, addresses: ['tls://h:1'] })
-const none: LinkWish = { invitation: null, insecurePlain: false }
+const none: LinkWish = { invitation: null, insecurePlain: false, dialedBy: null }
 
 test('an agent is the key that is pinned for its slink, or one that succeeds it', () => {
   assert.deepEqual(judgePin(PINNED, 1, [A]), { kind: 'known', moves: false })
@@ -54,6 +54,22 @@ test('no slink is reached plainly unasked, both ways at once, or over TLS withou
   ] as const)
     assert.throws(run, { code })
   assert.deepEqual(wordsOf(['tls://h:1', TOKEN]), { addresses: ['tls://h:1'], invitation: TOKEN })
+})
+
+test('an agent that dials is pinned by its fingerprint, and is not dialled as well', () => {
+  const plan = (addresses: readonly string[], wish: Partial<LinkWish>, pinned = false) =>
+    planLink(addresses, { ...none, ...wish }, { slink: 1, pinned })
+  assert.deepEqual(plan([], { dialedBy: B }), { addresses: ['dials-in'], invitation: null, pin: B })
+  assert.deepEqual(plan(['dials-in'], {}, true), { addresses: ['dials-in'], invitation: null, pin: null })
+  for (const [code, run] of [
+    ['LINK_UNKNOWN', () => plan(['dials-in'], {})],
+    ['SLINK_POLICY', () => plan(['tls://h:1'], { dialedBy: B })],
+    ['SLINK_POLICY', () => plan(['tls://h:1', 'dials-in'], {}, true)],
+    ['SLINK_POLICY', () => plan([], { dialedBy: B, invitation: TOKEN })],
+    ['SLINK_POLICY', () => plan([], { dialedBy: 'b'.repeat(63) })],
+  ] as const)
+    assert.throws(run, { code })
+  assert.deepEqual(wordsOf(['tls://a:1,tls://b:2', 'tls://c:3']).addresses, ['tls://a:1', 'tls://b:2', 'tls://c:3'])
 })
 
 test('tables and messages reach nobody in a way that was not asked for, and leave what is there as it is', () => {

@@ -60,7 +60,8 @@ export class TlsTransport implements KeyedTransport {
     return { connection: this.#admit(stream, peer), peer }
   }
 
-  async listen(address: string, accepted: (connection: Connection) => void): Promise<Listener> {
+  /** As {@link Transport.listen}; says who came as well. */
+  async listen(address: string, accepted: (connection: Connection, peer: ShownPeer) => void): Promise<Listener> {
     const tls = this.#tlsServer(accepted)
     return listenSockets(
       parseHostAddress(address),
@@ -87,7 +88,7 @@ export class TlsTransport implements KeyedTransport {
   }
 
   /** A server that never listens: it answers the handshakes of the sockets that are handed to it. */
-  #tlsServer(accepted: (connection: Connection) => void): { take(socket: Socket): void } {
+  #tlsServer(accepted: (connection: Connection, peer: ShownPeer) => void): { take(socket: Socket): void } {
     const { enrol } = this.#options
     const purposes = enrol === undefined ? [PURPOSES.session] : [PURPOSES.session, PURPOSES.enrol]
     let used = this.#options.identity()
@@ -132,7 +133,7 @@ export class TlsTransport implements KeyedTransport {
     })
   }
 
-  async #judge(stream: TLSSocket, accepted: (connection: Connection) => void): Promise<void> {
+  async #judge(stream: TLSSocket, accepted: (connection: Connection, peer: ShownPeer) => void): Promise<void> {
     const remote = remoteOf(stream)
     const onError = (): void => {}
     stream.on('error', onError)
@@ -167,7 +168,7 @@ export class TlsTransport implements KeyedTransport {
     }
     if (peer.purpose === 'session') {
       this.#waiting.leave(remote)
-      accepted(connection)
+      accepted(connection, peer)
     } else enrol?.(connection, peer)
   }
 }

@@ -4,7 +4,8 @@
 import { action, examples, formatTable, RealClock, type SitelinkCommand } from '@sitelink/daemon'
 import { nowMs } from '../../trust/gatekeeper.js'
 import { peerList, type PeerList } from '../../trust/peer-rows.js'
-import { short, withoutPeer } from '../../trust/trust.js'
+import { RIGHTS_DEFAULT } from '../../trust/invite.js'
+import { short, withoutPeer, withPeer } from '../../trust/trust.js'
 import { openTrust } from '../links.js'
 import { eitherWay, PROGRAM } from '../surroundings.js'
 
@@ -20,6 +21,23 @@ export function peerCommand(program: SitelinkCommand): void {
           offline: async ({ state, lock }) => peerList((await openTrust(state, lock)).current, nowMs(new RealClock())),
         })
         context.output.result(list, (value) => peerTable(value, context.output.columns))
+      }),
+    )
+  peer
+    .command('add <name> <fingerprint>')
+    .description('trust a primary by its fingerprint, where it cannot reach this host and no token can be used')
+    .addHelpText('after', examples([`${PROGRAM} peer add primary $(sitelink identity show --state DIR) --state DIR`]))
+    .action(
+      action(async (context, ...words) => {
+        const [name, fingerprint] = words as [string, string]
+        await eitherWay<unknown>(context, {
+          online: (client) => client.call('peer-add', { name, fingerprint }),
+          offline: async ({ state, lock }) => {
+            const added = { name, fingerprint, rights: RIGHTS_DEFAULT }
+            await (await openTrust(state, lock)).update((current) => withPeer(current, added, nowMs(new RealClock())))
+          },
+        })
+        context.output.result({ name, fingerprint }, () => `${name} is trusted as ${short(fingerprint)}`)
       }),
     )
   peer

@@ -20,7 +20,7 @@ import {
   type Output,
   type SitelinkCommand,
 } from '@sitelink/daemon'
-import { parseAddress } from '@sitelink/protocol'
+import { parseAddress, parseHostAddress } from '@sitelink/protocol'
 import { ffiProblem } from '@sitelink/storage'
 import { Agent } from '../../agent.js'
 import { configFormat } from '../../config.js'
@@ -37,6 +37,7 @@ import { sentenceOf } from './invite.js'
 interface Options {
   readonly logLevel?: LogLevel
   readonly listen?: string
+  readonly dial?: string[]
   readonly insecurePlain?: boolean
   readonly invite?: boolean
   readonly forgetJournal?: boolean
@@ -51,15 +52,30 @@ export function runCommand(program: SitelinkCommand): void {
     .command('run')
     .description('run the agent in the foreground: takes the writes of one primary and keeps its copies')
     .option('--listen <address>', 'address to take sessions on, as tls://0.0.0.0:7373 (default: as configured)')
+    .option(
+      '--dial <address...>',
+      'dial the primary at tls://host:port, for a host that it cannot reach; tried in turn',
+    )
     .option('--insecure-plain', 'yes, listen on tcp://: whoever reaches it can replace the replica')
     .option('--invite', 'print an invitation for one primary once it listens, as `invite` does')
     .option('--forget-journal', 'give up a journal that is lost, foreign or damaged: everything is copied again')
-    .addHelpText('after', examples([`${PROGRAM} run --state /var/lib/sitelink-agent --listen tls://0.0.0.0:7373`]))
+    .addHelpText(
+      'after',
+      examples([
+        `${PROGRAM} run --state /var/lib/sitelink-agent --listen tls://0.0.0.0:7373`,
+        `${PROGRAM} run --state /var/lib/sitelink-agent --dial tls://primary:7374`,
+      ]),
+    )
     .action(
       action<Options>((context) =>
         inDaemonPlace(context, (place) => coded(() => serve(place, context.options, context.output))),
       ),
     )
+}
+
+/** An agent dials nobody whose key it cannot judge. */
+function checkDial(address: string): void {
+  if (parseHostAddress(address).scheme !== 'tls') throw agentErrors.create('AGENT_DIAL_PLAIN', { address })
 }
 
 function plainLink(address: string): AgentEvent {
@@ -72,8 +88,9 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
   // An address in the configuration was judged by the command that put it there.
   const listen =
     options.listen === undefined ? config.current.listen : listenAddress(options.listen, options.insecurePlain === true)
-  if (listen === null) throw agentErrors.create('AGENT_LISTEN_UNNAMED', { state: state.path })
-  const { scheme } = parseAddress(listen)
+  const dial = (options.dial ?? []).flatMap((word) => word.split(','))
+  for (const address of dial) checkDial(address)
+  if (listen === null && dial.length === 0) throw agentErrors.create('AGENT_LISTEN_UNNAMED', { state: state.path })
   const clock = new RealClock()
   const events = new EventLog(clock, log)
   const lifecycle = new Lifecycle(clock, log)
@@ -120,9 +137,14 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
     name: 'listener',
     start: () =>
       coded(async () => {
+        if (dial.length > 0) {
+          agent?.dialOut(dial)
+          output.event({ dialing: dial }, () => `dialling ${dial.join(', ')}`)
+        }
+        if (listen === null) return
         const address = await agent?.listen(listen)
         log.info('listening', { address })
-        if (scheme === 'tcp') event(plainLink(listen))
+        if (parseAddress(listen).scheme === 'tcp') event(plainLink(listen))
         output.event({ listening: address ?? null }, () => `listening on ${address}`)
         if (options.invite !== true) return
         const wish = { addresses: [], name: null, rights: RIGHTS_DEFAULT, validMs: INVITATION_MS_DEFAULT }

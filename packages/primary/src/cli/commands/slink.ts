@@ -29,6 +29,7 @@ import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 interface Options {
   readonly to?: string[]
   readonly blockdev?: boolean
+  readonly dialedBy?: string
   readonly insecurePlain?: boolean
   readonly policy?: string
   readonly ack?: string
@@ -53,23 +54,28 @@ export function slinkCommand(program: SitelinkCommand): void {
     slink
       .command('add <number>')
       .description('add a site')
-      .option('--to <token...>', 'what `sitelink-agent invite` printed; more addresses may follow: tls://host:port')
+      .option(
+        '--to <token...>',
+        'what `sitelink-agent invite` printed; more addresses may follow, tried in turn: tls://host:port',
+      )
+      .option('--dialed-by <fingerprint>', 'the agent dials (run --listen-agents): the key that it shows')
       .option('--blockdev', 'no agent: its devices are paths of this host, as iSCSI, NBD or NFS bring them'),
   )
     .addHelpText(
       'after',
       examples([
         `${PROGRAM} slink add 1 --to TOKEN --policy async --fall-behind ios=10000 --state DIR`,
+        `${PROGRAM} slink add 3 --dialed-by FINGERPRINT --state DIR`,
         `${PROGRAM} slink add 2 --to tcp://near:7373 --insecure-plain --policy sync --ack durable --state DIR`,
         `${PROGRAM} slink add 3 --blockdev --policy async --state DIR`,
       ]),
     )
     .action(
       action<Options>(async (context, word) => {
-        const { to, blockdev } = context.options
-        if ((to === undefined) === (blockdev !== true))
+        const { to, dialedBy, blockdev } = context.options
+        if ([to, dialedBy, blockdev].filter((way) => way !== undefined).length !== 1)
           throw primaryErrors.create('SLINK_POLICY', {
-            why: 'give either --to, for a site with an agent, or --blockdev',
+            why: 'give one of --to and --dialed-by, for a site with an agent, or --blockdev',
           })
         const reach = blockdev === true ? { addresses: [BLOCKDEV_ADDRESS] } : {}
         const body = { slink: slinkNumber(word), ...changeOf(context.options), ...reach }
@@ -79,16 +85,15 @@ export function slinkCommand(program: SitelinkCommand): void {
             return addSlink(config, await addedSlink(links, config, body))
           }),
         )
-        const { addresses, invitation } = wordsOf(to ?? [BLOCKDEV_ADDRESS])
-        const reached = addresses.length > 0 ? addresses : decodeToken(invitation ?? '').addresses
-        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${reachedBy(reached)}`)
+        context.output.result({ slink: body.slink }, () => `added slink ${body.slink}: ${wayOf(context.options)}`)
       }),
     )
   policyOptions(
     slink
       .command('set <number>')
       .description('change a site; what is not named stays')
-      .option('--to <address...>', 'address of its agent, tried in turn; or a new token'),
+      .option('--to <address...>', 'addresses of its agent, tried in turn; or a new token')
+      .option('--dialed-by <fingerprint>', 'the agent dials (run --listen-agents): the key that it shows'),
   )
     .addHelpText(
       'after',
@@ -161,6 +166,14 @@ export function slinkCommand(program: SitelinkCommand): void {
     )
 }
 
+/** Where a slink that was added leads. */
+function wayOf({ to = [], dialedBy, blockdev }: Options): string {
+  if (blockdev === true) return reachedBy([BLOCKDEV_ADDRESS])
+  if (dialedBy !== undefined) return `the agent ${dialedBy.slice(0, 16)} dials`
+  const { addresses, invitation } = wordsOf(to)
+  return reachedBy(addresses.length > 0 ? addresses : decodeToken(invitation ?? '').addresses)
+}
+
 function policyOptions(command: SitelinkCommand): SitelinkCommand {
   return command
     .option('--insecure-plain', 'yes, use tcp:// addresses: neither encrypted nor authenticated')
@@ -205,6 +218,7 @@ async function change(
 function changeOf(options: Options): Record<string, unknown> {
   return {
     ...(options.to === undefined ? {} : toOf(options.to)),
+    ...(options.dialedBy === undefined ? {} : { dialedBy: options.dialedBy }),
     ...(options.insecurePlain === true ? { insecurePlain: true } : {}),
     ...(options.policy === undefined ? {} : { mode: word(options.policy, '--policy', ['async', 'sync']) }),
     ...(options.ack === undefined ? {} : { ack: word(options.ack, '--ack', ['received', 'durable']) }),
