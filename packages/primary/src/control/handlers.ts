@@ -13,6 +13,7 @@ import { groupStatus } from '../group/status.js'
 import type { AgentLinks } from '../trust/agent-links.js'
 import { addedSlink, changedSlink } from '../trust/slink-wishes.js'
 import { registerDmVerbs } from './dm-verbs.js'
+import { registerLogVerbs } from './log-verbs.js'
 
 /** How often streams of progress look. */
 const PROGRESS_MS = 200
@@ -67,6 +68,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   })
   verb('suspend', (body) => done(admin.suspend(optionalDevice(body))))
   verb('resume', (body) => done(admin.resume(optionalDevice(body))))
+  registerLogVerbs(server, group, admin)
   registerDmVerbs(server, group, admin, () => links.pins)
   server.stream('resync', (body, { signal }) => resync(parts, body, signal))
   server.stream('drain', (body, { signal }) => drain(parts, body, signal))

@@ -25,6 +25,7 @@ import { Group, type GroupParts } from './group.js'
 import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
 import { slinkSurroundings } from './slink-surroundings.js'
+import { lagLimits } from './lag-limits.js'
 import { clampPoint } from './log-points.js'
 import { cannotOpen, journalInstead, refuseForeignLog } from './log-refusals.js'
 import { openMapping } from './open-mapping.js'
@@ -36,9 +37,6 @@ import {
   type SlinkRecord,
 } from './owner-state.js'
 
-/** Share of the ring that write-back may lag, so that a restart redoes a bounded part. */
-const LAG_SHARE = 0.5
-const LAG_BYTES_MAX = 256 * 1024 * 1024
 const REDO_BYTES = 4 * 1024 * 1024
 
 export async function openGroup(parts: GroupParts): Promise<Group> {
@@ -51,17 +49,12 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
   const { log, report } = opened
   try {
     const state = stateOf(group, log)
-    const lagBytesMax = Math.min(LAG_BYTES_MAX, Math.floor(log.ringBytes * LAG_SHARE))
     const position = await startOfRedo(log, state)
     const writeBack = new LayeredWriteBack({
       log,
       clock: parts.clock,
       listener: group,
-      limits: {
-        memoryBytesMax: groupLimits(parts.limits).overlayBytesMax,
-        lagBytesMax,
-        syncBytes: Math.min(128 * 1024 * 1024, Math.ceil(lagBytesMax / 4)),
-      },
+      limits: { memoryBytesMax: groupLimits(parts.limits).overlayBytesMax, ...lagLimits(log.ringBytes) },
       position,
       lsn: state?.appliedLsn ?? log.lastLsn,
     })
