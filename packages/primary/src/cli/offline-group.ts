@@ -3,6 +3,7 @@
  *
  * Owns the opening that `log apply`, `log resize` and messages share, and that what was opened is closed again.
  */
+import { mkdir } from 'node:fs/promises'
 import { ConfigFile, RealClock, RealRandom, type StateDirectory, type StateLock } from '@sitelink/daemon'
 import { NodeDiskProvider, type ResizeOutcome, type RingLog } from '@sitelink/storage'
 import { groupStateFile } from '../admin/path-in-use.js'
@@ -16,6 +17,8 @@ const STOP_MS = 10_000
 
 /** `problems` collects what goes wrong, a sentence each. */
 export async function openOffline(state: StateDirectory, lock: StateLock, problems: string[]): Promise<Group> {
+  // No daemon may have run yet.
+  await mkdir(state.file('dirty'), { recursive: true, mode: 0o700 })
   return openGroup({
     clock: new RealClock(),
     random: new RealRandom(),

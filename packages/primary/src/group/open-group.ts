@@ -193,7 +193,22 @@ async function openSlinks(group: Group, state: OwnerState | null): Promise<void>
     const record = state?.slinks.find((one) => one.number === config.number) ?? null
     await openSlink(group, config, record)
   }
+  const present = new Set(group.config.slinks.map(({ number }) => number))
+  for (const { number, behind, point } of state?.slinks ?? [])
+    if (!present.has(number)) reportGone(group, number, behind, point.lsn)
   group.standingChanged()
+}
+
+/** A slink that was deleted while no daemon ran: nothing pins the log for it any more. */
+function reportGone(group: Group, slink: number, behind: boolean, lsn: number): void {
+  const { lastLsn } = group.log
+  const kept = behind || lsn >= lastLsn ? 'no entries' : `entries ${lsn + 1} to ${lastLsn}`
+  group.parts.event({
+    kind: 'slink-gone',
+    level: 'info',
+    message: `slink ${slink} is gone: ${kept} were kept for it`,
+    facts: { slink, behind, durableLsn: lsn, lastLsn },
+  })
 }
 
 /** Makes the slink of `config`; `record` is what the log's superblock says of it, null for a new one. */
