@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { StateDirectory } from '@sitelink/daemon'
 import { openOffline } from '../../src/cli/offline-group.js'
 import { Asked, bytes } from '../group/group-world.js'
-import { folderOf, MIB, must, sitelink } from './cli-world.js'
+import { folderOf, hashes, MIB, must, sitelink } from './cli-world.js'
 
 test('[FMT-24] the entries of a log and what it keeps for each site are printed while no daemon runs', async (t) => {
   const folder = folderOf(t)
@@ -67,4 +67,31 @@ test('[FMT-24] the entries of a log and what it keeps for each site are printed 
   await must('log', 'resize', '6m', ...at)
   assert.deepEqual(JSON.parse(await must('log', 'ls', '--json', ...at)), rows)
   assert.equal((await sitelink('log', 'check', ...at)).status, 0)
+})
+
+test('[LIFE-05] a group with devices is not destroyed: by init, by another group on its log, or by pieces that are in use', async (t) => {
+  const folder = folderOf(t)
+  const state = join(folder, 'state')
+  const log = join(folder, 'log')
+  const device = join(folder, 'dev0')
+  writeFileSync(device, '')
+  truncateSync(device, 4 * MIB)
+  const at = ['--state', state]
+  await must('init', '--log', log, '--log-size', '4m', ...at)
+  await must('device', 'add', '0', device, '--name', 'data', ...at)
+  await must('slink', 'add', '1', '--to', 'tcp://127.0.0.1:9', '--insecure-plain', ...at)
+  await must('device', 'map', '0', '--slink', '1', '--remote', 'r', '--nosync', ...at)
+  const before = hashes(folder)
+  for (const [words, why] of [
+    [['init', '--log', join(folder, 'other'), ...at], /state/],
+    [['init', '--log', log, '--state', join(folder, 'second')], /holds something already/],
+    [['slink', 'del', '1', ...at], /slink 1 still has devices 0/],
+    [['device', 'del', '0', ...at], /device 0 is mapped to slink 1/],
+  ] as const) {
+    const { status, stderr } = await sitelink(...words)
+    assert.notEqual(status, 0, words.join(' '))
+    assert.match(stderr, why)
+    assert.match(stderr, /\n {2}try: /, 'it says what to do')
+  }
+  assert.deepEqual(hashes(folder), before, 'nothing was changed')
 })
