@@ -354,4 +354,34 @@ export const GROUP: readonly Mutant[] = [
       'a log that cannot be written fails the group: writers get EIO, reads go on, a restart recovers',
     ),
   ),
+  rule(
+    'writers go on while the log gets another size',
+    'primary/group/group',
+    "return this.logResize.isHolding ? 'hold' : 'run';",
+    "return 'run';",
+    by(
+      'primary/dm/log-resize',
+      'writers that wait for a resize are no shortage of room: no site loses its place for them',
+    ),
+  ),
+  rule(
+    'writers that wait for a resize count as a shortage of room',
+    'primary/group/shortage-watch',
+    "if (state !== 'running' || logResize.isHolding)",
+    "if (state !== 'running')",
+    by(
+      'primary/dm/log-resize',
+      'writers that wait for a resize are no shortage of room: no site loses its place for them',
+    ),
+  ),
+  rule(
+    'a size is taken in which sites would lose their place at once',
+    'primary/group/log-resize',
+    'if (used <= (sizeBytes - around) * MARKING_FILL) return;',
+    'return;',
+    by(
+      'primary/dm/log-resize',
+      'a resize is EPERM while one runs, EINVAL where it does not fit, and stands in the way of none',
+    ),
+  ),
 ]

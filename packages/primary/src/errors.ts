@@ -170,6 +170,32 @@ export const primaryErrors = defineErrors('primary', {
     text: '{why}',
     hint: 'give --log-size and --log-start that fit what is there: <prog> init --help',
   },
+  LOG_RESIZE_BUSY: {
+    kind: 'operating',
+    retry: true,
+    exit: EXIT.tempFail,
+    text: '{why}',
+    hint: '<prog> status shows how far it is',
+    about: 'One resize at a time; the one that runs goes on, whoever asked for it. Nothing else was changed.',
+  },
+  LOG_RESIZE_USED: {
+    kind: 'operating',
+    retry: true,
+    exit: EXIT.tempFail,
+    text: 'the log cannot have {size} now: {used} of it are needed, so it needs {least}',
+    hint: 'wait until sites have caught up (<prog> status), or give at least {leastBytes} bytes',
+    about:
+      'From three quarters on, a log that is short of space gives up sites that are not connected; a size is refused in which that would begin at once. `<prog> status` shows what each site keeps; `<prog> drain` waits until nothing is kept. Nothing was changed.',
+  },
+  LOG_RESIZE_REFUSED: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '{why}',
+    hint: '{next}',
+    about:
+      'The size cannot be had where the log lies. The log has the size that it had, and nothing in it was changed.',
+  },
   LOG_CANNOT_OPEN: {
     kind: 'corruption',
     retry: false,

@@ -90,15 +90,18 @@ export const OPERATOR: readonly Action[] = [
     run: ({ cast, prng }) => cast.deleteDevice(prng.pick(cast.presentDevices)),
   },
   {
-    name: 'suspend or resume the group',
+    name: 'suspend or resume the group, or resize its log',
     weight: 2,
     family: 'operator',
     possible: running,
     run: async (sim) => {
       const { suspended, cast, world } = sim
+      // Here, so that a life in which nobody suspends is what it was before logs could be resized.
+      if (sim.prng.chance(0.4)) return resizeLog(sim)
       const { admin } = world.primary
       if (await cast.verb('suspend or resume', () => (suspended ? admin.resume(null) : admin.suspend(null))))
         sim.suspended = !suspended
+      return ''
     },
   },
   {
@@ -109,6 +112,25 @@ export const OPERATOR: readonly Action[] = [
     run: (sim) => lookFrozen(sim, sim.prng.pick(sim.cast.sites.filter(({ agent }) => agent.running))),
   },
 ]
+
+/** Begins; writes, deaths and disks that fail come while it goes on. */
+async function resizeLog({ world, cast, prng }: Simulation): Promise<string> {
+  const sizeBytes = prng.pick([2, 2, 3, 5, 7]) * MIB + prng.below(3) * 20_000
+  const wish = { sizeBytes, sparse: prng.chance(0.3), overwrite: true }
+  const { admin } = world.primary
+  let refusal = ''
+  await cast.verb('log resize', async () => {
+    try {
+      const { ended } = await admin.resizeLog(wish)
+      ended.catch(() => {})
+    } catch (error) {
+      const { code } = error as { code?: string }
+      if (code !== 'LOG_RESIZE_BUSY' && code !== 'LOG_RESIZE_USED') throw error
+      refusal = `, refused: ${code}`
+    }
+  })
+  return `log resize ${sizeBytes}${refusal}`
+}
 
 async function mapAgain(sim: Simulation, site: Site): Promise<string> {
   const { world, cast, prng } = sim

@@ -3,11 +3,8 @@
  *
  * Owns what counts as done: every entry on its device, durably. A device that is missing keeps its entries in the log.
  */
-import { ConfigFile, RealClock, RealRandom, type StateDirectory, type StateLock } from '@sitelink/daemon'
-import { NodeDiskProvider } from '@sitelink/storage'
-import { groupStateFile } from '../admin/path-in-use.js'
-import { openGroup } from '../group/open-group.js'
-import { configFormat } from './open-state.js'
+import type { StateDirectory, StateLock } from '@sitelink/daemon'
+import { openOffline } from './offline-group.js'
 
 /** How long applying may take before it gives up on a device that does not work. */
 export const APPLY_MS_MAX = 600_000
@@ -25,21 +22,7 @@ export interface Applied {
 
 export async function applyLog(state: StateDirectory, lock: StateLock): Promise<Applied> {
   const problems: string[] = []
-  const group = await openGroup({
-    clock: new RealClock(),
-    random: new RealRandom(),
-    disks: new NodeDiskProvider(),
-    // A mapping that no daemon has met yet is made here: that is stored.
-    config: await ConfigFile.open(state, lock, configFormat),
-    peers: { get: () => null, set: () => Promise.resolve() },
-    event: ({ level, message }) => {
-      if (level !== 'info') problems.push(message)
-    },
-    transport: () => null,
-    dirtyLogPath: (slink, mappingId) => state.file(`dirty/slink-${slink}-${mappingId}.dirty`),
-    sitePath: (slink) => state.file(`sites/slink-${slink}.site`),
-    stateFile: groupStateFile(state.path),
-  })
+  const group = await openOffline(state, lock, problems)
   const missing = [...group.devices.values()].filter((one) => one.device === null).map((one) => one.config.number)
   const { lastLsn } = group.log
   await group.stop(APPLY_MS_MAX)

@@ -6,6 +6,7 @@ import { takeSteps } from '../admin/take-steps.js'
 import { bodyOf, flagOf, textOf, wordsOf } from '../admin/wishes.js'
 import { stepsOfTable, messageOf } from '../dm/carry-out.js'
 import { describeMessage, describeStep } from '../dm/describe.js'
+import { beginResize } from '../dm/resize-message.js'
 import type { Message } from '../dm/messages.js'
 import { Statistics } from '../dm/statistics.js'
 import { statusLines } from '../dm/status-lines.js'
@@ -62,6 +63,8 @@ async function carryOut(group: Group, admin: GroupAdmin, statistics: Statistics,
   switch (message.kind) {
     case 'change':
       return admin.apply(message.steps)
+    case 'resize':
+      return beginResize(message, (wish) => admin.resizeLog(wish))
     case 'statistics':
       return statistics.set(group, message.of, message.what)
     case 'suspend':

@@ -14,6 +14,7 @@ import type { AgentLinks } from '../trust/agent-links.js'
 import { addedSlink, changedSlink } from '../trust/slink-wishes.js'
 import { linkMetrics } from './link-metrics.js'
 import { registerDmVerbs } from './dm-verbs.js'
+import { registerLogVerbs } from './log-verbs.js'
 
 /** How often streams of progress look. */
 const PROGRESS_MS = 200
@@ -68,6 +69,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   })
   verb('suspend', (body) => done(admin.suspend(optionalDevice(body))))
   verb('resume', (body) => done(admin.resume(optionalDevice(body))))
+  registerLogVerbs(server, group, admin)
   registerDmVerbs(server, group, admin, () => links.pins)
   server.page('/metrics', 'text/plain; version=0.0.4', () => linkMetrics(groupStatus(group)))
   server.stream('resync', (body, { signal }) => resync(parts, body, signal))

@@ -4,6 +4,7 @@
 import { reachedBy } from '../blockdev/address.js'
 import type { Step } from '../admin/steps.js'
 import type { Message } from './messages.js'
+import { SECTOR_BYTES } from './units.js'
 
 export function describeStep(step: Step): string {
   switch (step.kind) {
@@ -28,6 +29,8 @@ export function describeMessage(message: Message): string[] {
       return message.steps.map((step) => describeStep(step))
     case 'statistics':
       return [`${message.of} statistics: ${message.what}`]
+    case 'resize':
+      return [`resizing the log to ${message.sizeBytes / SECTOR_BYTES} sectors: see status`]
     default: {
       const { kind, device, all } = message
       const whom = device !== null ? `device ${device}` : all ? 'the group and all its devices' : 'the group'

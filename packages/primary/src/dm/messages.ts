@@ -23,6 +23,8 @@ export type Message =
   | { readonly kind: 'change'; readonly steps: readonly Step[] }
   /** Lasts until the opposite, or until the daemon ends. `device` null: the group, with `all` each of its devices too. */
   | { readonly kind: 'suspend' | 'resume'; readonly device: number | null; readonly all: boolean }
+  /** Of the log; begun when it is answered, goes on while other messages come. */
+  | { readonly kind: 'resize'; readonly sizeBytes: number; readonly word: string }
   | { readonly kind: 'statistics'; readonly of: 'core' | 'log'; readonly what: 'on' | 'off' | 'reset' }
 
 export interface MessageFacts extends Pick<PlanFacts, 'mappingId'> {
@@ -88,13 +90,13 @@ function toLog(words: Words): Message {
     ignoreCase: true,
   })
   if (verb === 'statistics') return statistics('log', words, true)
-  const sectors = number(words.next('the size in sectors'), 'size of the log in sectors', {
+  const word = words.next('the size in sectors')
+  const sectors = number(word, 'size of the log in sectors', {
     min: LOG_BYTES_MIN / SECTOR_BYTES,
     max: Math.floor(Number.MAX_SAFE_INTEGER / SECTOR_BYTES),
   })
   words.end('behind resize')
-  const why = 'a log keeps the size that it was made with'
-  throw primaryErrors.create('DM_UNSUPPORTED', { what: `a resize of the log to ${sectors} sectors`, why })
+  return { kind: 'resize', sizeBytes: sectors * SECTOR_BYTES, word }
 }
 
 function toSlinks(words: Words, { config }: MessageFacts): Message {

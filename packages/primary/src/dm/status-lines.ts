@@ -57,15 +57,15 @@ const counters = (of: Readonly<Record<string, number>>): string[] =>
 
 /** Where the log stands, in sectors of its file or device, and how much the overlay holds. */
 function logLevels(group: Group): string[] {
-  const { tail, end, writtenEnd, ringBytes, sizeBytes, freeBytes } = group.log.status()
+  const { places, ringBytes, sizeBytes, freeBytes } = group.log.status()
   const first = group.config.log.startBytes + sizeBytes - ringBytes
-  const at = (position: number): number => (first + (position % ringBytes)) / SECTOR_BYTES
+  const at = (place: number): number => (first + place) / SECTOR_BYTES
   const held = group.writeBack.intervalCount
   return counters({
     'ring->start': first / SECTOR_BYTES,
-    'ring->head': at(tail),
-    'ring->tail': at(writtenEnd),
-    'ring->next_avail': at(end),
+    'ring->head': at(places.tail),
+    'ring->tail': at(places.writtenEnd),
+    'ring->next_avail': at(places.end),
     'ring->end': (first + ringBytes) / SECTOR_BYTES,
     ring_free: Math.floor(freeBytes / SECTOR_BYTES),
     he: held,

@@ -19,6 +19,7 @@ import type { Slink } from '../slink/slink.js'
 import { attachDevice } from './attach-device.js'
 import type { Group } from './group.js'
 import { dropMapping, GroupChange } from './group-change.js'
+import type { LogResize, ResizeWish } from './log-resize.js'
 import { resyncStatus } from './status.js'
 
 export class GroupAdmin {
@@ -95,6 +96,11 @@ export class GroupAdmin {
 
   unmap(device: number, slink: number): Promise<void> {
     return this.apply([{ kind: 'unmap', device, slink }])
+  }
+
+  /** Begins a resize of the log, which goes on while other verbs come. Rejects as `LogResize.begin`. */
+  resizeLog(wish: ResizeWish): ReturnType<LogResize['begin']> {
+    return this.#serial(() => this.#group.logResize.begin(wish))
   }
 
   /** `device` null: the whole group. */

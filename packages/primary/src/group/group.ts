@@ -34,6 +34,7 @@ import type { EventSink } from './events.js'
 import { Holds } from './holds.js'
 import { LagLedger } from './lag-ledger.js'
 import type { LocalDevice } from './local-device.js'
+import { LogResize } from './log-resize.js'
 import { LsnWaiters } from './lsn-waiters.js'
 import { pointAt } from './log-points.js'
 import { encodeOwnerState } from './owner-state.js'
@@ -75,6 +76,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   readonly sites = new BlockdevSites(this)
   readonly holds = new Holds()
   readonly counters = new RequestCounters()
+  readonly logResize = new LogResize(this)
   #state: GroupState = 'starting'
   #failure: string | null = null
   #log!: RingLog
@@ -220,7 +222,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     switch (this.#state) {
       case 'running':
         for (const slink of this.slinks.values()) if (slink.holding === 'fail') return 'refuse'
-        return 'run'
+        return this.logResize.isHolding ? 'hold' : 'run'
       case 'starting':
       case 'suspended':
         return 'hold'

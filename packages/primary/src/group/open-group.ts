@@ -25,6 +25,7 @@ import { Group, type GroupParts } from './group.js'
 import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
 import { slinkSurroundings } from './slink-surroundings.js'
+import { lagLimits } from './lag-limits.js'
 import { clampPoint } from './log-points.js'
 import { cannotOpen, journalInstead, refuseForeignLog } from './log-refusals.js'
 import { openMapping } from './open-mapping.js'
@@ -36,9 +37,6 @@ import {
   type SlinkRecord,
 } from './owner-state.js'
 
-/** Share of the ring that write-back may lag, so that a restart redoes a bounded part. */
-const LAG_SHARE = 0.5
-const LAG_BYTES_MAX = 256 * 1024 * 1024
 const REDO_BYTES = 4 * 1024 * 1024
 
 export async function openGroup(parts: GroupParts): Promise<Group> {
@@ -51,17 +49,12 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
   const { log, report } = opened
   try {
     const state = stateOf(group, log)
-    const lagBytesMax = Math.min(LAG_BYTES_MAX, Math.floor(log.ringBytes * LAG_SHARE))
     const position = await startOfRedo(log, state)
     const writeBack = new LayeredWriteBack({
       log,
       clock: parts.clock,
       listener: group,
-      limits: {
-        memoryBytesMax: groupLimits(parts.limits).overlayBytesMax,
-        lagBytesMax,
-        syncBytes: Math.min(128 * 1024 * 1024, Math.ceil(lagBytesMax / 4)),
-      },
+      limits: { memoryBytesMax: groupLimits(parts.limits).overlayBytesMax, ...lagLimits(log.ringBytes) },
       position,
       lsn: state?.appliedLsn ?? log.lastLsn,
     })
@@ -200,7 +193,22 @@ async function openSlinks(group: Group, state: OwnerState | null): Promise<void>
     const record = state?.slinks.find((one) => one.number === config.number) ?? null
     await openSlink(group, config, record)
   }
+  const present = new Set(group.config.slinks.map(({ number }) => number))
+  for (const { number, behind, point } of state?.slinks ?? [])
+    if (!present.has(number)) reportGone(group, number, behind, point.lsn)
   group.standingChanged()
+}
+
+/** A slink that was deleted while no daemon ran: nothing pins the log for it any more. */
+function reportGone(group: Group, slink: number, behind: boolean, lsn: number): void {
+  const { lastLsn } = group.log
+  const kept = behind || lsn >= lastLsn ? 'no entries' : `entries ${lsn + 1} to ${lastLsn}`
+  group.parts.event({
+    kind: 'slink-gone',
+    level: 'info',
+    message: `slink ${slink} is gone: ${kept} were kept for it`,
+    facts: { slink, behind, durableLsn: lsn, lastLsn },
+  })
 }
 
 /** Makes the slink of `config`; `record` is what the log's superblock says of it, null for a new one. */

@@ -21,8 +21,9 @@ export class ShortageWatch {
 
   /** To be called when a writer waits for room, and a few times a second. */
   look(): void {
-    const { log, parts, writePath, writeBack, slinks, state } = this.#group
-    if (state !== 'running') return
+    const { log, parts, writePath, writeBack, slinks, state, logResize } = this.#group
+    // Who waits for a resize waits for no room.
+    if (state !== 'running' || logResize.isHolding) return
     const status = log.status()
     const starving = writePath.waitingCount > 0
     if (!starving && status.usedBytes <= status.ringBytes * MARKING_FILL) return

@@ -207,6 +207,8 @@ export function groupStatus(group: Group) {
       entriesFound: group.recovery.entriesFound,
       cutBytes: group.recovery.cutBytes,
       holes: group.recovery.holes.length,
+      pieces: log.pieces,
+      resize: log.resize,
     },
     local: {
       appliedLsn: local.appliedLsn,

@@ -50,7 +50,7 @@ function full(): GroupConfig {
   return mappingMade(addMapping(config, wish), 1, 1, [1, 5])
 }
 
-test('[DEV-05] [DEV-07] [DEV-08] [DEV-12] every change that does not fit is refused by its code, and changes nothing', () => {
+test('[LIM-01] [DEV-05] [DEV-07] [DEV-08] [DEV-12] every change that does not fit is refused by its code, and changes nothing', () => {
   const config = full()
   const before = JSON.stringify(config)
   const many = {

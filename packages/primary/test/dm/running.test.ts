@@ -233,7 +233,6 @@ test('[MSG-03] [MSG-05] [MSG-13] [CFG-11] wrong, empty, ambiguous and superfluou
     [['slink', 'add', 'agent', '2', '1', AGENT], 'SLINK_EXISTS'],
     [['slink', 'del', '9'], 'SLINK_UNKNOWN'],
     [['slink', 'message', '9', 'policy', 'sync'], 'SLINK_UNKNOWN'],
-    [['replog', 'resize', '8192'], 'DM_UNSUPPORTED'],
   ] as const)
     assert.equal((await dm.refused(() => dm.message('group', ...words))).code, code, words.join(' '))
   assert.equal((await dm.refused(() => dm.message('7', 'start'))).code, 'DEVICE_UNKNOWN')

@@ -21,7 +21,7 @@ function keysOf(value: unknown, path: string): string[] {
 }
 
 test('[STA-01] [STA-02] [STA-11] the page of status --json names every key that is reported, and no other', async () => {
-  const world = await GroupWorld.running({ devices: [2 * MIB] })
+  const world = await GroupWorld.running({ devices: [2 * MIB], latency: { writeMs: [1, 1] } })
   const { admin } = world
   const limit = { bytesPerSecond: 0, windows: [{ fromMinute: 0, toMinute: 1, bytesPerSecond: 4096 }] }
   await world.clock.runUntil(admin.addSlink({ number: 1, addresses: ['tcp://h:1'], mode: 'async', limit }))
@@ -39,9 +39,12 @@ test('[STA-01] [STA-02] [STA-11] the page of status --json names every key that 
   await world.ok(world.write(0, 0, bytes(512, 1)), world.flush())
   const events = new EventLog(world.clock, { write() {} } as unknown as Log)
   events.add('info', 'kind', 'message', {})
+  // While it goes on, a resize has keys of its own.
+  const { ended } = await world.clock.runUntil(admin.resizeLog({ sizeBytes: 3 * MIB, sparse: false, overwrite: false }))
   const report: unknown = JSON.parse(
     JSON.stringify({ ...groupStatus(world.group), process: processStatus(), events: events.read(0).events }),
   )
+  await world.clock.runUntil(ended)
   const documented = [...readFileSync(page, 'utf8').matchAll(/^\| `([^`]+)` \|/gm)].map((match) => match[1] as string)
   assert.equal(new Set(documented).size, documented.length, 'each key once')
   const sections = ['group', 'log', 'local', 'devices', 'slinks', 'process', 'events']

@@ -104,6 +104,8 @@ export interface ResizeOptions {
   readonly sparse?: boolean
   /** Growing: also over bytes behind the end of the log that are not zero. Default false. */
   readonly overwrite?: boolean
+  /** Called when only a disk that fails or is full, or a log in too many pieces, can still refuse it. */
+  readonly begun?: () => void
   /** Called once, for the moment of the change: nothing is appended from then on until what it returned is called. */
   readonly hold: () => () => void
 }

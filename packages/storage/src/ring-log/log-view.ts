@@ -63,7 +63,7 @@ export function viewOf(viewed: Viewed, logId: Id64): LogView {
     tail: () => retention.tail,
     lease: (position) => retention.lease(position),
     anchorBelow: (position) => anchorBelow(viewed, position),
-    anchorBefore: (lsn) => retention.markBeforeLsn(lsn),
+    anchorBefore: (lsn) => anchorBefore(viewed, lsn),
   }
 }
 
@@ -75,6 +75,15 @@ function anchorBelow({ retention, segments }: Viewed, position: LogPosition): An
   return checkpoint !== undefined &&
     checkpoint.position > mark.position &&
     checkpoint.position >= retention.tail.position
+    ? checkpoint
+    : mark
+}
+
+/** Of a mark and a checkpoint the nearer one: in a large ring marks are far apart. */
+function anchorBefore({ retention, segments }: Viewed, lsn: number): Anchor {
+  const mark = retention.markBeforeLsn(lsn)
+  const checkpoint = segments.lastBeforeLsn(lsn)
+  return checkpoint !== null && checkpoint.position > mark.position && checkpoint.position >= retention.tail.position
     ? checkpoint
     : mark
 }

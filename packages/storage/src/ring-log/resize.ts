@@ -13,7 +13,7 @@ import type { ResizeOptions, ResizeOutcome, ResizeStatus } from './contract.js'
 import { geometryOf, ringBytesOf, roomNeeded } from './geometry.js'
 import { isPossibleLayout, layoutAround, piecesAt, shrinkTo, type RingPiece, type Shrink } from './layout.js'
 import { BLOCK_BYTES, CATCH_UP_BYTES, FILL_BYTES, LOG_BYTES_MIN, RING_OFFSET_BYTES, RING_PIECES_MAX } from './limits.js'
-import { LogError } from './log-error.js'
+import { LogError, type LogFacts } from './log-error.js'
 import type { LogParts } from './log-parts.js'
 import { RingSpace } from './ring-space.js'
 import { isZero } from './superblock.js'
@@ -46,7 +46,10 @@ export class Resizer {
     const ringBytes = this.#ringBytesFor(options.sizeBytes)
     const fromBytes = RING_OFFSET_BYTES + space.ringBytes
     const toBytes = RING_OFFSET_BYTES + ringBytes
-    if (fromBytes === toBytes) return { fromBytes, toBytes, left: null }
+    if (fromBytes === toBytes) {
+      options.begun?.()
+      return { fromBytes, toBytes, left: null }
+    }
     this.#status = { fromBytes, toBytes, step: 'preparing', bytesDone: 0, bytesTotal: 0 }
     try {
       const left = await (toBytes > fromBytes ? this.#grow(ringBytes, options) : this.#shrink(ringBytes, options))
@@ -72,10 +75,13 @@ export class Resizer {
     if (options.overwrite !== true) await this.#refuseUsed(from, there)
     try {
       if (diskBytes < to) await this.#resizeDisk(to)
+      options.begun?.()
       await this.#fill(from, options.sparse === true ? there : to)
     } catch (error) {
       if (this.#parts.isOpen() && this.#disk.sizeBytes > diskBytes) await this.#resizeDisk(diskBytes)
       if (!(error instanceof DiskError)) throw error
+      if (error.code === 'DISK_NOT_SUPPORTED')
+        throw this.#refusal('LOG_BEYOND_DISK', `it would end at ${to}, its block device has ${diskBytes} bytes`)
       throw this.#refusal('LOG_RESIZE_SPACE', `it cannot have ${to - from} bytes more: ${error.message}`, error)
     }
     await this.#switch(ringBytes, options, async (tail, head) => piecesAt(space.layout, tail, head - tail))
@@ -92,9 +98,11 @@ export class Resizer {
     const needed = held + Math.max(commit.roomNeeded(0, 0), roomNeeded(geometryOf(ringBytes), 0, 0))
     if (needed > ringBytes) {
       const least = RING_OFFSET_BYTES + needed
-      throw this.#refusal('LOG_RESIZE_USED', `${held} bytes of it are still needed: the least size is ${least} bytes`)
+      const why = `${held} bytes of it are still needed: the least size is ${least} bytes`
+      throw this.#refusal('LOG_RESIZE_USED', why, undefined, { leastBytes: least })
     }
     this.#cap = from + ringBytes
+    options.begun?.()
     const plan = shrinkTo(space.layout, from, ringBytes)
     const target = new RingSpace(this.#disk, space.ringOffset, plan.layout)
     let copied = from
@@ -270,11 +278,11 @@ export class Resizer {
     this.#step(this.#status.step, this.#status.bytesDone + bytes, this.#status.bytesTotal)
   }
 
-  #refusal(code: LogError['code'], what: string, cause?: unknown): LogError {
+  #refusal(code: LogError['code'], what: string, cause?: unknown, facts: LogFacts = {}): LogError {
     return new LogError(
       code,
       `the log on ${this.#disk.description} is not resized: ${what}`,
-      {},
+      facts,
       cause === undefined ? undefined : { cause },
     )
   }

@@ -5,6 +5,7 @@
  * for the growing one its regions and index. Checkpoints are in order of position; those below the tail are forgotten.
  */
 import { assert, type Frame, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
+import type { Anchor } from './anchor.js'
 import type { CheckpointBody, CheckpointRef, IndexPoint } from './checkpoint.js'
 import type { LogHole, RegionRun } from './contract.js'
 import { DIRECTORY_MAX, INDEX_POINTS_MAX, INDEX_STEP_BYTES } from './limits.js'
@@ -99,6 +100,18 @@ export class Segments {
   dropBelow(tail: LogPosition): void {
     const keep = this.#checkpoints.findIndex(({ anchor }) => anchor.position >= tail)
     if (keep !== 0) this.#checkpoints.splice(0, keep < 0 ? this.#checkpoints.length : keep)
+  }
+
+  /** The last checkpoint with no entry above `lsn` below it; null if there is none. */
+  lastBeforeLsn(lsn: Lsn): Anchor | null {
+    let low = 0
+    let high = this.#checkpoints.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#checkpoints[middle] as CheckpointRef).anchor.lsn <= lsn) low = middle + 1
+      else high = middle
+    }
+    return this.#checkpoints[low - 1]?.anchor ?? null
   }
 
   /** Index of the first checkpoint at or above `position`: the one that closes the segment in which it lies. */

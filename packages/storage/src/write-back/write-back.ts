@@ -34,6 +34,7 @@ export interface WriteBackOptions {
 export class LayeredWriteBack implements WriteBack, ReadSource {
   readonly log: Pick<RingLog, 'lease' | 'readPayload'>
   readonly #clock: Clock
+  /** Shared with all parts of it. */
   readonly #limits: WriteBackLimits
   readonly #stack: LayerStack
   readonly #flusher: Flusher
@@ -65,6 +66,10 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
 
   get intervalCount(): number {
     return this.#stack.intervalCount
+  }
+
+  limitLag(limits: Pick<WriteBackLimits, 'lagBytesMax' | 'syncBytes'>): void {
+    Object.assign(this.#limits, resolveLimits({ ...this.#limits, ...limits }))
   }
 
   hasRoom(payloadBytes: number): boolean {

@@ -1,5 +1,5 @@
 /**
- * `sitelink log ...`: looks into the replog while no daemon has it, and applies it without one.
+ * `sitelink log ...`: looks into the replog while no daemon has it, and applies it without one. To resize it: log-resize.ts.
  *
  * `ls`, `show` and `check` only read, so they work on a log that does not open; `apply` is a start without sites.
  */
@@ -23,6 +23,7 @@ import { cannotOpen, journalInstead, refuseForeignLog } from '../../group/log-re
 import { decodeOwnerState, type OwnerState } from '../../group/owner-state.js'
 import { APPLY_MS_MAX, applyLog } from '../apply-log.js'
 import { alone, PROGRAM } from '../open-state.js'
+import { resizeLogCommand } from './log-resize.js'
 
 const LIST_DEFAULT = 1000
 const LIST_MAX = 1_000_000
@@ -30,10 +31,13 @@ const LIST_MAX = 1_000_000
 const TYPE_NAMES = new Map(Object.entries(FrameType).map(([name, type]) => [type as number, name]))
 
 export function logCommand(program: SitelinkCommand): void {
-  const log = program.command('log').description('the replog, off line: no daemon may run')
+  const log = program
+    .command('log')
+    .description('the replog: looked into and applied while no daemon runs, resized at any time')
   listCommand(log)
   showCommand(log)
   checkCommand(log)
+  resizeLogCommand(log)
   log
     .command('apply')
     .description('apply everything in the log to the local devices, so that they are whole without the daemon')

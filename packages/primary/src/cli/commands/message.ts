@@ -20,8 +20,11 @@ import { groupStateFile } from '../../admin/path-in-use.js'
 import type { Done } from '../../control/dm-verbs.js'
 import { messageOf } from '../../dm/carry-out.js'
 import { describeMessage } from '../../dm/describe.js'
+import { inErrno } from '../../dm/resize-message.js'
+import { SECTOR_BYTES } from '../../dm/units.js'
 import { mapped } from '../../error-map.js'
 import { refuseLinks } from '../../trust/link-plan.js'
+import { resizeOffline } from '../offline-group.js'
 import { openAgentLinks } from '../open-links.js'
 import { configFormat, PROGRAM } from '../open-state.js'
 import { storeSteps } from '../store-steps.js'
@@ -42,6 +45,7 @@ export function messageCommand(program: SitelinkCommand): void {
         `${PROGRAM} message group slink message 1 policy asynchronous+stall --state DIR`,
         `${PROGRAM} message group statistics on --state DIR`,
         `${PROGRAM} message group replog statistics reset --state DIR`,
+        `${PROGRAM} message group replog resize 4194304 --state DIR`,
         `${PROGRAM} message 0 device add group 0 1 1 data disk 3 - 2048 sync --state DIR`,
         `${PROGRAM} message 0 device del 1 --state DIR`,
         `${PROGRAM} message data suspend --state DIR`,
@@ -62,6 +66,17 @@ export function messageCommand(program: SitelinkCommand): void {
               const mappingId = (): string => randomBytes(8).toString('hex')
               return mapped(async () => {
                 const message = messageOf(target, words, directory, file.current, mappingId)
+                if (message.kind === 'resize') {
+                  await resizeOffline(
+                    state,
+                    lock,
+                    { ...message, sparse: false, overwrite: false },
+                    (_, ended) => ended,
+                  ).catch((error: unknown) => {
+                    throw inErrno(error, message.word)
+                  })
+                  return [`resized the log to ${message.sizeBytes / SECTOR_BYTES} sectors`]
+                }
                 if (message.kind !== 'change') throw needsDaemon(state.path)
                 const { pins } = await openAgentLinks(state, lock, new RealClock())
                 refuseLinks(message.steps, file.current, pins, insecurePlain)

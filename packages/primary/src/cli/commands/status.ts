@@ -95,6 +95,11 @@ async function printEvents(
   }
 }
 
+function describeResize({ toBytes, step, bytesDone, bytesTotal }: NonNullable<Status['log']['resize']>): string {
+  const far = bytesTotal === 0 ? '' : `, ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`
+  return `is being resized to ${formatBytes(toBytes)}: ${step}${far}`
+}
+
 /** The report for a person. */
 export function formatStatus(status: Status, columns: number): string {
   const { group, log, local, devices, slinks } = status
@@ -103,6 +108,7 @@ export function formatStatus(status: Status, columns: number): string {
     `group ${group.uuid}  epoch ${group.epoch}  ${group.state}${failed}`,
     `log   ${formatBytes(log.usedBytes)} of ${formatBytes(log.ringBytes)} used (${formatPercent(log.usedBytes, log.ringBytes)})  LSN ${log.lastLsn}, durable ${log.durableLsn}, applied here ${local.appliedLsn}`,
   ]
+  if (log.resize !== null) lines.push(`      ${describeResize(log.resize)}`)
   if (group.waitingRequests > 0 || group.heldRequests > 0)
     lines.push(`wait  ${group.waitingRequests} requests wait for room, ${group.heldRequests} for their answer`)
   lines.push('')
