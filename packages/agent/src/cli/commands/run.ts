@@ -50,7 +50,10 @@ export function runCommand(program: SitelinkCommand): void {
   program
     .command('run')
     .description('run the agent in the foreground: takes the writes of one primary and keeps its copies')
-    .option('--listen <address>', 'address to take sessions on, as tls://0.0.0.0:7373 (default: as configured)')
+    .option(
+      '--listen <address>',
+      'address to take sessions on: tls://, quic:// or https://, as tls://0.0.0.0:7373 (default: as configured)',
+    )
     .option('--insecure-plain', 'yes, listen on tcp://: whoever reaches it can replace the replica')
     .option('--invite', 'print an invitation for one primary once it listens, as `invite` does')
     .option('--forget-journal', 'give up a journal that is lost, foreign or damaged: everything is copied again')

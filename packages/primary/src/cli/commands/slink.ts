@@ -47,7 +47,7 @@ export function slinkCommand(program: SitelinkCommand): void {
       .description('add a site')
       .requiredOption(
         '--to <token...>',
-        'what `sitelink-agent invite` printed; more addresses may follow: tls://host:port',
+        'what `sitelink-agent invite` printed; more addresses may follow: tls://, quic:// or https://host:port',
       ),
   )
     .addHelpText(
