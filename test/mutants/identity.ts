@@ -124,7 +124,7 @@ export const IDENTITY: readonly Mutant[] = [
     'protocol/transport/webtransport-library',
     'guardPings(http2); widen(http2);',
     'widen(http2);',
-    by(HTTPS, 'D9, D10: who hangs up early, at any step, neither ends the process nor leaves a descriptor'),
+    by(HTTPS, 'D10: a session that is gone before its first ping ends neither the process nor is it pinged again'),
   ),
   rule(
     'a stranger may wait for ever',

@@ -29,7 +29,9 @@ import { encodeOpening } from '../../src/transport/proof-words.js'
 import { WebTransportByteStream } from '../../src/transport/webtransport-stream.js'
 import { RENEW_MS, ShortCertificates } from '../../src/transport/short-certificate.js'
 import {
+  guardServer,
   hashOf,
+  http2ServerOf,
   loadWebTransport,
   shownHash,
   WINDOWS,
@@ -357,7 +359,7 @@ test(
   },
 )
 
-test('D9, D10: who hangs up early, at any step, neither ends the process nor leaves a descriptor', LIMIT, async (t) => {
+test('who hangs up early, at any step, neither ends the process nor leaves a descriptor', LIMIT, async (t) => {
   const { port, listener, accepted } = await door(t)
   const ends = { host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: ['h2'] }
   const over = (socket: ReturnType<typeof connectTls> | ReturnType<typeof connectPlain>): Promise<void> =>
@@ -415,6 +417,30 @@ test('something else behind the address is said to be that', LIMIT, async () => 
     return true
   })
 })
+
+test(
+  'D10: a session that is gone before its first ping ends neither the process nor is it pinged again',
+  LIMIT,
+  async (t) => {
+    const library = await loadWebTransport()
+    const { certificate, key } = await makeShortCertificate(Date.now() - 1000, Date.now() + DAY_MS)
+    const options = { host: '127.0.0.1', port: 0, secret: 'x', cert: certificate, privKey: key, ...WINDOWS }
+    const server = new library.Http2Server(options)
+    server.startServer()
+    await server.ready
+    t.after(() => server.stopServer())
+    const below = http2ServerOf(server)
+    assert.ok(below !== null)
+    const gone = connectHttp2('https://127.0.0.1:1', { rejectUnauthorized: false })
+    gone.on('error', () => {})
+    gone.destroy()
+    assert.throws(() => below.emit('session', gone), /destroyed/, 'as the library does it by itself')
+    guardServer(below)
+    below.emit('session', gone)
+    assert.equal(gone.closed, true, 'at which the library stops')
+    gone.emit('close')
+  },
+)
 
 /** Hash of the certificate that a port shows. */
 function shownBy(port: number): Promise<string> {
