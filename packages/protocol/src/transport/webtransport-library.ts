@@ -133,8 +133,8 @@ export function endSession(session: WtSession): void {
 
 type Http2Session = ClientHttp2Session | ServerHttp2Session
 
-/** The HTTP/2 session below, at either side. */
-function http2Of(session: WtSession): Http2Session | null {
+/** The HTTP/2 session below, at either side; null where the library has changed. */
+export function http2Of(session: WtSession): Http2Session | null {
   interface Inside {
     readonly objint?: { readonly stream?: { readonly session?: Http2Session } }
     readonly parentobj?: { readonly transportInt?: { readonly clientInt?: Http2Session } }

@@ -29,11 +29,14 @@ import { encodeOpening } from '../../src/transport/proof-words.js'
 import { WebTransportByteStream } from '../../src/transport/webtransport-stream.js'
 import { RENEW_MS, ShortCertificates } from '../../src/transport/short-certificate.js'
 import {
+  endSession,
   guardServer,
   hashOf,
+  http2Of,
   http2ServerOf,
   loadWebTransport,
   shownHash,
+  widenClient,
   WINDOWS,
   type WtSession,
 } from '../../src/transport/webtransport-library.js'
@@ -306,7 +309,7 @@ test('a connection goes on when the certificate changes, and the next one meets 
 })
 
 test(
-  'D1, D5, D8: much more than 16 KiB goes either way, and a reader that stops costs no more than its window',
+  'D1, D5: much more than 16 KiB goes either way, and a reader that stops costs no more than its window',
   LIMIT,
   async (t) => {
     const { listener, accepted } = await door(t)
@@ -416,6 +419,31 @@ test('something else behind the address is said to be that', LIMIT, async () => 
     assert.equal(error.code, 'DIAL_REFUSED')
     return true
   })
+})
+
+test('D8: the windows of HTTP/2 are raised at both ends', LIMIT, async (t) => {
+  const library = await loadWebTransport()
+  const { certificate, key } = await makeShortCertificate(Date.now() - 1000, Date.now() + DAY_MS)
+  const server = new library.Http2Server({ host: '127.0.0.1', port: 0, secret: 'x', cert: certificate, privKey: key })
+  const sessions = server.sessionStream('/sitelink/1').getReader()
+  server.startServer()
+  await server.ready
+  t.after(() => server.stopServer())
+  guardServer(http2ServerOf(server) as NonNullable<ReturnType<typeof http2ServerOf>>)
+  const hash = new X509Certificate(certificate).fingerprint256
+  const dialled = new library.WebTransport(`https://127.0.0.1:${server.address()?.port}/sitelink/1`, {
+    serverCertificateHashes: [{ algorithm: 'sha-256', value: Buffer.from(hashOf(hash), 'hex') }],
+    forceReliable: true,
+  })
+  dialled.closed.catch(() => {})
+  await dialled.ready
+  widenClient(dialled)
+  const { value } = await sessions.read()
+  for (const session of [dialled, value as WtSession]) {
+    session.closed.catch(() => {})
+    assert.equal(http2Of(session)?.state.effectiveLocalWindowSize, 8 * 1024 * 1024)
+  }
+  for (const session of [dialled, value as WtSession]) endSession(session)
 })
 
 test(
