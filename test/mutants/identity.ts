@@ -3,6 +3,7 @@ import { by, rule, type Mutant } from './mutant.js'
 
 const TLS = 'protocol/transport/tls'
 const QUIC = 'protocol/transport/quic'
+const HTTPS = 'protocol/transport/https'
 const PROOF_SCOPE = 'a proof is worth nothing on another channel, for another purpose, at another time, or coming back'
 
 export const IDENTITY: readonly Mutant[] = [
@@ -89,6 +90,41 @@ export const IDENTITY: readonly Mutant[] = [
     'const gone = this.#standing.add(stub, keys);',
     'const gone = () => {};',
     by(QUIC, 'the connections of one key are ended at once, and of no other'),
+  ),
+  rule(
+    'the certificate of a WebTransport session is not looked at again',
+    'protocol/transport/https',
+    'if (shownHash(session) !== hash)',
+    'if (false)',
+    by(HTTPS, 'D3: a certificate that the system trusts is refused, if it is not the one that was shown before'),
+  ),
+  rule(
+    'a proof over WebTransport is not bound to the certificate',
+    'protocol/transport/https',
+    'name: `https ${hash}`',
+    'name: "https"',
+    by(HTTPS, 'the connections of a revoked key end at once'),
+  ),
+  rule(
+    'a listener takes any hash for that of its certificate',
+    'protocol/transport/https-listener',
+    '|| !this.#parts.certificates.has(hash)',
+    '',
+    by(HTTPS, 'a hash that is not of this listener is turned away before anything is said'),
+  ),
+  rule(
+    'a peer may send more than the window',
+    'protocol/transport/credited-stream',
+    'if (this.#inputBytes + this.#owed + bytes > CREDIT_BYTES)',
+    'if (false)',
+    by('protocol/transport/credited-stream', 'a peer that sends more than the window loses the stream'),
+  ),
+  rule(
+    'a session that was hung up is pinged for ever',
+    'protocol/transport/webtransport-library',
+    'guardPings(http2); widen(http2);',
+    'widen(http2);',
+    by(HTTPS, 'D10: a session that is gone before its first ping ends neither the process nor is it pinged again'),
   ),
   rule(
     'a stranger may wait for ever',

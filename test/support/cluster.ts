@@ -41,7 +41,7 @@ export interface SlinkSpec {
 }
 
 /** Over UDP no proxy stands between. */
-export type LinkScheme = 'tcp' | 'tls' | 'quic'
+export type LinkScheme = 'tcp' | 'tls' | 'quic' | 'https'
 
 export interface ClusterSpec {
   readonly label: string
@@ -99,7 +99,7 @@ export class AgentSite {
   /** A new token, with the address of the proxy. `words`: more behind `invite`. */
   async invite(...words: string[]): Promise<string> {
     const { host, port } = this.scheme === 'quic' ? { host: this.host, port: 7373 } : this.proxy
-    const address = `${this.scheme === 'quic' ? 'quic' : 'tls'}://${host}:${port}`
+    const address = `${this.scheme === 'tcp' ? 'tls' : this.scheme}://${host}:${port}`
     const all = ['invite', '--address', address, ...words, '--state', this.state]
     return (await mustRun(agentProgram, all)).stdout.trim()
   }

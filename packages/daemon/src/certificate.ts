@@ -4,7 +4,7 @@
  *
  * Owns what stands in such a certificate, which is as little as X.509 allows: a name made of the key's fingerprint, so
  * that a chain is found by names, and dates that never matter, because who is trusted is decided by the fingerprint
- * alone. It keeps no key. The library is loaded when a certificate is made, which is once in the life of a state directory.
+ * alone; only the certificates that HTTPS shows have dates that count. It keeps no key. The library is loaded when a certificate is made, which is once in the life of a state directory.
  */
 import { createHash, generateKeyPairSync, createPrivateKey, sign, X509Certificate, type KeyObject } from 'node:crypto'
 
@@ -27,7 +27,20 @@ export function certificateFingerprint(certificate: string): string {
 }
 
 /** A new key. With `before` its certificate is signed by that key, which thereby names it as its successor. */
-export async function makeCertificate(before?: KeyAndCertificate): Promise<KeyAndCertificate> {
+export function makeCertificate(before?: KeyAndCertificate): Promise<KeyAndCertificate> {
+  return make(before, NOT_BEFORE, NOT_AFTER)
+}
+
+/** A new key with a certificate for a while, as HTTPS clients want it. Wall clock, in milliseconds since 1970. */
+export function makeShortCertificate(notBeforeMs: number, notAfterMs: number): Promise<KeyAndCertificate> {
+  return make(undefined, new Date(notBeforeMs), new Date(notAfterMs))
+}
+
+async function make(
+  before: KeyAndCertificate | undefined,
+  notBefore: Date,
+  notAfter: Date,
+): Promise<KeyAndCertificate> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const signer = before === undefined ? privateKey : createPrivateKey(before.key)
   const own = fingerprint(publicKey)
@@ -50,7 +63,7 @@ export async function makeCertificate(before?: KeyAndCertificate): Promise<KeyAn
     serialNumber: bytesOf(Buffer.concat([Buffer.of(1), Buffer.from(own.slice(0, 30), 'hex')])),
     signature: algorithm,
     issuer: name(issuer),
-    validity: new x509.Validity({ notBefore: NOT_BEFORE, notAfter: NOT_AFTER }),
+    validity: new x509.Validity({ notBefore, notAfter }),
     subject: name(own),
     subjectPublicKeyInfo: AsnConvert.parse(
       publicKey.export({ type: 'spki', format: 'der' }),

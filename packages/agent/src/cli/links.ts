@@ -3,7 +3,14 @@
  *
  * Composition only. A state directory of a release without them gets both files here, under its lock.
  */
-import { ConfigFile, daemonErrors, IdentityFile, type StateDirectory, type StateLock } from '@sitelink/daemon'
+import {
+  ConfigFile,
+  daemonErrors,
+  IdentityFile,
+  makeShortCertificate,
+  type StateDirectory,
+  type StateLock,
+} from '@sitelink/daemon'
 import { KeyedTransports, TcpTransport, type Clock, type Random, type Transport } from '@sitelink/protocol'
 import type { AgentEventSink } from '../events.js'
 import { Gatekeeper } from '../trust/gatekeeper.js'
@@ -36,6 +43,7 @@ export async function openLinks(
   const keyed: KeyedTransports = new KeyedTransports({
     clock,
     random,
+    makeCertificate: makeShortCertificate,
     identity: () => identity.current,
     judge: gatekeeper.judge,
     enrol: gatekeeper.enrol,

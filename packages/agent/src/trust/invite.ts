@@ -84,7 +84,7 @@ function checkedAddress(address: string): string {
   const parsed = parseHostAddress(address)
   if (!KEYED_SCHEMES.includes(parsed.scheme) || parsed.port === 0)
     throw agentErrors.create('AGENT_INVITE_ADDRESS', {
-      why: `${address} is not tls://host:port or quic://host:port`,
+      why: `${address} is not host:port behind tls://, quic:// or https://`,
       state: 'DIR',
     })
   return formatAddress(parsed)

@@ -6,8 +6,8 @@
  */
 import { ProtocolError } from '../errors.js'
 import { schemeOf } from './address.js'
+import { HttpsTransport, type HttpsTransportOptions } from './https.js'
 import type { KeyedTransport } from './keyed.js'
-import type { ProvenOptions } from './proven-links.js'
 import { QuicTransport } from './quic.js'
 import type { ShownPeer } from './tls-gate.js'
 import type { Purpose } from './tls-words.js'
@@ -18,8 +18,8 @@ import type { Connection, DialOptions } from './transport.js'
 export class KeyedTransports {
   readonly all: readonly KeyedTransport[]
 
-  constructor(options: ProvenOptions) {
-    this.all = [new TlsTransport(options), new QuicTransport(options)]
+  constructor(options: HttpsTransportOptions) {
+    this.all = [new TlsTransport(options), new QuicTransport(options), new HttpsTransport(options)]
   }
 
   /** The transport of a scheme, null where there is none such. */

@@ -11,7 +11,7 @@ import type { Purpose } from './tls-words.js'
 import type { Connection, DialOptions, Transport } from './transport.js'
 
 /** Schemes of the transports that know both sides by their keys. */
-export const KEYED_SCHEMES: readonly string[] = ['tls', 'quic']
+export const KEYED_SCHEMES: readonly string[] = ['tls', 'quic', 'https']
 
 export interface KeyedOptions {
   readonly clock: Clock

@@ -3,6 +3,7 @@ import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import {
+  HttpsTransport,
   MemoryNetwork,
   quicProblem,
   QuicTransport,
@@ -14,6 +15,7 @@ import { realClock } from '../support/clock.js'
 import { FIRST, OTHER } from '../support/identities.js'
 import { knows } from '../support/judges.js'
 import { SEED, SeededRandom } from '../support/random.js'
+import { makeShortCertificate } from '../support/short-certificates.js'
 import { transportConformance, type TransportUnderTest } from '../transport-suite.js'
 
 const MUTES = { mutes: true }
@@ -58,6 +60,22 @@ transportConformance('tls', { mutes: false }, async () => ({
   secondListenAddress: 'tls://127.0.0.1:0',
   deadAddress: `tls://127.0.0.1:${await freePort()}`,
 }))
+
+transportConformance('https over HTTP/2', { mutes: false }, async () => {
+  const ends = { clock: realClock, random: new SeededRandom(SEED) }
+  return {
+    server: new HttpsTransport({
+      ...ends,
+      identity: () => FIRST,
+      judge: knows(OTHER),
+      makeCertificate: makeShortCertificate,
+    }),
+    client: new HttpsTransport({ ...ends, identity: () => OTHER, judge: knows(FIRST) }),
+    listenAddress: 'https://127.0.0.1:0',
+    secondListenAddress: 'https://127.0.0.1:0',
+    deadAddress: `https://127.0.0.1:${await freePort()}`,
+  }
+})
 
 const withoutQuic = quicProblem()
 if (withoutQuic !== null) void describe('quic is a transport', () => void it('the suite', (t) => t.skip(withoutQuic)))

@@ -51,7 +51,10 @@ export function runCommand(program: SitelinkCommand): void {
   program
     .command('run')
     .description('run the agent in the foreground: takes the writes of one primary and keeps its copies')
-    .option('--listen <address>', 'address to take sessions on, as tls://0.0.0.0:7373 (default: as configured)')
+    .option(
+      '--listen <address>',
+      'address to take sessions on: tls://, quic:// or https://, as tls://0.0.0.0:7373 (default: as configured)',
+    )
     .option(
       '--dial <address...>',
       'dial the primary at tls://host:port, for a host that it cannot reach; tried in turn',

@@ -56,7 +56,7 @@ export function slinkCommand(program: SitelinkCommand): void {
       .description('add a site')
       .option(
         '--to <token...>',
-        'what `sitelink-agent invite` printed; more addresses may follow, tried in turn: tls://host:port',
+        'what `sitelink-agent invite` printed; more addresses may follow, tried in turn: tls://, quic:// or https://host:port',
       )
       .option('--dialed-by <fingerprint>', 'the agent dials (run --listen-agents): the key that it shows')
       .option('--blockdev', 'no agent: its devices are paths of this host, as iSCSI, NBD or NFS bring them'),

@@ -1,5 +1,5 @@
 /**
- * Links over QUIC, with the real programs: from a token to replicated writes, an agent that dies and comes back, a peer
+ * Links over QUIC and over WebTransport, with the real programs: from a token to replicated writes, an agent that dies and comes back, a peer
  * that is revoked, and a rotation, all as over TLS.
  */
 import assert from 'node:assert/strict'
@@ -14,15 +14,18 @@ import { waitFor } from '../support/wait-for.js'
 const MIB = 1024 * 1024
 const problem = quicProblem()
 
-if (problem !== null) test('a pair over QUIC', (t) => t.skip(problem))
-else {
-  describe('a pair over QUIC', () => {
+for (const scheme of ['quic', 'https'] as const) {
+  if (scheme === 'quic' && problem !== null) {
+    test(`a pair over ${scheme}`, (t) => t.skip(problem))
+    continue
+  }
+  describe(`a pair over ${scheme}`, () => {
     let cluster: Cluster
 
     before(async () => {
       cluster = await Cluster.start({
-        label: 'quic',
-        scheme: 'quic',
+        label: scheme,
+        scheme,
         devices: [{ name: 'data', sizeBytes: 8 * MIB }],
         slinks: [{ words: ['--policy', 'sync', '--ack', 'durable'] }],
       })
@@ -38,13 +41,13 @@ else {
     }
 
     test('one token leads to replicated writes, and the status says by which address', async () => {
-      await write(0, 'over QUIC')
+      await write(0, `over ${scheme}`)
       await cluster.agent().applied()
       await assertSidesEqual(cluster)
       const { stdout } = await cluster.must('status', '--json')
-      assert.match(stdout, /"quic:\/\/127\.\d+\.\d+\.\d+:7373"/)
+      assert.match(stdout, new RegExp(`"${scheme}://127\\.\\d+\\.\\d+\\.\\d+:\\d+"`))
       const token = await cluster.agent().invite('--name', 'unused')
-      assert.match(decodeToken(token).addresses[0] as string, /^quic:\/\//)
+      assert.match(decodeToken(token).addresses[0] as string, new RegExp(`^${scheme}://`))
     })
 
     test('an agent that is killed is found out by its silence, and resumes where it was when it is back', async () => {
