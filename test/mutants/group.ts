@@ -354,4 +354,21 @@ export const GROUP: readonly Mutant[] = [
       'a log that cannot be written fails the group: writers get EIO, reads go on, a restart recovers',
     ),
   ),
+  rule(
+    'writers do not wait for a synchronous local site',
+    'primary/group/local-site',
+    "return this.#group.config.local.mode === 'sync';",
+    'return false;',
+    by(
+      'primary/group/local-sync',
+      'with a synchronous slink 0 a write is answered when the local device has it, and not before',
+    ),
+  ),
+  rule(
+    'a synchronous local site leaves its writers to the timers',
+    'primary/group/local-site',
+    'writeBack.checkpoint();',
+    '',
+    by('primary/group/local-sync', 'flushes and FUA writes wait as well, and nothing is left to a timer'),
+  ),
 ]

@@ -53,8 +53,9 @@ function unique<T>(items: readonly T[], key: string, what: string, of: (item: T)
 
 /** The configuration in `value`, or a `CONFIG_KEY_INVALID` that names the key. */
 export function checkConfig(value: unknown): GroupConfig {
-  const config = object(value, '', ['uuid', 'epoch', 'log', 'nextDeviceId', 'devices', 'slinks', 'nbd'])
+  const config = object(value, '', ['uuid', 'epoch', 'log', 'nextDeviceId', 'devices', 'local', 'slinks', 'nbd'])
   const log = object(config['log'], 'log', ['path', 'startBytes'])
+  const local = object(config['local'], 'local', ['mode'])
   const nbd = object(config['nbd'], 'nbd', ['listen'])
   const nextDeviceId = integer(config['nextDeviceId'], 'nextDeviceId', 1, 0xffff_ffff)
   const devices = list(config['devices'], 'devices', (item, key) => device(item, key, nextDeviceId))
@@ -63,6 +64,12 @@ export function checkConfig(value: unknown): GroupConfig {
   unique(devices, 'devices', 'name', (one) => one.name)
   const slinks = list(config['slinks'], 'slinks', (item, key) => slink(item, key, devices))
   unique(slinks, 'slinks', 'number', (one) => one.number)
+  unique(
+    slinks.filter((one) => one.name !== null),
+    'slinks',
+    'name',
+    (one) => one.name,
+  )
   const startBytes = integer(log['startBytes'], 'log.startBytes', 0)
   if (startBytes % 4096 !== 0) throw keyInvalid('log.startBytes', 'it should be a multiple of 4096')
   return {
@@ -71,8 +78,21 @@ export function checkConfig(value: unknown): GroupConfig {
     log: { path: text(log['path'], 'log.path'), startBytes },
     nextDeviceId,
     devices,
+    local: { mode: oneOf(local['mode'], 'local.mode', ['sync', 'async']) },
     slinks,
     nbd: { listen: nbd['listen'] === null ? null : text(nbd['listen'], 'nbd.listen') },
+  }
+}
+
+const NAME = new RegExp(`^[A-Za-z0-9._-]{1,${NAME_BYTES_MAX}}$`)
+
+/** The content of an older version as that of the present one. */
+export function migrateConfig(value: Json): Json {
+  const slinks = Array.isArray(value['slinks']) ? value['slinks'] : []
+  return {
+    ...value,
+    local: { mode: 'async' },
+    slinks: slinks.map((one: unknown) => (typeof one === 'object' && one !== null ? { ...one, name: null } : one)),
   }
 }
 
@@ -81,7 +101,7 @@ function device(value: unknown, key: string, nextDeviceId: number): DeviceConfig
   return {
     id: integer(id, `${key}.id`, 1, nextDeviceId - 1),
     number: integer(number, `${key}.number`, 0, DEVICE_NUMBER_MAX),
-    name: text(name, `${key}.name`, new RegExp(`^[A-Za-z0-9._-]{1,${NAME_BYTES_MAX}}$`)),
+    name: text(name, `${key}.name`, NAME),
     path: text(path, `${key}.path`),
     sizeBytes: integer(sizeBytes, `${key}.sizeBytes`, 512),
   }
@@ -89,6 +109,7 @@ function device(value: unknown, key: string, nextDeviceId: number): DeviceConfig
 
 const SLINK_KEYS = [
   'number',
+  'name',
   'addresses',
   'mode',
   'ack',
@@ -122,6 +143,7 @@ function slink(value: unknown, key: string, devices: readonly DeviceConfig[]): S
     throw keyInvalid(`${key}.addresses`, `${BLOCKDEV_ADDRESS} should stand alone`)
   return {
     number: integer(from['number'], `${key}.number`, 1, SLINK_NUMBER_MAX),
+    name: from['name'] === null ? null : text(from['name'], `${key}.name`, NAME),
     addresses,
     mode,
     ack: oneOf(from['ack'], `${key}.ack`, ['received', 'durable']),

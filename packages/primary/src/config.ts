@@ -8,7 +8,9 @@ import type { WirePoint } from '@sitelink/protocol'
 import type { FallBehind } from './slink/fall-behind.js'
 import type { AckLevel, OverflowPolicy, SlinkMode } from './slink/guard.js'
 
-export const CONFIG_VERSION = 1
+export const CONFIG_VERSION = 2
+/** 1 had no `local` and no names of slinks. */
+export const CONFIG_VERSION_MIN = 1
 
 export interface GroupConfig {
   /** Identity of the group, a UUID, for ever. */
@@ -19,8 +21,15 @@ export interface GroupConfig {
   /** Next internal device id; ids are never reused. From 1. */
   readonly nextDeviceId: number
   readonly devices: readonly DeviceConfig[]
+  /** Slink 0, the local site. */
+  readonly local: LocalConfig
   readonly slinks: readonly SlinkConfig[]
   readonly nbd: NbdConfig
+}
+
+export interface LocalConfig {
+  /** `sync`: writers wait until the local devices have it on stable storage. */
+  readonly mode: SlinkMode
 }
 
 export interface LogConfig {
@@ -48,6 +57,8 @@ export interface DeviceConfig {
 
 export interface SlinkConfig {
   readonly number: number
+  /** Of the site, unique, for people; null: none. */
+  readonly name: string | null
   /** Addresses of the agent, tried in turn. */
   readonly addresses: readonly string[]
   readonly mode: SlinkMode

@@ -12,8 +12,8 @@ import {
   type ControlClient,
   type StateLock,
 } from '@sitelink/daemon'
-import { checkConfig } from '../config-check.js'
-import { CONFIG_VERSION, type GroupConfig } from '../config.js'
+import { checkConfig, migrateConfig } from '../config-check.js'
+import { CONFIG_VERSION, CONFIG_VERSION_MIN, type GroupConfig } from '../config.js'
 import { mapped } from '../error-map.js'
 import type { PeerRecord, PeerStore } from '../slink/peers.js'
 
@@ -22,8 +22,9 @@ export const PROGRAM = 'sitelink'
 export const configFormat: ConfigFormat<GroupConfig> = {
   name: 'config.json',
   version: CONFIG_VERSION,
-  versionMin: CONFIG_VERSION,
+  versionMin: CONFIG_VERSION_MIN,
   validate: checkConfig,
+  migrate: migrateConfig,
 }
 
 interface PeersFile {

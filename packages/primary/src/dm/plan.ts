@@ -121,10 +121,11 @@ function planUnmaps(line: TableDevice, device: DeviceConfig, config: GroupConfig
 
 function planSlinks({ slinks }: ControlLine, config: GroupConfig): Step[] {
   const [local, ...remote] = slinks
-  if (local !== undefined) checkLocal(local)
+  const localSteps = local === undefined ? [] : planLocal(local, config)
   const wanted = new Set(remote.map((slink) => slink.number))
   const gone = config.slinks.filter((slink) => !wanted.has(slink.number))
   return [
+    ...localSteps,
     ...gone.map((slink): Step => ({ kind: 'delete-slink', slink: slink.number, unmap: false })),
     ...remote.flatMap((slink) => {
       const present = config.slinks.find((one) => one.number === slink.number)
@@ -133,25 +134,25 @@ function planSlinks({ slinks }: ControlLine, config: GroupConfig): Step[] {
   ]
 }
 
-/** Slink 0 writes back: it is never waited for and never dropped, whatever its words say. */
-function checkLocal({ mode, fallBehind }: SlinkTuple): void {
-  const what =
-    mode === 'sync' ? 'a synchronous slink 0' : isLimited(fallBehind) ? 'a fall-behind limit of slink 0' : null
-  if (what === null) return
+/** Slink 0 writes back within bounds of its own and is never dropped; whether writers wait for it can be said. */
+function planLocal({ mode, fallBehind }: SlinkTuple, { local }: GroupConfig): Step[] {
   const why = 'the local site writes back from the log, within bounds of its own'
-  throw primaryErrors.create('DM_UNSUPPORTED', { what, why })
+  if (isLimited(fallBehind))
+    throw primaryErrors.create('DM_UNSUPPORTED', { what: 'a fall-behind limit of slink 0', why })
+  return mode === local.mode ? [] : [{ kind: 'change-slink', slink: 0, change: { mode } }]
 }
 
-function termsOf({ mode, overflow, ack, fallBehind, holdMs, resyncBytesPerSecond, paused }: SlinkTerms): SlinkTerms {
-  return { mode, overflow, ack, fallBehind, holdMs, resyncBytesPerSecond, paused }
+function termsOf(terms: SlinkTerms): SlinkTerms {
+  const { name, mode, overflow, ack, fallBehind, holdMs, resyncBytesPerSecond, paused } = terms
+  return { name, mode, overflow, ack, fallBehind, holdMs, resyncBytesPerSecond, paused }
 }
 
 /** A new slink with all its terms. */
 export function planNewSlink(slink: SlinkTuple): Step[] {
   if (slink.type === 'agent') for (const address of slink.addresses) checkAddress(address)
   const { number, addresses } = slink
-  const { mode, ack, overflow, holdMs, fallBehind, resyncBytesPerSecond, paused } = termsOf(slink)
-  const add: Step = { kind: 'add-slink', wish: { number, addresses, mode, ack, overflow, holdMs, fallBehind } }
+  const { name, mode, ack, overflow, holdMs, fallBehind, resyncBytesPerSecond, paused } = termsOf(slink)
+  const add: Step = { kind: 'add-slink', wish: { number, name, addresses, mode, ack, overflow, holdMs, fallBehind } }
   if (resyncBytesPerSecond === 0 && !paused) return [add]
   return [add, { kind: 'change-slink', slink: number, change: { resyncBytesPerSecond, paused } }]
 }

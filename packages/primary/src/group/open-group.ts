@@ -200,6 +200,16 @@ async function openSlinks(group: Group, state: OwnerState | null): Promise<void>
     const record = state?.slinks.find((one) => one.number === config.number) ?? null
     await openSlink(group, config, record)
   }
+  for (const { number, point } of state?.slinks ?? []) {
+    if (group.slinks.has(number)) continue
+    // It was deleted while no daemon ran; the superblock of this start is the first without it.
+    group.parts.event({
+      kind: 'entries-dropped',
+      level: 'info',
+      message: `slink ${number} is gone: the entries after ${point.lsn} that the log kept for it are dropped`,
+      facts: { slink: number, afterLsn: point.lsn },
+    })
+  }
   group.standingChanged()
 }
 

@@ -4,6 +4,7 @@
  * Owns the shape, which docs/reference/status.md describes key by key. It only reads; taking a report costs no I/O.
  */
 import { formatId64 } from '@sitelink/protocol'
+import { LOCAL_NAME } from '../admin/changes.js'
 import { slinkType } from '../blockdev/address.js'
 import type { LinkState } from '../slink/link.js'
 import type { Slink } from '../slink/slink.js'
@@ -49,6 +50,8 @@ export function slinkStatus(slink: Slink, group: Group) {
   const session = slink.link.session
   return {
     number: config.number,
+    name: config.name,
+    role: 'passive' as const,
     type: slinkType(config),
     addresses: config.addresses,
     address: slink.link.address === '' ? null : slink.link.address,
@@ -173,6 +176,9 @@ export function groupStatus(group: Group) {
       holes: group.recovery.holes.length,
     },
     local: {
+      mode: group.config.local.mode,
+      name: LOCAL_NAME,
+      role: 'active' as const,
       appliedLsn: local.appliedLsn,
       lagBytes: local.lagBytes,
       memoryBytes: local.memoryBytes,

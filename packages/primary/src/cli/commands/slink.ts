@@ -27,6 +27,7 @@ import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
 interface Options {
   readonly to?: string[]
+  readonly name?: string
   readonly blockdev?: boolean
   readonly insecurePlain?: boolean
   readonly policy?: string
@@ -81,7 +82,7 @@ export function slinkCommand(program: SitelinkCommand): void {
   policyOptions(
     slink
       .command('set <number>')
-      .description('change a site; what is not named stays')
+      .description('change a site; what is not named stays; of 0, the local site, --policy alone')
       .option('--to <address...>', 'address of its agent, tried in turn; or a new token'),
   )
     .addHelpText(
@@ -89,6 +90,7 @@ export function slinkCommand(program: SitelinkCommand): void {
       examples([
         `${PROGRAM} slink set 1 --fall-behind ios=500,timeout=2s --state DIR`,
         `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`,
+        `${PROGRAM} slink set 0 --policy sync --state DIR`,
       ]),
     )
     .action(
@@ -96,7 +98,7 @@ export function slinkCommand(program: SitelinkCommand): void {
         const wish = changeOf(context.options)
         if (Object.keys(wish).length === 0)
           throw primaryErrors.create('SLINK_POLICY', {
-            why: 'nothing to change: give --to, --policy, --ack, --overflow, --hold, --fall-behind or --resync-rate',
+            why: 'nothing to change: give --name, --to, --policy, --ack, --overflow, --hold, --fall-behind or --resync-rate',
           })
         await change(context, slinkNumber(word), wish, 'changed')
       }),
@@ -138,6 +140,7 @@ export function slinkCommand(program: SitelinkCommand): void {
             slinks,
             [
               { title: 'SLINK', cell: (row) => String(row.number), align: 'right' },
+              { title: 'NAME', cell: (row) => row.name ?? '-' },
               { title: 'POLICY', cell: (row) => row.mode },
               { title: 'ACK', cell: (row) => row.ack },
               { title: 'OVERFLOW', cell: (row) => row.overflow },
@@ -155,6 +158,7 @@ export function slinkCommand(program: SitelinkCommand): void {
 
 function policyOptions(command: SitelinkCommand): SitelinkCommand {
   return command
+    .option('--name <name>', 'what people call the site; "none" takes it away')
     .option('--insecure-plain', 'yes, use tcp:// addresses: neither encrypted nor authenticated')
     .option('--policy <policy>', 'async: answer writers at once; sync: wait for the site')
     .option('--ack <level>', 'sync: answer when the site has the write received, or durable')
@@ -189,6 +193,7 @@ async function change(
 function changeOf(options: Options): Record<string, unknown> {
   return {
     ...(options.to === undefined ? {} : toOf(options.to)),
+    ...(options.name === undefined ? {} : { name: options.name === 'none' ? null : options.name }),
     ...(options.insecurePlain === true ? { insecurePlain: true } : {}),
     ...(options.policy === undefined ? {} : { mode: word(options.policy, '--policy', ['async', 'sync']) }),
     ...(options.ack === undefined ? {} : { ack: word(options.ack, '--ack', ['received', 'durable']) }),
