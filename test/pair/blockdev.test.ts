@@ -115,6 +115,7 @@ test('[SM-04] [DEV-15] a device that is not there is taken, and opened by a prob
   await world.advance(2 * PROBE_MS)
   assert.deepEqual(troubles(world), ['remote-device-failed 1/1'])
   assert.equal(primary.group.sites.trouble(1, 2)?.kind, 'open')
+  assert.match(primary.group.sites.problem(1) ?? '', /device 1: .*\/dev\/site1-1/)
   assert.equal(target(world, 1, 0).chunkCount, 0, 'the device that is there waits for the other')
   primary.disks.addDevice(targetPath(1, 1), world.deviceBytes[1] as number)
   await settleSite(world)

@@ -64,7 +64,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     paused: config.paused,
     state: slinkStateWord(slink),
     link: linkWord(slink.link.state),
-    problem: linkProblem(slink.link.state),
+    problem: group.sites.problem(slink.number) ?? linkProblem(slink.link.state),
     connected: stream !== null,
     behind: slink.standing.kind === 'behind' || slink.standing.kind === 'dropping',
     protected: config.mode === 'sync' ? slink.protection.protected : null,

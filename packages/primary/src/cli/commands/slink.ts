@@ -47,7 +47,7 @@ export function slinkCommand(program: SitelinkCommand): void {
   policyOptions(
     slink
       .command('add <number>')
-      .description('add a site')
+      .description('add a site: one with an agent (--to), or one whose devices this host reaches (--blockdev)')
       .option('--to <token...>', 'what `sitelink-agent invite` printed; more addresses may follow: tls://host:port')
       .option('--blockdev', 'no agent: its devices are paths of this host, as iSCSI, NBD or NFS bring them'),
   )
@@ -124,14 +124,17 @@ export function slinkCommand(program: SitelinkCommand): void {
   slink
     .command('pause <number>')
     .description('end the session with a site and do not connect; the log, then the dirty logs, keep what it misses')
+    .addHelpText('after', examples([`${PROGRAM} slink pause 1 --state DIR`]))
     .action(action(async (context, word) => change(context, slinkNumber(word), { paused: true }, 'paused')))
   slink
     .command('resume <number>')
     .description('connect to a paused site again')
+    .addHelpText('after', examples([`${PROGRAM} slink resume 1 --state DIR`]))
     .action(action(async (context, word) => change(context, slinkNumber(word), { paused: false }, 'resumed')))
   slink
     .command('ls')
     .description('list the sites')
+    .addHelpText('after', examples([`${PROGRAM} slink ls --json --state DIR`]))
     .action(
       action(async (context) => {
         const { slinks } = await readConfig(context)
