@@ -367,3 +367,19 @@ test('a site that died in the middle of a batch says that it is in doubt until t
   await settleSite(world)
   assert.equal(primary.group.sites.consistent(1), true)
 })
+
+test('a target that hangs holds up no verb: it is mapped, looked at for a bounded time, and tried by its site', async () => {
+  const world = await blockdevWorld('hanging target', [{}])
+  const { primary } = world
+  const { disks } = world.primary
+  disks.addDevice('/dev/hangs', 3 * MIB)
+  const exists = disks.exists.bind(disks)
+  disks.exists = (path) => (path === '/dev/hangs' ? new Promise(() => {}) : exists(path))
+  await world.run(primary.admin.addSlink({ mode: 'async', number: 2, addresses: ['blockdev:'] }))
+  const startMs = world.clock.nowMs()
+  await world.map(0, 2, { remote: '/dev/hangs', initial: 'sync' })
+  await world.run(primary.admin.unmap(1, 1))
+  await world.map(1, 1, { remote: targetPath(1, 1), initial: 'sync' })
+  assert(world.clock.nowMs() - startMs < 30_000, `${world.clock.nowMs() - startMs} ms`)
+  await settleSite(world, 1)
+})
