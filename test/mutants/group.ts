@@ -384,4 +384,21 @@ export const GROUP: readonly Mutant[] = [
       'a resize is EPERM while one runs, EINVAL where it does not fit, and stands in the way of none',
     ),
   ),
+  rule(
+    'writers do not wait for a synchronous local site',
+    'primary/group/local-site',
+    "return this.#group.config.local.mode === 'sync';",
+    'return false;',
+    by(
+      'primary/group/local-sync',
+      'with a synchronous slink 0 a write is answered when the local device has it, and not before',
+    ),
+  ),
+  rule(
+    'a synchronous local site leaves its writers to the timers',
+    'primary/group/local-site',
+    'writeBack.checkpoint();',
+    '',
+    by('primary/group/local-sync', 'flushes and FUA writes wait as well, and nothing is left to a timer'),
+  ),
 ]

@@ -10,6 +10,9 @@ import { seededPrng } from '../support/seed.js'
 import { blockdevWorld, cutOf, recordOf, settleSite, targetPath, type BlockdevWish } from './blockdev-sites.js'
 import { MIB, type World } from './world.js'
 
+/** Deaths at which the devices of a site were held to be one point. */
+let judged = 0
+
 const LIVES = Number(process.env['BLOCKDEV_LIVES'] ?? 40)
 
 /** The devices of a site are one point of the history now, as far as anybody should say so. */
@@ -60,6 +63,7 @@ async function die(world: World, prng: Prng, slinks: number): Promise<void> {
     reached.set(slink, Math.max(reachLsn, applied.lsn))
     assert(applied.lsn >= (owed.get(slink) ?? 0), `slink ${slink} owes LSN ${owed.get(slink)}, it has ${applied.lsn}`)
     if (!claim) continue
+    judged += 1
     if (!cut) cutOf(world, slink, applied.lsn, Math.min(reachLsn, last), true)
     else if (reachLsn === applied.lsn) cutOf(world, slink, applied.lsn, applied.lsn, false)
   }
@@ -85,7 +89,7 @@ async function live(name: string, prng: Prng): Promise<void> {
   })
   let mend: (() => void) | null = null
   for (let step = 10 + prng.below(25); step > 0; step--) {
-    const draw = prng.below(12)
+    const draw = prng.below(14)
     if (draw < 7) for (let count = prng.below(20); count >= 0; count--) write(world, prng)
     else if (draw === 7) {
       mend?.()
@@ -95,6 +99,13 @@ async function live(name: string, prng: Prng): Promise<void> {
     else if (draw === 10) {
       const slink = 1 + prng.below(wishes.length)
       await world.run(world.primary.admin.changeSlink(slink, { paused: prng.chance(0.5) }))
+    } else if (draw === 11) {
+      const slink = 1 + prng.below(wishes.length)
+      if (!world.primary.slink(slink).config.paused) await world.run(world.primary.admin.resync(slink, true))
+    } else if (draw === 12) {
+      const slink = 1 + prng.below(wishes.length)
+      await world.run(world.primary.admin.unmap(1, slink))
+      await world.map(1, slink, { remote: targetPath(slink, 1), initial: 'sync' })
     } else await world.advance(prng.below(20_000))
     await world.advance(prng.below(40))
   }
@@ -114,4 +125,6 @@ test('[WR-07] [SM-11] at every death the devices of a blockdev site are the hist
       throw new Error(`life ${name}: ${(error as Error).message}`, { cause: error })
     })
   }
+  t.diagnostic(`${LIVES} lives, ${judged} deaths at which a site was judged`)
+  assert.ok(LIVES < 20 || judged > 0)
 })

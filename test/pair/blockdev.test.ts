@@ -115,6 +115,7 @@ test('[SM-04] [DEV-15] a device that is not there is taken, and opened by a prob
   await world.advance(2 * PROBE_MS)
   assert.deepEqual(troubles(world), ['remote-device-failed 1/1'])
   assert.equal(primary.group.sites.trouble(1, 2)?.kind, 'open')
+  assert.match(primary.group.sites.problem(1) ?? '', /device 1: .*\/dev\/site1-1/)
   assert.equal(target(world, 1, 0).chunkCount, 0, 'the device that is there waits for the other')
   primary.disks.addDevice(targetPath(1, 1), world.deviceBytes[1] as number)
   await settleSite(world)
@@ -365,4 +366,20 @@ test('a site that died in the middle of a batch says that it is in doubt until t
   assert.equal(primary.group.sites.consistent(1), false)
   await settleSite(world)
   assert.equal(primary.group.sites.consistent(1), true)
+})
+
+test('a target that hangs holds up no verb: it is mapped, looked at for a bounded time, and tried by its site', async () => {
+  const world = await blockdevWorld('hanging target', [{}])
+  const { primary } = world
+  const { disks } = world.primary
+  disks.addDevice('/dev/hangs', 3 * MIB)
+  const exists = disks.exists.bind(disks)
+  disks.exists = (path) => (path === '/dev/hangs' ? new Promise(() => {}) : exists(path))
+  await world.run(primary.admin.addSlink({ mode: 'async', number: 2, addresses: ['blockdev:'] }))
+  const startMs = world.clock.nowMs()
+  await world.map(0, 2, { remote: '/dev/hangs', initial: 'sync' })
+  await world.run(primary.admin.unmap(1, 1))
+  await world.map(1, 1, { remote: targetPath(1, 1), initial: 'sync' })
+  assert(world.clock.nowMs() - startMs < 30_000, `${world.clock.nowMs() - startMs} ms`)
+  await settleSite(world, 1)
 })

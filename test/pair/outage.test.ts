@@ -77,7 +77,7 @@ test('[OVF-06] with policy stall nothing is dropped: writers wait, and go on whe
   assert.equal(world.primary.slink().resyncs.count, 0)
 })
 
-test('[OVF-15] with policy fail a full log fails writers, those that wait included, until the site has caught up', async () => {
+test('[OVF-15] [MGT-03] with policy fail a full log fails writers, those that wait included, until the site has caught up', async () => {
   const world = await pair('fail', { mode: 'sync', overflow: 'fail', holdMs: 1000 }, { logBytes: 2 * MIB })
   await world.until('it is protected', () => world.primary.slink().protection.protected)
   world.agent.crash()

@@ -14,7 +14,7 @@ async function pair(seed: string, site: SiteWish): Promise<World> {
 
 const write = (world: World, offset = 0) => world.primary.write({ offset, bytes: world.prng.bytes(4096) })
 
-test('[WR-16] [WR-19] with policy drop a writer waits for a dead sync site as long as its hold time, and is answered', async () => {
+test('[WR-16] [WR-19] [MGT-03] with policy drop a writer waits for a dead sync site as long as its hold time, and is answered', async () => {
   const world = await pair('sync drop', { mode: 'sync', overflow: 'drop', holdMs: 2000 })
   world.agent.crash()
   const ticket = write(world)
@@ -29,7 +29,7 @@ test('[WR-16] [WR-19] with policy drop a writer waits for a dead sync site as lo
   await world.until('it is protected again', () => world.primary.slink().protection.protected)
 })
 
-test('a protected stall site holds writers after a restart of the primary, until it is back', async () => {
+test('[MGT-03] a protected stall site holds writers after a restart of the primary, until it is back', async () => {
   const world = await pair('stall restart', { mode: 'sync', overflow: 'stall' })
   await world.until('it is protected', () => world.primary.slink().protection.protected)
   await world.answered(write(world))

@@ -355,6 +355,7 @@ export async function createGroup({
     epoch: 1,
     log: { path: LOG_FILE, startBytes: 0 },
     nextDeviceId: 1,
+    local: { mode: 'async' },
     devices: [],
     slinks: [],
     nbd: { listen: null },

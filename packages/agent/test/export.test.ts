@@ -42,7 +42,7 @@ async function pair(options: Partial<ConstructorParameters<typeof World>[0]> = {
   return world
 }
 
-test('an export shows one point of the whole group while entries keep coming', async () => {
+test('[MGT-05] an export shows one point of the whole group while entries keep coming', async () => {
   const world = await pair()
   const { primary } = world
   const opened = await world.clock.runUntil(world.agent.openExport({ name: 'dev0', hold: false, force: false }), 5000)

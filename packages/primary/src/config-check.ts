@@ -54,8 +54,9 @@ function unique<T>(items: readonly T[], key: string, what: string, of: (item: T)
 
 /** The configuration in `value`, or a `CONFIG_KEY_INVALID` that names the key. */
 export function checkConfig(value: unknown): GroupConfig {
-  const config = object(value, '', ['uuid', 'epoch', 'log', 'nextDeviceId', 'devices', 'slinks', 'nbd'])
+  const config = object(value, '', ['uuid', 'epoch', 'log', 'nextDeviceId', 'devices', 'local', 'slinks', 'nbd'])
   const log = object(config['log'], 'log', ['path', 'startBytes'])
+  const local = object(config['local'], 'local', ['mode'])
   const nbd = object(config['nbd'], 'nbd', ['listen'])
   const nextDeviceId = integer(config['nextDeviceId'], 'nextDeviceId', 1, 0xffff_ffff)
   const devices = list(config['devices'], 'devices', (item, key) => device(item, key, nextDeviceId))
@@ -64,6 +65,12 @@ export function checkConfig(value: unknown): GroupConfig {
   unique(devices, 'devices', 'name', (one) => one.name)
   const slinks = list(config['slinks'], 'slinks', (item, key) => slink(item, key, devices))
   unique(slinks, 'slinks', 'number', (one) => one.number)
+  unique(
+    slinks.filter((one) => one.name !== null),
+    'slinks',
+    'name',
+    (one) => one.name,
+  )
   const startBytes = integer(log['startBytes'], 'log.startBytes', 0)
   if (startBytes % 4096 !== 0) throw keyInvalid('log.startBytes', 'it should be a multiple of 4096')
   return {
@@ -72,17 +79,20 @@ export function checkConfig(value: unknown): GroupConfig {
     log: { path: text(log['path'], 'log.path'), startBytes },
     nextDeviceId,
     devices,
+    local: { mode: oneOf(local['mode'], 'local.mode', ['sync', 'async']) },
     slinks,
     nbd: { listen: nbd['listen'] === null ? null : text(nbd['listen'], 'nbd.listen') },
   }
 }
+
+const NAME = new RegExp(`^[A-Za-z0-9._-]{1,${NAME_BYTES_MAX}}$`)
 
 function device(value: unknown, key: string, nextDeviceId: number): DeviceConfig {
   const { id, number, name, path, sizeBytes } = object(value, key, ['id', 'number', 'name', 'path', 'sizeBytes'])
   return {
     id: integer(id, `${key}.id`, 1, nextDeviceId - 1),
     number: integer(number, `${key}.number`, 0, DEVICE_NUMBER_MAX),
-    name: text(name, `${key}.name`, new RegExp(`^[A-Za-z0-9._-]{1,${NAME_BYTES_MAX}}$`)),
+    name: text(name, `${key}.name`, NAME),
     path: text(path, `${key}.path`),
     sizeBytes: integer(sizeBytes, `${key}.sizeBytes`, 512),
   }
@@ -90,6 +100,7 @@ function device(value: unknown, key: string, nextDeviceId: number): DeviceConfig
 
 const SLINK_KEYS = [
   'number',
+  'name',
   'addresses',
   'mode',
   'ack',
@@ -123,6 +134,7 @@ function slink(value: unknown, key: string, devices: readonly DeviceConfig[]): S
     throw keyInvalid(`${key}.addresses`, `${BLOCKDEV_ADDRESS} should stand alone`)
   return {
     number: integer(from['number'], `${key}.number`, 1, SLINK_NUMBER_MAX),
+    name: from['name'] === null ? null : text(from['name'], `${key}.name`, NAME),
     addresses,
     mode,
     ack: oneOf(from['ack'], `${key}.ack`, ['received', 'durable']),
@@ -175,10 +187,9 @@ function point(value: unknown, key: string): [number, number] {
 
 /** The content of an older version as one of the present version: what slinks did not have yet is as it was by default. */
 export function migrateConfig(value: Readonly<Record<string, unknown>>): unknown {
-  const { slinks } = value
-  if (!Array.isArray(slinks)) return value
+  const slinks = Array.isArray(value['slinks']) ? value['slinks'] : []
   const filled = slinks.map((one: unknown) =>
-    typeof one === 'object' && one !== null ? { ...LINK_TERMS_DEFAULT, ...one } : one,
+    typeof one === 'object' && one !== null ? { ...LINK_TERMS_DEFAULT, name: null, ...one } : one,
   )
-  return { ...value, slinks: filled }
+  return { ...value, local: { mode: 'async' }, slinks: filled }
 }

@@ -13,9 +13,10 @@ import type { AckLevel, OverflowPolicy, SlinkMode } from './slink/guard.js'
  * Version of the file:
  *
  *   1  the first
- *   2  slinks have `limit`, `resyncSharePercent`, `inFlight`, `compression`, `detectMs`
+ *   2  `local`; slinks have `name`, `limit`, `resyncSharePercent`, `inFlight`, `compression`, `detectMs`
  */
 export const CONFIG_VERSION = 2
+export const CONFIG_VERSION_MIN = 1
 
 export interface GroupConfig {
   /** Identity of the group, a UUID, for ever. */
@@ -26,8 +27,15 @@ export interface GroupConfig {
   /** Next internal device id; ids are never reused. From 1. */
   readonly nextDeviceId: number
   readonly devices: readonly DeviceConfig[]
+  /** Slink 0, the local site. */
+  readonly local: LocalConfig
   readonly slinks: readonly SlinkConfig[]
   readonly nbd: NbdConfig
+}
+
+export interface LocalConfig {
+  /** `sync`: writers wait until the local devices have it on stable storage. */
+  readonly mode: SlinkMode
 }
 
 export interface LogConfig {
@@ -55,6 +63,8 @@ export interface DeviceConfig {
 
 export interface SlinkConfig extends LinkTerms {
   readonly number: number
+  /** Of the site, unique, for people; null: none. */
+  readonly name: string | null
   /** Addresses of the agent, tried in turn. */
   readonly addresses: readonly string[]
   readonly mode: SlinkMode

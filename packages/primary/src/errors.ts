@@ -84,6 +84,21 @@ export const primaryErrors = defineErrors('primary', {
     text: 'slink {slink} is there already',
     hint: '<prog> slink ls',
   },
+  SLINK_LOCAL_KEYS: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'slink 0 is the local site: of it only --policy can be changed, not {keys}',
+    hint: '<prog> slink set 0 --policy sync',
+    about: 'Writers of a synchronous slink 0 wait until the local devices have their writes on stable storage.',
+  },
+  SLINK_NAME_TAKEN: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: 'slink {slink} is called "{name}" already',
+    hint: '<prog> slink ls',
+  },
   SLINK_UNKNOWN: {
     kind: 'usage',
     retry: false,

@@ -40,6 +40,9 @@ export const SITE_BATCH_FRAMES = 1024
 /** Stream bytes that a blockdev site may hold in memory. */
 export const SITE_WINDOW_BYTES = 8 * 1024 * 1024
 
+/** How long a verb looks at a path before it takes it for one that cannot be had now. */
+export const LOOK_MS_MAX = 5000
+
 /** How long a stop waits for what is under way on a blockdev site's devices. */
 export const SITE_STOP_MS_MAX = 10_000
 

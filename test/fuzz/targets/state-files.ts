@@ -114,9 +114,11 @@ const PRIMARY = {
     { id: 1, number: 0, name: 'data', path: '/dev/a', sizeBytes: 2 ** 30 },
     { id: 2, number: 7, name: 'logs', path: '/dev/b', sizeBytes: 4096 },
   ],
+  local: { mode: 'sync' },
   slinks: [
     {
       number: 1,
+      name: 'there',
       addresses: ['tcp://there:7373'],
       mode: 'async',
       ack: 'durable',

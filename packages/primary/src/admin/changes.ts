@@ -29,6 +29,7 @@ export interface NewDevice {
 
 export interface NewSlink extends Partial<LinkTerms> {
   readonly number: number
+  readonly name?: string | null
   readonly addresses: readonly string[]
   readonly mode: SlinkMode
   readonly ack?: AckLevel
@@ -134,6 +135,7 @@ export function addSlink(config: GroupConfig, wish: NewSlink): GroupConfig {
     throw primaryErrors.create('SLINK_BLOCKDEV_COUNT', { max: BLOCKDEV_SLINKS_MAX })
   const slink: SlinkConfig = {
     number: wish.number,
+    name: wish.name ?? null,
     addresses: wish.addresses,
     mode: wish.mode,
     ack: wish.ack ?? 'received',
@@ -146,11 +148,13 @@ export function addSlink(config: GroupConfig, wish: NewSlink): GroupConfig {
     mappings: [],
   }
   checkPolicy(slink)
+  checkSiteName(config, slink)
   const slinks = [...config.slinks, slink].sort((a, b) => a.number - b.number)
   return { ...config, slinks }
 }
 
 export function changeSlink(config: GroupConfig, number: number, change: SlinkChange): GroupConfig {
+  if (number === 0) return changeLocal(config, change)
   const before = slinkOf(config, number)
   const changed = { ...before, ...change }
   if (slinkType(changed) !== slinkType(before))
@@ -158,7 +162,27 @@ export function changeSlink(config: GroupConfig, number: number, change: SlinkCh
       why: `slink ${number} is of type ${slinkType(before)} and stays so: delete it and add another`,
     })
   checkPolicy(changed)
+  checkSiteName(config, changed)
   return replaceSlink(config, changed)
+}
+
+/** Of slink 0 nothing can be changed but whether writers wait for it. */
+function changeLocal(config: GroupConfig, { mode, ...more }: SlinkChange): GroupConfig {
+  const others = Object.keys(more).join(', ')
+  if (others !== '' || mode === undefined)
+    throw primaryErrors.create('SLINK_LOCAL_KEYS', { keys: others === '' ? 'nothing' : others })
+  return { ...config, local: { mode } }
+}
+
+/** Name of the local site; others are called as the operator likes. */
+export const LOCAL_NAME = 'local'
+
+function checkSiteName({ slinks }: GroupConfig, { number, name }: Pick<SlinkConfig, 'number' | 'name'>): void {
+  if (name === null) return
+  checkName(name)
+  const same = slinks.find((one) => one.name === name && one.number !== number)
+  if (name !== LOCAL_NAME && same === undefined) return
+  throw primaryErrors.create('SLINK_NAME_TAKEN', { name, slink: same?.number ?? 0 })
 }
 
 export function deleteSlink(config: GroupConfig, number: number, unmap: boolean): GroupConfig {

@@ -6,7 +6,7 @@ import { isBlockdev } from '../blockdev/address.js'
 import type { DeviceConfig, GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { deviceOf, slinkOf } from './changes.js'
-import { refusePathInUse, type PathLook } from './path-in-use.js'
+import { lookInTime, refusePathInUse, type PathLook } from './path-in-use.js'
 import { probeDevice } from './probe.js'
 import { newPathsOf, takeStep, type Step } from './steps.js'
 
@@ -27,8 +27,8 @@ export async function lookAndTake(look: PathLook, config: GroupConfig, step: Ste
  * A target that is there has to be large enough. One that cannot be had now is taken: its site tries it until it can, and
  * uses none that is too small.
  */
-async function refuseSmallTarget({ disks }: PathLook, path: string, device: DeviceConfig): Promise<void> {
-  const sizeBytes = await probeDevice(disks, path).catch(() => null)
+async function refuseSmallTarget(look: PathLook, path: string, device: DeviceConfig): Promise<void> {
+  const sizeBytes = await lookInTime(look, probeDevice(look.disks, path)).catch(() => null)
   if (sizeBytes === null || sizeBytes >= device.sizeBytes) return
   const { number, sizeBytes: needed } = device
   throw primaryErrors.create('MAP_TARGET_SMALL', { path, sizeBytes, device: number, needed })

@@ -86,7 +86,17 @@ export function deviceWish(value: unknown): DeviceWish {
   return { number: deviceNumberOf(body, 'number'), path, name: textOf(body, 'name') }
 }
 
-const SLINK_KEYS = ['addresses', 'mode', 'ack', 'overflow', 'holdMs', 'fallBehind', ...LINK_TERMS_KEYS, 'paused']
+const SLINK_KEYS = [
+  'name',
+  'addresses',
+  'mode',
+  'ack',
+  'overflow',
+  'holdMs',
+  'fallBehind',
+  ...LINK_TERMS_KEYS,
+  'paused',
+]
 
 export function slinkWish(value: unknown): NewSlink {
   const { slink, ...rest } = bodyOf(value, ['slink', ...SLINK_KEYS])
@@ -109,6 +119,7 @@ export function slinkChange(value: unknown): SlinkChange {
   const body = bodyOf(value, SLINK_KEYS)
   return {
     ...('addresses' in body ? { addresses: addressesOf(body) } : {}),
+    ...('name' in body ? { name: body['name'] === null ? null : textOf(body, 'name') } : {}),
     ...('mode' in body ? { mode: wordOf(body, 'mode', ['sync', 'async']) } : {}),
     ...('ack' in body ? { ack: wordOf(body, 'ack', ['received', 'durable']) } : {}),
     ...('overflow' in body ? { overflow: wordOf(body, 'overflow', ['drop', 'stall', 'fail']) } : {}),

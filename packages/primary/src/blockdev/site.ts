@@ -86,6 +86,12 @@ export class BlockdevSite implements Transport {
     return this.#targets.trouble(deviceId)
   }
 
+  /** Which device keeps the whole site waiting, and why; null: none does. */
+  get problem(): string | null {
+    const first = this.#targets.list().find(({ trouble }) => trouble !== null)
+    return first === undefined ? null : `device ${first.wish.deviceNumber}: ${first.trouble?.why}`
+  }
+
   /** Its devices hold the history cut at one point, apart from dirty regions; null: it was not opened yet. */
   get consistent(): boolean | null {
     return this.#writer?.consistent ?? null

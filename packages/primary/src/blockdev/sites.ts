@@ -29,6 +29,11 @@ export class BlockdevSites {
     return this.#sites.get(slink)?.trouble(deviceId) ?? null
   }
 
+  /** Why the site of a slink takes no session, as a sentence; null where it does, and where there is none. */
+  problem(slink: number): string | null {
+    return this.#sites.get(slink)?.problem ?? null
+  }
+
   /** As {@link BlockdevSite.consistent}; null for a slink that has no such site. */
   consistent(slink: number): boolean | null {
     return this.#sites.get(slink)?.consistent ?? null

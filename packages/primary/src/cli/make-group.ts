@@ -62,6 +62,7 @@ export async function makeGroup(context: CliContext<unknown>, { log, fill }: New
     log: { path, startBytes },
     nextDeviceId: 1,
     devices: [],
+    local: { mode: 'async' },
     slinks: [],
     nbd: { listen: null },
   }

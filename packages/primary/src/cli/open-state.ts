@@ -13,7 +13,7 @@ import {
   type StateLock,
 } from '@sitelink/daemon'
 import { checkConfig, migrateConfig } from '../config-check.js'
-import { CONFIG_VERSION, type GroupConfig } from '../config.js'
+import { CONFIG_VERSION, CONFIG_VERSION_MIN, type GroupConfig } from '../config.js'
 import { mapped } from '../error-map.js'
 import type { PeerRecord, PeerStore } from '../slink/peers.js'
 
@@ -22,9 +22,9 @@ export const PROGRAM = 'sitelink'
 export const configFormat: ConfigFormat<GroupConfig> = {
   name: 'config.json',
   version: CONFIG_VERSION,
-  versionMin: 1,
-  migrate: migrateConfig,
+  versionMin: CONFIG_VERSION_MIN,
   validate: checkConfig,
+  migrate: migrateConfig,
 }
 
 interface PeersFile {

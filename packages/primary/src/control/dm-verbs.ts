@@ -36,7 +36,8 @@ export function registerDmVerbs(server: ControlServer, group: Group, admin: Grou
     const fields = bodyOf(body, ['text', 'directory', 'dryRun', 'insecurePlain'])
     const text = textOf(fields, 'text', Infinity)
     const directory = textOf(fields, 'directory')
-    const around = { disks: group.parts.disks, stateFile: group.parts.stateFile, mappingId }
+    const { disks, stateFile, clock } = group.parts
+    const around = { disks, stateFile, clock, mappingId }
     const insecurePlain = flagOf(fields, 'insecurePlain')
     const plan = async (): ReturnType<typeof stepsOfTable> => {
       const steps = await stepsOfTable(text, directory, group.config, around)

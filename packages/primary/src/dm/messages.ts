@@ -5,7 +5,7 @@
  * anything is done, and what it does to the configuration is one change.
  */
 import type { Step } from '../admin/steps.js'
-import { deviceOf, slinkOf } from '../admin/changes.js'
+import { deviceOf, slinkOf, type SlinkChange } from '../admin/changes.js'
 import type { DeviceConfig, GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import { LOG_BYTES_MIN } from '../limits.js'
@@ -107,18 +107,24 @@ function toSlinks(words: Words, { config }: MessageFacts): Message {
     if (slink.number === 0) refuse('EPERM', '0', 'is the local site, which is always there')
     return { kind: 'change', steps: planNewSlink(slink) }
   }
-  const slink = slinkNumber(words.next('the slink number'), 1)
+  const slink = slinkNumber(words.next('the slink number'), verb === 'del' ? 1 : 0)
   if (verb === 'del') {
     words.end('behind the slink number')
     return { kind: 'change', steps: [{ kind: 'delete-slink', slink, unmap: false }] }
   }
-  slinkOf(config, slink)
+  if (slink !== 0) slinkOf(config, slink)
   const text = choice(words.next('fallbehind or policy'), 'message to a slink', ['fallbehind', 'policy'], {
     ignoreCase: true,
   })
-  const change = text === 'policy' ? readPolicy(words.next('the policy')) : { fallBehind: readLimits(words) }
+  const change = text === 'policy' ? policyOf(slink, words.next('the policy')) : { fallBehind: readLimits(words) }
   words.end(`behind ${text}`)
   return { kind: 'change', steps: [{ kind: 'change-slink', slink, change }] }
+}
+
+/** Of the local site a policy says only whether writers wait for it. */
+function policyOf(slink: number, word: string): SlinkChange {
+  const policy = readPolicy(word)
+  return slink === 0 ? { mode: policy.mode } : policy
 }
 
 function toDevice(device: DeviceConfig, words: Words, facts: MessageFacts): Message {

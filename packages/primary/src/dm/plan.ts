@@ -122,10 +122,11 @@ function planUnmaps(line: TableDevice, device: DeviceConfig, config: GroupConfig
 
 function planSlinks({ slinks }: ControlLine, config: GroupConfig): Step[] {
   const [local, ...remote] = slinks
-  if (local !== undefined) checkLocal(local)
+  const localSteps = local === undefined ? [] : planLocal(local, config)
   const wanted = new Set(remote.map((slink) => slink.number))
   const gone = config.slinks.filter((slink) => !wanted.has(slink.number))
   return [
+    ...localSteps,
     ...gone.map((slink): Step => ({ kind: 'delete-slink', slink: slink.number, unmap: false })),
     ...remote.flatMap((slink) => {
       const present = config.slinks.find((one) => one.number === slink.number)
@@ -134,17 +135,16 @@ function planSlinks({ slinks }: ControlLine, config: GroupConfig): Step[] {
   ]
 }
 
-/** Slink 0 writes back: it is never waited for and never dropped, whatever its words say. */
-function checkLocal({ mode, fallBehind }: SlinkTuple): void {
-  const what =
-    mode === 'sync' ? 'a synchronous slink 0' : isLimited(fallBehind) ? 'a fall-behind limit of slink 0' : null
-  if (what === null) return
+/** Slink 0 writes back within bounds of its own and is never dropped; whether writers wait for it can be said. */
+function planLocal({ mode, fallBehind }: SlinkTuple, { local }: GroupConfig): Step[] {
   const why = 'the local site writes back from the log, within bounds of its own'
-  throw primaryErrors.create('DM_UNSUPPORTED', { what, why })
+  if (isLimited(fallBehind))
+    throw primaryErrors.create('DM_UNSUPPORTED', { what: 'a fall-behind limit of slink 0', why })
+  return mode === local.mode ? [] : [{ kind: 'change-slink', slink: 0, change: { mode } }]
 }
 
-function termsOf({ mode, overflow, ack, fallBehind, holdMs, paused, ...rest }: SlinkTerms): SlinkTerms {
-  return { mode, overflow, ack, fallBehind, holdMs, ...linkTermsOf(rest), paused }
+function termsOf({ name, mode, overflow, ack, fallBehind, holdMs, paused, ...rest }: SlinkTerms): SlinkTerms {
+  return { name, mode, overflow, ack, fallBehind, holdMs, ...linkTermsOf(rest), paused }
 }
 
 /** A new slink with all its terms. */

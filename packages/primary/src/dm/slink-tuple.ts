@@ -25,6 +25,7 @@ export interface Policy {
 
 /** Everything that a tuple says of a slink besides its number, type and addresses. */
 export interface SlinkTerms extends Policy, LinkTerms {
+  readonly name: string | null
   readonly fallBehind: FallBehind
   readonly holdMs: number | null
   readonly paused: boolean
@@ -39,10 +40,22 @@ export interface SlinkTuple extends SlinkTerms {
 
 const POLICY_WORDS = ['asynchronous', 'synchronous', 'stall', 'drop', 'fail', 'received', 'durable'] as const
 const LIMIT_KEYS = ['ios', 'size', 'data', 'timeout'] as const
-const KEYS = [...LIMIT_KEYS, 'hold', 'limit', 'rate', 'share', 'inflight', 'compression', 'detect', 'paused'] as const
+const KEYS = [
+  ...LIMIT_KEYS,
+  'hold',
+  'limit',
+  'rate',
+  'share',
+  'inflight',
+  'compression',
+  'detect',
+  'paused',
+  'name',
+] as const
 const PARAMETERS_MAX = 64
 
 export const ASYNCHRONOUS: SlinkTerms = {
+  name: null,
   mode: 'async',
   overflow: 'drop',
   ack: 'received',
@@ -145,6 +158,8 @@ function termsOf(key: string, value: string, { fallBehind }: SlinkTerms): Partia
       return { detectMs: readDetect(value) }
     case 'rate':
       return { resyncBytesPerSecond: readBytes(value, 'rate of resync') }
+    case 'name':
+      return { name: value }
     default:
       return { paused: refusing('EINVAL', value, () => parseBoolean(value)) }
   }
@@ -183,6 +198,7 @@ export function printSlink({ type, number: slink, addresses, ...terms }: SlinkTu
   parameters.push(...printTerms(terms))
   if (terms.resyncBytesPerSecond > 0) parameters.push('rate', printBytes(terms.resyncBytesPerSecond))
   if (terms.paused) parameters.push('paused', 'yes')
+  if (terms.name !== null) parameters.push('name', terms.name)
   return [type, String(parameters.length), ...parameters]
 }
 

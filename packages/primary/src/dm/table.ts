@@ -104,7 +104,7 @@ export function printTable(config: GroupConfig): string[] {
 
 /** The local site and the remote ones as tuples. */
 export function slinksOf(config: GroupConfig): SlinkTuple[] {
-  const local: SlinkTuple = { ...ASYNCHRONOUS, type: 'blockdev', number: 0, addresses: [] }
+  const local: SlinkTuple = { ...ASYNCHRONOUS, mode: config.local.mode, type: 'blockdev', number: 0, addresses: [] }
   return [local, ...config.slinks.map((slink) => tupleOf(slink))]
 }
 
@@ -117,10 +117,11 @@ export function tupleOf({
   fallBehind,
   ...rest
 }: SlinkConfig): SlinkTuple {
-  const { holdMs, paused } = rest
+  const { name, holdMs, paused } = rest
   return {
     type: slinkType({ addresses }),
     number: slink,
+    name,
     addresses,
     mode,
     overflow,

@@ -154,10 +154,17 @@ export class GroupChange {
 
   #configure(number: number): void {
     const group = this.#group
+    if (number === 0) return this.#configureLocal()
     must(group.slinks.get(number), 'a slink of the configuration runs').configure(slinkOf(group.config, number))
     group.standingChanged()
     group.superblockWanted()
     this.#event('slink-changed', `slink ${number} was changed`, { slink: number })
+  }
+
+  #configureLocal(): void {
+    const group = this.#group
+    group.holdingChanged()
+    this.#event('slink-changed', `slink 0 is ${group.config.local.mode} now`, { slink: 0 })
   }
 
   async #deleteSlink(number: number): Promise<void> {
@@ -165,6 +172,7 @@ export class GroupChange {
     const slink = must(group.slinks.get(number), 'a slink of the configuration runs')
     group.slinks.delete(number)
     const mappings = [...slink.mappings]
+    const { ios } = slink.outstanding()
     await slink.close('the slink was deleted', true)
     await group.sites.close(number, true)
     group.sitesChanged()
@@ -172,7 +180,8 @@ export class GroupChange {
     for (const mapping of mappings) await mapping.dirty.destroy().catch(() => {})
     // It is deleted. A record that stays is one more agent that the next site of this number is compared with.
     await group.parts.peers.set(number, null).catch(() => {})
-    this.#event('slink-deleted', `slink ${number} was deleted`, { slink: number })
+    const dropped = ios === 0 ? '' : `: ${ios} entries that it had not received are dropped`
+    this.#event('slink-deleted', `slink ${number} was deleted${dropped}`, { slink: number, entries: ios })
   }
 
   async #unmap(device: number, slink: number): Promise<void> {

@@ -35,6 +35,7 @@ import { Holds } from './holds.js'
 import { LagLedger } from './lag-ledger.js'
 import type { LocalDevice } from './local-device.js'
 import { LogResize } from './log-resize.js'
+import { LocalSite } from './local-site.js'
 import { LsnWaiters } from './lsn-waiters.js'
 import { pointAt } from './log-points.js'
 import { encodeOwnerState } from './owner-state.js'
@@ -74,6 +75,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   readonly exports = new Map<number, DeviceExport>()
   readonly slinks = new Map<number, Slink>()
   readonly sites = new BlockdevSites(this)
+  readonly local = new LocalSite(this)
   readonly holds = new Holds()
   readonly counters = new RequestCounters()
   readonly logResize = new LogResize(this)
@@ -154,6 +156,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   run(): void {
     this.#state = 'running'
     for (const slink of this.slinks.values()) slink.start()
+    this.holdingChanged()
     this.#onTick()
     this.#writePath.pump()
   }
@@ -253,6 +256,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   flushed(): void {
     this.release()
+    this.local.hurry()
   }
 
   appendedPoint(): LogPoint {
@@ -264,6 +268,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     const last = entries[entries.length - 1] as LogEntry
     this.#written = { point: { incarnation: last.frame.incarnation, lsn: last.frame.lsn }, position: last.end }
     this.release()
+    this.local.hurry()
     for (const slink of this.slinks.values()) slink.onWritten()
     this.#writtenWaiters.reached(last.frame.lsn)
   }
@@ -271,6 +276,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   durable(position: LogPosition): void {
     this.#writeBack.allow(position)
     this.release()
+    this.local.hurry()
     const point = pointAt(this.#log.durableLsn, this.#log.incarnations)
     for (const slink of this.slinks.values()) slink.onDurable(point)
     this.#durableWaiters.reached(point.lsn)
@@ -309,6 +315,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   }
 
   applied(): void {
+    this.release()
     this.#tail.advance()
   }
 
@@ -370,7 +377,8 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
 
   /** Whether writers wait for a site changed. */
   holdingChanged(): void {
-    this.holds.setSites([...this.slinks.values()].filter((slink) => slink.holding !== 'none'))
+    const remote = [...this.slinks.values()].filter((slink) => slink.holding !== 'none')
+    this.holds.setSites(this.local.holds ? [this.local, ...remote] : remote)
     this.release()
     this.standingChanged()
     if (this.#state === 'running') this.#writePath.pump()

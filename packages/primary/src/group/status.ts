@@ -4,6 +4,7 @@
  * Owns the shape, which docs/reference/status.md describes key by key. It only reads; taking a report costs no I/O.
  */
 import { formatId64 } from '@sitelink/protocol'
+import { LOCAL_NAME } from '../admin/changes.js'
 import { slinkType } from '../blockdev/address.js'
 import type { LinkState } from '../slink/link.js'
 import type { Slink } from '../slink/slink.js'
@@ -72,6 +73,8 @@ export function slinkStatus(slink: Slink, group: Group) {
   const session = slink.link.session
   return {
     number: config.number,
+    name: config.name,
+    role: 'passive' as const,
     type: slinkType(config),
     addresses: config.addresses,
     address: slink.link.address === '' ? null : slink.link.address,
@@ -93,7 +96,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     paused: config.paused,
     state: slinkStateWord(slink),
     link: linkWord(slink.link.state),
-    problem: linkProblem(slink.link.state),
+    problem: group.sites.problem(slink.number) ?? linkProblem(slink.link.state),
     connected: stream !== null,
     behind: slink.standing.kind === 'behind' || slink.standing.kind === 'dropping',
     protected: config.mode === 'sync' ? slink.protection.protected : null,
@@ -211,6 +214,9 @@ export function groupStatus(group: Group) {
       resize: log.resize,
     },
     local: {
+      mode: group.config.local.mode,
+      name: LOCAL_NAME,
+      role: 'active' as const,
       appliedLsn: local.appliedLsn,
       lagBytes: local.lagBytes,
       memoryBytes: local.memoryBytes,

@@ -44,7 +44,7 @@ test('init refuses what it would overwrite, wherever in the range it lies, and s
   assert.equal(readFileSync(log).toString('latin1', 3 * MIB, 3 * MIB + 8), 'precious', 'what lies behind the log stays')
 })
 
-test('[CFG-17] a state directory is not made twice, and a log not taken from another group', async (t) => {
+test('[CFG-17] [LIFE-05] a state directory is not made twice, and a log not taken from another group', async (t) => {
   const { folder, state, log } = await madeGroup(t)
   await refused(folder, { status: 73, about: /state/ }, [
     'init',

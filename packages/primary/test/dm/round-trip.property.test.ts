@@ -17,6 +17,7 @@ import { mapError } from '../../src/error-map.js'
 import { printControl } from '../../src/dm/control-line.js'
 import { printSlink, type SlinkTuple } from '../../src/dm/slink-tuple.js'
 import { printTable, slinksOf } from '../../src/dm/table.js'
+import { BLOCKDEV_ADDRESS, isBlockdev } from '../../src/blockdev/address.js'
 import { printWords } from '../../src/dm/tokens.js'
 import { read } from './dm-world.js'
 
@@ -60,7 +61,11 @@ const linkLimit = fc.record({
 
 const slink = fc.record({
   number: fc.integer({ min: 1, max: 2047 }),
-  addresses: fc.uniqueArray(fc.constantFrom('tcp://a:1', 'tcp://b:65535', 'tcp://[::1]:7373'), { minLength: 1 }),
+  named: fc.boolean(),
+  addresses: fc.oneof(
+    fc.uniqueArray(fc.constantFrom('tcp://a:1', 'tcp://b:65535', 'tcp://[::1]:7373'), { minLength: 1 }),
+    fc.constant([BLOCKDEV_ADDRESS]),
+  ),
   mode: fc.constantFrom('sync' as const, 'async' as const),
   ack: fc.constantFrom('received' as const, 'durable' as const),
   overflow: fc.constantFrom('drop' as const, 'stall' as const, 'fail' as const),
@@ -86,9 +91,10 @@ const config = fc
         maxLength: 4,
       },
     ),
+    local: fc.record({ mode: fc.constantFrom('sync' as const, 'async' as const) }),
     slinks: fc.uniqueArray(slink, { selector: (one) => one.number, maxLength: 4 }),
   })
-  .map(({ log, devices, slinks }): GroupConfig => {
+  .map(({ log, devices, local, slinks }): GroupConfig => {
     const made = devices.map(({ sectors, ...device }, at) => ({
       ...device,
       id: at + 1,
@@ -100,6 +106,7 @@ const config = fc
       epoch: 1,
       log,
       nextDeviceId: made.length + 1,
+      local,
       devices: made,
       slinks: slinks.map((one) => slinkOf(one, made.length)).sort((a, b) => a.number - b.number),
       nbd: { listen: null },
@@ -108,20 +115,34 @@ const config = fc
   // As a file would give it: plain objects.
   .map((made) => JSON.parse(JSON.stringify(made)) as GroupConfig)
 
-type SlinkWish = Omit<SlinkConfig, 'mappings'> & {
+type SlinkWish = Omit<SlinkConfig, 'mappings' | 'name'> & {
+  readonly named: boolean
   readonly mapped: readonly Omit<MappingConfig, 'deviceId' | 'mappingId' | 'since'>[]
 }
 
-function slinkOf({ mapped, ...one }: SlinkWish, devices: number): SlinkConfig {
+function slinkOf({ mapped, named, ...one }: SlinkWish, devices: number): SlinkConfig {
+  const root = isBlockdev(one) ? '/' : ''
   const mappings = mapped.slice(0, devices).map((wish, at): MappingConfig => {
     const mappingId = (one.number * 16 + at).toString(16).padStart(16, '0')
     // Two devices cannot share a remote one.
-    return { ...wish, remote: `${wish.remote}${at}`, deviceId: at + 1, mappingId, since: [1, 1] }
+    return { ...wish, remote: `${root}${wish.remote}${at}`, deviceId: at + 1, mappingId, since: [1, 1] }
   })
-  return { ...one, fallBehind: one.mode === 'sync' ? { ios: 0, bytes: 0, timeoutMs: 0 } : one.fallBehind, mappings }
+  const name = named ? `site-${one.number}` : null
+  return {
+    ...one,
+    name,
+    fallBehind: one.mode === 'sync' ? { ios: 0, bytes: 0, timeoutMs: 0 } : one.fallBehind,
+    mappings,
+  }
 }
 
-const empty = (from: GroupConfig): GroupConfig => ({ ...from, nextDeviceId: 1, devices: [], slinks: [] })
+const empty = (from: GroupConfig): GroupConfig => ({
+  ...from,
+  nextDeviceId: 1,
+  local: { mode: 'async' },
+  devices: [],
+  slinks: [],
+})
 
 /** Sizes are as printed; regions of mappings may be larger than what a device of this size takes. */
 const facts = { sizeOf: () => Number.MAX_SAFE_INTEGER, mappingId: () => 'f'.repeat(16) }
@@ -222,6 +243,7 @@ const emptyGroup: GroupConfig = {
   epoch: 1,
   log: { path: '/log', startBytes: 0 },
   nextDeviceId: 1,
+  local: { mode: 'async' },
   devices: [],
   slinks: [],
   nbd: { listen: null },

@@ -110,7 +110,6 @@ test('[CFG-17] [CFG-16] what does not fit the group that is there is refused by 
     [control('2 /other 0 blockdev 1 0'), 'DM_TABLE', /"\/other" is not the log.*EINVAL/],
     [control('2 /log 8 blockdev 1 0'), 'DM_TABLE', /"8" is not where the log begins.*EINVAL/],
     [control('4 /log 0 create 4096 blockdev 1 0'), 'DM_TABLE', /"create" would destroy.*EPERM/],
-    [control('2 /log 0 blockdev 2 0 synchronous'), 'DM_UNSUPPORTED', /a synchronous slink 0/],
     [control('2 /log 0 blockdev 4 0 async ios 10'), 'DM_UNSUPPORTED', /limit of slink 0/],
     [`${LOCAL} blockdev 1 1`, 'SLINK_POLICY', /slink 1 is of type agent and stays so/],
     [`${LOCAL} agent 2 1 carrier:pigeon`, 'ADDRESS', /carrier/],
@@ -366,4 +365,18 @@ test('[CFG-06] [DEV-02] [DEV-06] [DEV-15] [DEV-16] [SLK-02] a blockdev slink tak
   }
   await dm.world.clock.advance(1000)
   assert.match((await dm.status()).join('\n'), / 1:A,\d+\/\d+ 7:RW,0\/\d+,\/targets\/later/)
+})
+
+test('[WR-02] [MSG-07] [MGT-01] dm words make slink 0 synchronous and name sites, and print what they made', async () => {
+  const dm = await DmWorld.running()
+  const sync = LOCAL.replace('asynchronous', 'synchronous')
+  await dm.load(`${sync} agent 5 1 ${AGENT} asynchronous name paris`)
+  assert.equal(dm.table.split('\n')[0], `group: ${sync} agent 5 1 ${AGENT} asynchronous name paris`)
+  assert.deepEqual(await dm.load(dm.table), [])
+  assert.deepEqual(await dm.message('group', 'slink', 'message', '0', 'policy', 'async'), ['changed slink 0'])
+  assert.equal(dm.world.config.current.local.mode, 'async')
+  assert.equal(
+    (await dm.refused(() => dm.message('group', 'slink', 'message', '0', 'fallbehind', 'ios=1'))).code,
+    'SLINK_LOCAL_KEYS',
+  )
 })

@@ -117,6 +117,7 @@ test('[STA-09] nothing is cut off: the most slinks and devices there can be prin
     epoch: 1,
     log: { path: `/${'long/'.repeat(100)}log`, startBytes: 0 },
     nextDeviceId: 1,
+    local: { mode: 'async' },
     devices: [],
     slinks: [],
     nbd: { listen: null },

@@ -146,6 +146,7 @@ export class GroupWorld {
       epoch: 1,
       log: { path: LOG_PATH, startBytes: 0 },
       nextDeviceId: 1,
+      local: { mode: 'async' },
       devices: [],
       slinks: [],
       nbd: { listen: null },

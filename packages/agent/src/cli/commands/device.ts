@@ -43,6 +43,7 @@ export function deviceCommand(program: SitelinkCommand): void {
   device
     .command('ls')
     .description('list the devices')
+    .addHelpText('after', examples([`${PROGRAM} device ls --state DIR`]))
     .action(
       action(async (context) => {
         const rows = await eitherWay<readonly DeviceRow[]>(context, {
@@ -59,6 +60,7 @@ export function deviceCommand(program: SitelinkCommand): void {
     .command('del <name>')
     .description('offer a device no longer; the file or block device stays as it is')
     .option('--force', 'although the primary maps it: everything has to be copied again if it comes back')
+    .addHelpText('after', examples([`${PROGRAM} device del data --state DIR`]))
     .action(
       action<{ force?: boolean }>(async (context, word) => {
         const name = word as string

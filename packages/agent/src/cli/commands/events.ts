@@ -1,14 +1,15 @@
 /**
  * `sitelink-agent events`: what happened since the daemon was started.
  */
-import { action, formatTime, type EventPage, type SitelinkCommand } from '@sitelink/daemon'
-import { askDaemon } from '../surroundings.js'
+import { action, examples, formatTime, type EventPage, type SitelinkCommand } from '@sitelink/daemon'
+import { askDaemon, PROGRAM } from '../surroundings.js'
 
 export function eventsCommand(program: SitelinkCommand): void {
   program
     .command('events')
     .description('what happened since the agent was started')
     .option('--follow', 'go on with what happens')
+    .addHelpText('after', examples([`${PROGRAM} events --follow --state DIR`]))
     .action(
       action<{ follow?: boolean }>(async (context) => {
         const follow = context.options.follow === true

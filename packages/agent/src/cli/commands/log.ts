@@ -3,6 +3,7 @@
  */
 import {
   action,
+  examples,
   ConfigFile,
   formatBytes,
   formatPairs,
@@ -15,7 +16,7 @@ import { checkLog, inspectLog, listLog, NodeDiskProvider, type Disk } from '@sit
 import { configFormat } from '../../config.js'
 import { agentErrors } from '../../errors.js'
 import { decodeOwnerState } from '../../journal/owner-state.js'
-import { coded } from '../surroundings.js'
+import { coded, PROGRAM } from '../surroundings.js'
 
 const TYPE_NAMES = new Map(Object.entries(FrameType).map(([name, type]) => [type as number, name]))
 
@@ -35,6 +36,7 @@ export function logCommand(program: SitelinkCommand): void {
     .command('ls')
     .description('list the frames of the journal, oldest first')
     .option('--last <count>', 'the newest ones only', '1000')
+    .addHelpText('after', examples([`${PROGRAM} log ls --state DIR`]))
     .action(
       action<{ last: string }>(async (context) => {
         const count = Number(context.options.last)
@@ -61,6 +63,7 @@ export function logCommand(program: SitelinkCommand): void {
   log
     .command('check')
     .description('verify everything in the journal; exit status 65 if something is wrong')
+    .addHelpText('after', examples([`${PROGRAM} log check --state DIR`]))
     .action(
       action(async (context) => {
         const report = await withJournal(context, async (disk, path) => {

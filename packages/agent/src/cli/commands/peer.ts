@@ -14,6 +14,7 @@ export function peerCommand(program: SitelinkCommand): void {
   peer
     .command('ls')
     .description('list peers, what they may do, and open invitations')
+    .addHelpText('after', examples([`${PROGRAM} peer ls --state DIR`]))
     .action(
       action(async (context) => {
         const list = await eitherWay<PeerList>(context, {

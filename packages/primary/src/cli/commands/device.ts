@@ -77,6 +77,7 @@ export function deviceCommand(program: SitelinkCommand): void {
   device
     .command('ls')
     .description('list the devices')
+    .addHelpText('after', examples([`${PROGRAM} device ls --state DIR`]))
     .action(
       action(async (context) => {
         const { devices, slinks } = await readConfig(context)

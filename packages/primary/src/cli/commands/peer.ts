@@ -22,6 +22,7 @@ export function peerCommand(program: SitelinkCommand): void {
   peer
     .command('ls')
     .description('list slinks and the identities of their agents')
+    .addHelpText('after', examples([`${PROGRAM} peer ls --state DIR`]))
     .action(
       action(async (context) => {
         const state = await context.state()

@@ -28,6 +28,7 @@ import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
 interface Options {
   readonly to?: string[]
+  readonly name?: string
   readonly blockdev?: boolean
   readonly dialedBy?: string
   readonly insecurePlain?: boolean
@@ -53,7 +54,9 @@ export function slinkCommand(program: SitelinkCommand): void {
   policyOptions(
     slink
       .command('add <number>')
-      .description('add a site')
+      .description(
+        'add a site: one with an agent (--to, --dialed-by), or one whose devices this host reaches (--blockdev)',
+      )
       .option(
         '--to <token...>',
         'what `sitelink-agent invite` printed; more addresses may follow, tried in turn: tls://, quic:// or https://host:port',
@@ -91,7 +94,7 @@ export function slinkCommand(program: SitelinkCommand): void {
   policyOptions(
     slink
       .command('set <number>')
-      .description('change a site; what is not named stays')
+      .description('change a site; what is not named stays; of 0, the local site, --policy alone')
       .option('--to <address...>', 'addresses of its agent, tried in turn; or a new token')
       .option('--dialed-by <fingerprint>', 'the agent dials (run --listen-agents): the key that it shows'),
   )
@@ -102,6 +105,7 @@ export function slinkCommand(program: SitelinkCommand): void {
         `${PROGRAM} slink set 1 --compression auto --state DIR`,
         `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`,
         `${PROGRAM} slink set 1 --limit 10m,22:00-06:00=unlimited --resync-share 20 --state DIR`,
+        `${PROGRAM} slink set 0 --policy sync --state DIR`,
       ]),
     )
     .action(
@@ -135,14 +139,17 @@ export function slinkCommand(program: SitelinkCommand): void {
   slink
     .command('pause <number>')
     .description('end the session with a site and do not connect; the log, then the dirty logs, keep what it misses')
+    .addHelpText('after', examples([`${PROGRAM} slink pause 1 --state DIR`]))
     .action(action(async (context, word) => change(context, slinkNumber(word), { paused: true }, 'paused')))
   slink
     .command('resume <number>')
     .description('connect to a paused site again')
+    .addHelpText('after', examples([`${PROGRAM} slink resume 1 --state DIR`]))
     .action(action(async (context, word) => change(context, slinkNumber(word), { paused: false }, 'resumed')))
   slink
     .command('ls')
     .description('list the sites')
+    .addHelpText('after', examples([`${PROGRAM} slink ls --json --state DIR`]))
     .action(
       action(async (context) => {
         const { slinks } = await readConfig(context)
@@ -151,6 +158,7 @@ export function slinkCommand(program: SitelinkCommand): void {
             slinks,
             [
               { title: 'SLINK', cell: (row) => String(row.number), align: 'right' },
+              { title: 'NAME', cell: (row) => row.name ?? '-' },
               { title: 'POLICY', cell: (row) => row.mode },
               { title: 'ACK', cell: (row) => row.ack },
               { title: 'OVERFLOW', cell: (row) => row.overflow },
@@ -176,6 +184,7 @@ function wayOf({ to = [], dialedBy, blockdev }: Options): string {
 
 function policyOptions(command: SitelinkCommand): SitelinkCommand {
   return command
+    .option('--name <name>', 'what people call the site; "none" takes it away')
     .option('--insecure-plain', 'yes, use tcp:// addresses: neither encrypted nor authenticated')
     .option('--policy <policy>', 'async: answer writers at once; sync: wait for the site')
     .option('--ack <level>', 'sync: answer when the site has the write received, or durable')
@@ -219,6 +228,7 @@ function changeOf(options: Options): Record<string, unknown> {
   return {
     ...(options.to === undefined ? {} : toOf(options.to)),
     ...(options.dialedBy === undefined ? {} : { dialedBy: options.dialedBy }),
+    ...(options.name === undefined ? {} : { name: options.name === 'none' ? null : options.name }),
     ...(options.insecurePlain === true ? { insecurePlain: true } : {}),
     ...(options.policy === undefined ? {} : { mode: word(options.policy, '--policy', ['async', 'sync']) }),
     ...(options.ack === undefined ? {} : { ack: word(options.ack, '--ack', ['received', 'durable']) }),
