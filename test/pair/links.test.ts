@@ -205,3 +205,17 @@ test('addresses are tried in turn: a dead one costs a moment, also when the live
   assert.ok((await world.until('it is reached again', live, 5000)) < 1000)
   await world.until('everything is there', () => slinkOf(world).lagWrites === 0)
 })
+
+test('an idle link costs two heartbeats a second, and nothing that grows with its limits', async () => {
+  const world = await pair({
+    compression: 'auto',
+    limit: { bytesPerSecond: 5000, windows: [{ fromMinute: 0, toMinute: 720, bytesPerSecond: 0 }] },
+    inFlight: { ios: 10, bytes: 100_000 },
+  })
+  await world.advance(5000)
+  const before = sentBytes(world)
+  await world.advance(60_000)
+  const bytes = (sentBytes(world) - before) / 60
+  assert.ok(bytes < 2.2 * 160, `${bytes} bytes a second`)
+  assert.equal(slinkOf(world).connected, true)
+})
