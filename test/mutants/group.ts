@@ -394,6 +394,13 @@ export const GROUP: readonly Mutant[] = [
       'with a synchronous slink 0 a write is answered when the local device has it, and not before',
     ),
   ),
+  step(
+    'a device is let go before what has its place in the order is noted',
+    'primary/group/group-admin',
+    'await group.allWritten().catch(() => { });',
+    '',
+    by('primary/group/group', 'a write that has its place in the order while its device is deleted reaches it'),
+  ),
   rule(
     'a synchronous local site leaves its writers to the timers',
     'primary/group/local-site',

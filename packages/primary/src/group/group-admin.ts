@@ -64,6 +64,8 @@ export class GroupAdmin {
       )
       group.exports.delete(config.id)
       group.writePath.failDevice(config.id)
+      // What has its place in the order and is not noted yet would be dropped, and missing if the device stays after all.
+      await group.allWritten().catch(() => {})
       if (local?.device !== undefined && local.device !== null) await group.writeBack.detach(config.id, 'apply-first')
       await this.#persist(() => next).catch((error: unknown) => {
         // It stays: its writes are applied and durable, so it simply goes on.

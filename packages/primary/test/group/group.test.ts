@@ -416,6 +416,24 @@ test('a verb whose configuration cannot be stored has changed nothing', async ()
   await world.clock.runUntil(world.admin.addDevice({ number: 9, path: '/dev/9', name: 'nine', sizeBytes: MIB }))
 })
 
+test('a write that has its place in the order while its device is deleted reaches it, whether the device goes or stays', async () => {
+  for (const stays of [true, false]) {
+    const world = await GroupWorld.running()
+    await world.ok(world.write(1, 0, bytes(4096, 1)))
+    await world.applied()
+    const full = new Error('no space left for the configuration')
+    if (stays) world.config.failure = full
+    const write = world.write(1, 0, bytes(4096, 2))
+    const deleted = world.clock.runUntil(world.admin.deleteDevice(1, false))
+    await (stays ? assert.rejects(deleted, full) : deleted)
+    await world.ok(write)
+    if (stays) await world.applied()
+    const found = Buffer.alloc(4096)
+    world.disks.medium('/dev/1').read(found, 0)
+    assert.deepEqual(found, bytes(4096, 2), stays ? 'the device stays' : 'the device goes')
+  }
+})
+
 test('[DEV-06] a path that is in use under whatever name is refused', async () => {
   const world = await GroupWorld.running()
   world.disks.link('/dev/0', '/dev/by-id/zero')
