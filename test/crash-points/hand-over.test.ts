@@ -69,6 +69,8 @@ const world = new World({
   deviceBytes: DEVICE_BYTES,
   logBytes: LOG_BYTES,
   journalBytes: JOURNAL_BYTES,
+  // Regions become clean at the regular pace, so that there is something between their begin and their end.
+  agentLimits: { catchUpMs: 60_000 },
 })
 await world.start()
 await world.addSite()

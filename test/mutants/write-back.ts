@@ -211,4 +211,11 @@ export const WRITE_BACK: readonly Mutant[] = [
     'return true;',
     by('storage/write-back/lifecycle', 'held entries are discarded when the operator says so'),
   ),
+  rule(
+    'a copy of a device that was let go is reported as applied',
+    'storage/write-back/layer-stack',
+    'if (frame.type === FrameType.copy && keepMark && !ignore)',
+    'if (frame.type === FrameType.copy && keepMark)',
+    by('storage/write-back/lifecycle', 'a copy of a device that was let go is never reported as applied'),
+  ),
 ]

@@ -46,6 +46,8 @@ export interface PrimaryHostOptions {
   readonly prng: Prng
   readonly logBytes: number
   readonly diskLatency?: DiskLatency
+  /** What all its files may hold together, in bytes. Default: without bound. */
+  readonly capacityBytes?: number
   readonly limits?: Partial<GroupLimits>
   /** What another host left behind: its disks, and what was once in its log. Default: a new host. */
   readonly left?: { readonly disks: FaultDiskProvider; readonly history: LogHistory }
@@ -108,6 +110,7 @@ export class PrimaryHost {
       new Disks({
         prng: this.#prng.fork('disks'),
         ...(diskLatency === undefined ? {} : { clock, latency: diskLatency }),
+        ...(options.capacityBytes === undefined ? {} : { capacityBytes: options.capacityBytes }),
       })
   }
 

@@ -30,7 +30,11 @@ test('[LIFE-09] tables that take a copy away and bring it back while writes go o
   await world.start()
   for (const agent of world.agents) await world.addSite({ agent })
   const verbs = new Map<string, ControlHandler>()
-  const server = { verb: (name: string, run: ControlHandler) => void verbs.set(name, run), stream: () => {} }
+  const server = {
+    verb: (name: string, run: ControlHandler) => void verbs.set(name, run),
+    stream: () => {},
+    page: () => {},
+  }
   const { group, admin } = world.primary
   const events = new EventLog(world.clock, { write() {} } as unknown as Log)
   registerVerbs(server as unknown as ControlServer, { group, admin, links: NO_LINKS, events })

@@ -27,6 +27,8 @@ export interface WorldOptions {
   readonly agents?: number
   readonly agentLimits?: Partial<AgentLimits>
   readonly primaryLimits?: Partial<GroupLimits>
+  /** What the files of the primary may hold together, in bytes. */
+  readonly primaryCapacityBytes?: number
   readonly link?: Partial<LinkConditions>
   readonly diskLatency?: DiskLatency
   /** What other hosts left behind, one agent; see {@link World.revive}. */
@@ -64,6 +66,7 @@ export class World {
       link = { latencyMs: 1 },
       agentLimits,
       primaryLimits,
+      primaryCapacityBytes,
       diskLatency,
       journalBytes = 16 * MIB,
       logBytes = 8 * MIB,
@@ -75,6 +78,7 @@ export class World {
     const primaryOptions = {
       ...(primaryLimits === undefined ? {} : { limits: primaryLimits }),
       ...(left === undefined ? {} : { left: left.primary }),
+      ...(primaryCapacityBytes === undefined ? {} : { capacityBytes: primaryCapacityBytes }),
     }
     const leftAgent = left === undefined ? {} : { left: left.agent }
     this.primary = new PrimaryHost({ clock, network, prng, logBytes, ...latency, ...primaryOptions })

@@ -343,6 +343,37 @@ test('mappings come and go in the order of the stream, over a restart', async ()
   await world.stop()
 })
 
+test('a mapping whose map frame got lost with the journal takes what follows the unmap before it, however slow that is', async () => {
+  for (const more of [false, true]) {
+    const world = await pairWith(6, 6)
+    const { primary } = world
+    const fresh = { ...primary.device(1), mappingId: 'bbbbbbbbbbbb0000' }
+    // What waits for the device makes the unmap wait in the journal.
+    const slow = world.disks.inject('/dev/dev0', { on: 'sync', delayMs: 3000, count: 8 })
+    primary.write(1, 4096, world.randomBytes(512))
+    primary.feed()
+    primary.push(primary.unmapFrame(1))
+    await world.until(() => primary.current?.acks.at(-1)?.durable[2] === primary.sentFrames.length)
+    const journal = world.disks.paths().find((path) => path.endsWith('journal'))
+    assert(journal !== undefined)
+    world.disks.inject(journal, { on: 'write', error: 'EIO', count: 1 })
+    primary.devices = [fresh, ...primary.devices.filter((one) => one.deviceId !== 1)]
+    primary.push(primary.mapFrame(fresh, false))
+    await world.until(() => primary.current === null)
+    await world.crash()
+    if (more) primary.write(1, 65536, world.randomBytes(512))
+    primary.makeDurable()
+    await world.start()
+    const session = await world.connect()
+    assert(session.welcome?.mappings.some((one) => one.mappingId === fresh.mappingId) ?? false, 'its row was stored')
+    await world.until(() => world.agent.status().replica?.dirtyRegions === 0)
+    slow.remove()
+    await world.until(() => session.acks.at(-1)?.applied[1] === primary.entries.length)
+    world.assertContent(primary.entries.length)
+    await world.stop()
+  }
+})
+
 test('what the last frame of a session began is over before the agent stops, or another session begins', async () => {
   for (let afterMs = 0; afterMs < 24; afterMs++) {
     const world = await pairWith(3, 3, { seed: `${seed}/barrier/${afterMs}`, diskMs: 2 })

@@ -17,6 +17,9 @@ const INPUTS_PER_WORLD = 200
 /** Nothing is enrolled in a simulated world. */
 const NO_LINKS = { pins: NO_PINS } as unknown as AgentLinks
 
+/** No resize of the log goes beyond it. */
+const CAPACITY_BYTES = 32 * 1024 * 1024
+
 interface Rig {
   readonly world: World
   readonly verbs: ReadonlyMap<string, ControlHandler>
@@ -24,7 +27,7 @@ interface Rig {
 }
 
 async function makeRig(number: number): Promise<Rig> {
-  const world = new World({ seed: `dm ${number}` })
+  const world = new World({ seed: `dm ${number}`, primaryCapacityBytes: CAPACITY_BYTES })
   await world.start()
   await world.addSite()
   for (const at of [7, 8]) world.primary.disks.addDevice(`/dev/spare${at}`, 2 ** 21)
@@ -148,7 +151,8 @@ export async function dmWordsTarget(): Promise<Target> {
     iterations: 5000,
     bytesMax: 4096,
     tokens: WORDS.map((word) => Buffer.from(` ${word} `)),
-    allocationBytesMax: () => 64 * 1024 * 1024,
+    // A resize fills its new place with zeros, which the simulated disk keeps several times over.
+    allocationBytesMax: () => 8 * CAPACITY_BYTES,
     mutate,
     feed: async (input) => {
       if (rig.left <= 0) rig = await makeRig(++number)

@@ -340,6 +340,9 @@ export class Line {
     // Of a device that is missing nothing can be applied; what waits for it must not hold up all others for ever.
     await this.#writeBack.detach(frame.deviceId, 'apply-first')
     this.table.detached(frame.deviceId)
+    // A row whose map frame never got into the journal is in force from here on: no frame will attach it.
+    const next = payload.ok ? this.table.rowBehind(frame.deviceId, payload.value.mappingId) : null
+    if (next !== null) this.#attachments.attach(next)
   }
 
   #onFrameApplied(frame: Frame, end: LogPosition): void {

@@ -84,6 +84,13 @@ export class MappingTable {
     return this.#attached.get(deviceId) ?? null
   }
 
+  /** The row that follows a mapping of a device id, if no `map` frame that is still to be passed brings it. */
+  rowBehind(deviceId: number, mappingId: string): ReplicaMapping | null {
+    const rows = this.#rows.filter((row) => row.deviceId === deviceId)
+    const next = rows[rows.findIndex((row) => row.mappingId === mappingId) + 1]
+    return next === undefined || this.#mapsAhead.has(next.mappingId) ? null : next
+  }
+
   /** Rows that have to be attached before anything is applied. */
   toAttach(): readonly ReplicaMapping[] {
     const firsts = new Map<number, ReplicaMapping>()

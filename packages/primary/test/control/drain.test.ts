@@ -8,7 +8,7 @@ import { bytes, GroupWorld, MIB } from '../group/group-world.js'
 /** Begins a drain; `said` collects what it waits for. */
 function drain(world: GroupWorld, body: unknown): { said: string[]; result: Promise<unknown> } {
   const streams = new Map<string, ControlStream>()
-  const server = { verb() {}, stream: (name: string, run: ControlStream) => void streams.set(name, run) }
+  const server = { verb() {}, page() {}, stream: (name: string, run: ControlStream) => void streams.set(name, run) }
   const parts = {
     group: world.group,
     admin: world.admin,

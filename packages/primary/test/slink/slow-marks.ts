@@ -93,6 +93,7 @@ export class SlowSite {
       writable: true,
       creditBytes: 64 * MIB,
       streamFrames: 0,
+      idle: () => {},
       sendFrames: (frames: readonly Frame[]) => {
         this.sent.push(...frames)
         return true

@@ -57,7 +57,7 @@ export class LayerStack {
     return this.#intervals + this.lost.count
   }
 
-  /** Notes an entry in the active layer; with `ignore` it only moves the end. */
+  /** Notes an entry in the active layer; with `ignore` it only moves the end: a copy that is ignored is never reported. */
   note(entry: LogEntry, recovered: boolean, ignore: boolean, keepMark: boolean, nowMs: () => number): void {
     const { frame, end } = entry
     const layer = this.#active
@@ -75,13 +75,13 @@ export class LayerStack {
       case FrameType.write:
       case FrameType.copy:
         if (!ignore) this.#noteData(layer, frame, entry.position, recovered)
-        if (frame.type === FrameType.copy && keepMark) this.#mark({ ...frame, payload: null }, end)
+        if (frame.type === FrameType.copy && keepMark && !ignore) this.#mark({ ...frame, payload: null }, end)
         break
       case FrameType.zeroes:
       case FrameType.trim:
       case FrameType.copyZeroes:
         if (!ignore) this.#noteZeroes(layer, frame, entry.position)
-        if (frame.type === FrameType.copyZeroes && keepMark) this.#mark(frame, end)
+        if (frame.type === FrameType.copyZeroes && keepMark && !ignore) this.#mark(frame, end)
         break
       case FrameType.marker:
       case FrameType.skip:

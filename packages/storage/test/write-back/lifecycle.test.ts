@@ -274,6 +274,21 @@ test('frames that change no device are reported in order, when everything up to 
   assert.equal(w.writeBack.intervalCount, 0)
 })
 
+test('a copy of a device that was let go is never reported as applied: nobody may take its region for brought', async () => {
+  const reported: number[] = []
+  const w = world({ sink: { applied: (frame) => reported.push(frame.lsn) } })
+  w.note({ type: FrameType.copy, deviceId: 1, offset: 0, length: 4096 })
+  w.allow()
+  await w.drain()
+  assert.deepEqual(reported, [1])
+  await w.clock.runUntil(w.writeBack.detach(1, 'drop'))
+  w.note({ type: FrameType.copy, deviceId: 1, offset: 0, length: 4096 })
+  w.note({ type: FrameType.copyZeroes, deviceId: 1, offset: 4096, length: 4096 })
+  w.allow()
+  await w.drain()
+  assert.deepEqual([reported, w.applied.lsn], [[1], 3])
+})
+
 test('a map of a device that entries wait for is reported before them', async () => {
   const reported: number[] = []
   const w = world({ sink: { applied: (frame) => reported.push(frame.type) } })

@@ -27,7 +27,7 @@ export function peerCommand(program: SitelinkCommand): void {
   peer
     .command('add <name> <fingerprint>')
     .description('trust a primary by its fingerprint, where it cannot reach this host and no token can be used')
-    .addHelpText('after', examples([`${PROGRAM} peer add primary $(sitelink identity show --state DIR) --state DIR`]))
+    .addHelpText('after', examples([`${PROGRAM} peer add primary FINGERPRINT --state DIR`]))
     .action(
       action(async (context, ...words) => {
         const [name, fingerprint] = words as [string, string]
