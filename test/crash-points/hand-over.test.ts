@@ -37,7 +37,7 @@ const REDUNDANT = {
     MORE_DIRTY,
   'agent:/state/dirty-0000000000000002.log: bitmap + header | dirty-log-store DirtyLogStore.write < dirty-log #flushNow < dirty-book #clean':
     MORE_DIRTY,
-  'agent:/state/dirty-0000000000000002.log: bitmap + header | dirty-log-store DirtyLogStore.write < dirty-log #flushNow < dirty-book DirtyBook.markBits':
+  'agent:/state/dirty-0000000000000001.log: bitmap + header | dirty-log-store DirtyLogStore.write < dirty-log #flushNow < dirty-book DirtyBook.markBits':
     'its only region is the first that is copied, and until that is applied its stamp says the same; of the other device it is noticed',
   'name agent:/state/replica.json | replica-file run':
     'an agent that does not know the life of its end begins anew, with every region dirty',
