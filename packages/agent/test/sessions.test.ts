@@ -349,7 +349,7 @@ test('a mapping whose map frame got lost with the journal takes what follows the
     const { primary } = world
     const fresh = { ...primary.device(1), mappingId: 'bbbbbbbbbbbb0000' }
     // What waits for the device makes the unmap wait in the journal.
-    const slow = world.disks.inject('/dev/dev0', { on: 'sync', delayMs: 3000, count: 8 })
+    const slow = world.disks.inject('/dev/dev0', { on: 'sync', delayMs: 15_000, count: 8 })
     primary.write(1, 4096, world.randomBytes(512))
     primary.feed()
     primary.push(primary.unmapFrame(1))
