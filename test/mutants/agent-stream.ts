@@ -26,7 +26,10 @@ export const AGENT_STREAM: readonly Mutant[] = [
     'agent/journal/journal',
     'return { told: this.#toldDurable, journalDurableEnd: this.log.durableEnd };',
     'return { told: this.#told, journalDurableEnd: this.log.durableEnd };',
-    by('agent/random-history', 'the applied devices are a durable prefix after any crash, round 2'),
+    by(
+      'agent/durable-steps',
+      'what the primary told is relied on only when a superblock of the journal has it, and that one only for what it says',
+    ),
   ),
   step(
     'what the primary told counts as durable before the superblock is',
