@@ -8,10 +8,10 @@ import { sitelinkProgram } from '@sitelink/primary/testing'
 type Made = typeof sitelinkProgram
 
 /** The help of a command as it is printed, examples included. */
-function helpOf(make: Made, path: readonly string[]): string {
+async function helpOf(make: Made, path: readonly string[]): Promise<string> {
   let text = ''
   const stream = { write: (piece: string) => ((text += piece), true), columns: 200 }
-  const program = make({ stdout: stream, stderr: stream, env: {} } as never)
+  const program = await make(path, { stdout: stream, stderr: stream, env: {} } as never)
   find(program, path).outputHelp()
   return text
 }
@@ -64,8 +64,8 @@ for (const [name, make] of [
   ['sitelink', sitelinkProgram],
   ['sitelink-agent', agentProgram as Made],
 ] as const) {
-  test(`[MGT-13] every verb and option of ${name} explains itself, and its help has examples that could be typed`, () => {
-    const program = make()
+  test(`[MGT-13] every verb and option of ${name} explains itself, and its help has examples that could be typed`, async () => {
+    const program = await make([])
     for (const path of leaves(program)) {
       const verb = `${name} ${path.join(' ')}`
       const command = find(program, path)
@@ -78,7 +78,7 @@ for (const [name, make] of [
           `${verb} ${option.flags} names its argument`,
         )
       }
-      const [, text = ''] = helpOf(make, path).split('Examples:')
+      const [, text = ''] = (await helpOf(make, path)).split('Examples:')
       const lines = [...text.matchAll(/^ {2}\$ (.*)$/gm)].map(([, line = '']) => line)
       assert.ok(lines.length > 0, `${verb} has an example`)
       const own = lines.flatMap((line) => line.split(' | ')).filter((line) => line.startsWith(`${name} `))

@@ -124,15 +124,15 @@ export async function runProgram(program: SitelinkCommand, argv: readonly string
 }
 
 /**
- * Runs the program as a process: ends it with the exit status once what was printed has left. A reader of stdout that
+ * Runs the program for `argv`, without node and script, as a process: ends it with the exit status once what was printed has left. A reader of stdout that
  * goes away early (`| head`) ends it quietly with 141, as SIGPIPE would.
  */
-export async function runMain(program: SitelinkCommand): Promise<never> {
+export async function runMain(program: SitelinkCommand, argv: readonly string[]): Promise<never> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) =>
     process.exit(error.code === 'EPIPE' ? 128 + 13 : EXIT.ioError),
   )
   process.stderr.on('error', () => {})
-  const status = await runProgram(program, process.argv.slice(2))
+  const status = await runProgram(program, argv)
   await Promise.all(
     [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))),
   )

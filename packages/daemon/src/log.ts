@@ -5,8 +5,9 @@
  * `device`, `lsn`, `epoch`, `error`. Never blocks the process on a slow reader of stderr: past a limit lines are dropped.
  * What is logged as fatal, and what is pending at a flush, is written before the call returns.
  */
+import { createRequire } from 'node:module'
 import { isatty } from 'node:tty'
-import pino from 'pino'
+import type { DestinationStream, Logger, pino as Pino } from 'pino'
 import { SitelinkError } from './errors.js'
 import { LOG_BACKLOG_BYTES_MAX } from './limits.js'
 import type { LogLevel } from './log-level.js'
@@ -52,13 +53,17 @@ export interface LogOptions {
 
 const STDERR_FD = 2
 
+/** Loaded by the first that logs: a verb that only asks the daemon starts without it. */
+let loaded: typeof Pino | undefined
+const pino = (): typeof Pino => (loaded ??= createRequire(import.meta.url)('pino') as typeof Pino)
+
 /** The root logger of a process. */
 export function createLog(options: LogOptions): Log {
   const pretty = options.pretty ?? (options.sink === undefined && isatty(STDERR_FD))
   const destination = options.sink === undefined ? stderrDestination() : null
   const writeOut = options.sink ?? ((line: string) => void destination?.write(line))
   const stream = { write: (line: string) => writeOut(pretty ? prettyLine(line) : line) }
-  const logger = pino(
+  const logger = pino()(
     {
       level: options.level,
       base: { name: options.name, pid: process.pid },
@@ -78,10 +83,10 @@ export function silentLog(): Log {
 }
 
 class PinoLog implements Log {
-  readonly #logger: pino.Logger
+  readonly #logger: Logger
   readonly #flush: () => void
 
-  constructor(logger: pino.Logger, flush: () => void) {
+  constructor(logger: Logger, flush: () => void) {
     this.#logger = logger
     this.#flush = flush
   }
@@ -129,8 +134,8 @@ class PinoLog implements Log {
 }
 
 /** Asynchronous and bounded; a reader of stderr that went away must not end the daemon. */
-function stderrDestination(): pino.DestinationStream & { flushSync(): void } {
-  const destination = pino.destination({ fd: STDERR_FD, sync: false, maxLength: LOG_BACKLOG_BYTES_MAX })
+function stderrDestination(): DestinationStream & { flushSync(): void } {
+  const destination = pino().destination({ fd: STDERR_FD, sync: false, maxLength: LOG_BACKLOG_BYTES_MAX })
   destination.on('error', () => {})
   return {
     write: (line) => void destination.write(line),

@@ -4,4 +4,5 @@
 import { runMain } from '@sitelink/daemon'
 import { agentProgram } from './program.js'
 
-await runMain(agentProgram())
+const argv = process.argv.slice(2)
+await runMain(await agentProgram(argv), argv)

@@ -1,22 +1,35 @@
 /**
- * The program `sitelink-agent` with every verb registered; nothing runs until its words are parsed.
+ * The program `sitelink-agent` with the verb that is asked for, or all of them; nothing runs until its words are parsed.
  */
-import { createProgram, identityCommand, packageVersion, type CliIo, type SitelinkCommand } from '@sitelink/daemon'
+import {
+  createProgram,
+  identityCommand,
+  packageVersion,
+  registerVerbs,
+  type CliIo,
+  type SitelinkCommand,
+  type VerbSource,
+} from '@sitelink/daemon'
 import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol'
 import { SUPERBLOCK_VERSION } from '@sitelink/storage'
-import { deviceCommand } from './commands/device.js'
-import { eventsCommand } from './commands/events.js'
-import { exportCommand } from './commands/export.js'
-import { initCommand } from './commands/init.js'
-import { inviteCommand } from './commands/invite.js'
-import { logCommand } from './commands/log.js'
-import { peerCommand } from './commands/peer.js'
-import { runCommand } from './commands/run.js'
-import { statusCommand } from './commands/status.js'
 import { PROGRAM } from './surroundings.js'
 
-/** `io`: where it reads and writes; default the process. */
-export function agentProgram(io?: CliIo): SitelinkCommand {
+/** In the order of the help. */
+const VERBS: readonly VerbSource[] = [
+  { verbs: ['init'], load: async () => (await import('./commands/init.js')).initCommand },
+  { verbs: ['device'], load: async () => (await import('./commands/device.js')).deviceCommand },
+  { verbs: ['run'], load: async () => (await import('./commands/run.js')).runCommand },
+  { verbs: ['invite'], load: async () => (await import('./commands/invite.js')).inviteCommand },
+  { verbs: ['peer'], load: async () => (await import('./commands/peer.js')).peerCommand },
+  { verbs: ['identity'], load: async () => identityCommand },
+  { verbs: ['status'], load: async () => (await import('./commands/status.js')).statusCommand },
+  { verbs: ['events'], load: async () => (await import('./commands/events.js')).eventsCommand },
+  { verbs: ['export'], load: async () => (await import('./commands/export.js')).exportCommand },
+  { verbs: ['log'], load: async () => (await import('./commands/log.js')).logCommand },
+]
+
+/** For `argv`, without node and script: with the verb that it asks for, or all. `io`: where it reads and writes; default the process. */
+export async function agentProgram(argv: readonly string[], io?: CliIo): Promise<SitelinkCommand> {
   const program = createProgram({
     ...(io === undefined ? {} : { io }),
     name: PROGRAM,
@@ -31,15 +44,6 @@ export function agentProgram(io?: CliIo): SitelinkCommand {
       ],
     },
   })
-  initCommand(program)
-  deviceCommand(program)
-  runCommand(program)
-  inviteCommand(program)
-  peerCommand(program)
-  identityCommand(program)
-  statusCommand(program)
-  eventsCommand(program)
-  exportCommand(program)
-  logCommand(program)
+  await registerVerbs(program, VERBS, argv)
   return program
 }

@@ -21,5 +21,5 @@ if (process.argv[2] !== undefined) {
       throw daemonErrors.create('CONFIG_MISSING', { path: '/x' })
     }),
   )
-  await runMain(program)
+  await runMain(program, process.argv.slice(2))
 }

@@ -4,4 +4,5 @@
 import { runMain } from '@sitelink/daemon'
 import { sitelinkProgram } from './program.js'
 
-await runMain(sitelinkProgram())
+const argv = process.argv.slice(2)
+await runMain(await sitelinkProgram(argv), argv)

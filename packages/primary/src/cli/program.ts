@@ -1,23 +1,36 @@
 /**
- * The program `sitelink` with every verb registered; nothing runs until its words are parsed.
+ * The program `sitelink` with the verb that is asked for, or all of them; nothing runs until its words are parsed.
  */
-import { createProgram, identityCommand, packageVersion, type CliIo, type SitelinkCommand } from '@sitelink/daemon'
+import {
+  createProgram,
+  identityCommand,
+  packageVersion,
+  registerVerbs,
+  type CliIo,
+  type SitelinkCommand,
+  type VerbSource,
+} from '@sitelink/daemon'
 import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol'
 import { SUPERBLOCK_VERSION } from '@sitelink/storage'
-import { deviceCommand } from './commands/device.js'
-import { initCommand } from './commands/init.js'
-import { logCommand } from './commands/log.js'
-import { messageCommand } from './commands/message.js'
-import { peerCommand } from './commands/peer.js'
-import { resyncCommand } from './commands/resync.js'
-import { runCommand } from './commands/run.js'
-import { slinkCommand } from './commands/slink.js'
-import { statusCommand } from './commands/status.js'
-import { tableCommand } from './commands/table.js'
 import { PROGRAM } from './open-state.js'
 
-/** `io`: where it reads and writes; default the process. */
-export function sitelinkProgram(io?: CliIo): SitelinkCommand {
+/** In the order of the help. */
+const VERBS: readonly VerbSource[] = [
+  { verbs: ['init'], load: async () => (await import('./commands/init.js')).initCommand },
+  { verbs: ['run'], load: async () => (await import('./commands/run.js')).runCommand },
+  { verbs: ['device'], load: async () => (await import('./commands/device.js')).deviceCommand },
+  { verbs: ['slink'], load: async () => (await import('./commands/slink.js')).slinkCommand },
+  { verbs: ['peer'], load: async () => (await import('./commands/peer.js')).peerCommand },
+  { verbs: ['identity'], load: async () => identityCommand },
+  { verbs: ['status', 'events'], load: async () => (await import('./commands/status.js')).statusCommand },
+  { verbs: ['resync', 'drain'], load: async () => (await import('./commands/resync.js')).resyncCommand },
+  { verbs: ['log'], load: async () => (await import('./commands/log.js')).logCommand },
+  { verbs: ['table'], load: async () => (await import('./commands/table.js')).tableCommand },
+  { verbs: ['message'], load: async () => (await import('./commands/message.js')).messageCommand },
+]
+
+/** For `argv`, without node and script: with the verb that it asks for, or all. `io`: where it reads and writes; default the process. */
+export async function sitelinkProgram(argv: readonly string[], io?: CliIo): Promise<SitelinkCommand> {
   const program = createProgram({
     ...(io === undefined ? {} : { io }),
     name: PROGRAM,
@@ -32,16 +45,6 @@ export function sitelinkProgram(io?: CliIo): SitelinkCommand {
       ],
     },
   })
-  initCommand(program)
-  runCommand(program)
-  deviceCommand(program)
-  slinkCommand(program)
-  peerCommand(program)
-  identityCommand(program)
-  statusCommand(program)
-  resyncCommand(program)
-  logCommand(program)
-  tableCommand(program)
-  messageCommand(program)
+  await registerVerbs(program, VERBS, argv)
   return program
 }

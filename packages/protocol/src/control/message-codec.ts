@@ -6,7 +6,8 @@
  * here throws on bad input. What goes in is checked by the same rows, as an assertion: to send what the peer must refuse
  * is a bug. Free text that is too long is cut.
  */
-import { Packr, Unpackr, type Options } from 'msgpackr'
+import { Packr } from 'msgpackr/pack'
+import { Unpackr, type Options } from 'msgpackr/unpack'
 import { assert } from '../entry/assert.js'
 import { encodeFrame, FRAME_HEADER_BYTES, FRAME_OFFSET, FrameType, type Frame } from '../entry/frame.js'
 import { FRAME_PAYLOAD_BYTES_MAX } from '../entry/limits.js'
