@@ -20,6 +20,7 @@ const verbs = {
   recover: () => import('./verbs/recover.mjs'),
   backlog: () => import('./verbs/backlog.mjs'),
   wan: () => import('./verbs/wan.mjs'),
+  links: () => import('./verbs/links.mjs'),
 }
 const DEFAULT_VERB = 'table'
 

@@ -15,10 +15,11 @@ export function compiled() {
 }
 
 async function load() {
-  const [{ ControlClient }, { NbdClient }] = [await from('daemon'), await from('nbd')]
+  const [{ ControlClient }, { NbdClient }] = [await packageOf('daemon'), await packageOf('nbd')]
   return { ControlClient, NbdClient }
 }
 
-function from(room) {
+/** What a package of ours exports, as it is compiled. */
+export function packageOf(room) {
   return import(pathToFileURL(join(root, 'packages', room, 'dist', 'src', 'index.js')).href)
 }

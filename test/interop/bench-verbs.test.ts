@@ -39,7 +39,15 @@ const verbs = [
     figures: ['50 ms: plain sockets', '50 ms: share while written', '50 ms: share from the log'],
     goals: 0,
   },
+  {
+    verb: 'links',
+    clients: [],
+    figures: ['tls / plain TLS socket: rate', 'https over HTTP/2: round trip of 4 KiB'],
+    goals: 2,
+  },
 ]
+/** Verbs that write no file. */
+const withoutFiles = ['micro', 'links']
 
 describe('the verbs of pnpm bench', { concurrency: 2 }, () => {
   for (const { verb, clients, figures, goals } of verbs) {
@@ -47,7 +55,7 @@ describe('the verbs of pnpm bench', { concurrency: 2 }, () => {
       if (requireClients(t, ...clients) === null) return
       const folder = temporaryFolder(`bench-${verb}`)
       const json = join(temporaryFolder(`bench-${verb}-json`), 'figures.json')
-      const words = ['--smoke', '--built', '--json', json, ...(verb === 'micro' ? [] : ['--dir', folder])]
+      const words = ['--smoke', '--built', '--json', json, ...(withoutFiles.includes(verb) ? [] : ['--dir', folder])]
       const result = await runCommand(process.execPath, [bench, verb, ...words], { timeoutMs: 300_000 })
       assert.equal(result.status, 0, `${result.stdout}\n${result.stderr}`)
       const told = JSON.parse(readFileSync(json, 'utf8')) as { rounds: number; figures: readonly Figure[] }
