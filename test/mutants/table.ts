@@ -11,6 +11,7 @@ import { DIRTY_LOG } from './dirty-log.js'
 import { FILES } from './files.js'
 import { GROUP } from './group.js'
 import { GROUP_OPENING } from './group-opening.js'
+import { HTTP3_MUTANTS } from './http3.js'
 import { IDENTITY } from './identity.js'
 import { LINKS } from './links.js'
 import { LOG } from './log.js'
@@ -28,6 +29,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...GROUP_OPENING,
   ...SLINK,
   ...LINKS,
+  ...HTTP3_MUTANTS,
   ...AGENT_STREAM,
   ...AGENT_REPLICA,
   ...WIRE,

@@ -24,7 +24,7 @@ import {
 import { WebTransportByteStream } from './webtransport-stream.js'
 
 export const WT_PATH = '/sitelink/1'
-const HASH_BYTES = 32
+export const HASH_BYTES = 32
 /** A session has one stream, and the library gives none back. */
 const STREAMS_MAX = 1
 
@@ -127,7 +127,7 @@ export class WebTransportListener {
 }
 
 /** The stream, with what was read of it already before the rest. */
-function ahead(bytes: Buffer, stream: ByteStream): ByteStream {
+export function ahead(bytes: Buffer, stream: ByteStream): ByteStream {
   let first: Buffer | null = bytes.length > 0 ? bytes : null
   return {
     read: async () => {
@@ -142,7 +142,7 @@ function ahead(bytes: Buffer, stream: ByteStream): ByteStream {
 }
 
 /** `host:port`, as the library writes it, with brackets around IPv6. */
-function remoteOf({ peerAddress = 'unknown:0' }: WtSession): string {
+export function remoteOf({ peerAddress = 'unknown:0' }: WtSession): string {
   const at = peerAddress.lastIndexOf(':')
   return formatHostPort(peerAddress.slice(0, at), Number(peerAddress.slice(at + 1)))
 }
