@@ -6,11 +6,14 @@
  * against it, and both prove who they are over that hash (proven-links.ts), so that nobody can stand between. Memory is
  * bounded by a window of our own (credited-stream.ts).
  */
+import type { ClientHttp2Session } from 'node:http2'
 import { connect } from 'node:tls'
+import type { Clock } from '../entry/clock.js'
 import { ProtocolError, reasonOf } from '../errors.js'
 import { formatAddress, formatHostPort, parseHostAddress, type HostAddress } from './address.js'
 import { attemptTo, type Attempt } from './attempt.js'
 import { CreditedStream } from './credited-stream.js'
+import { guardDialled, widen } from './http2-guard.js'
 import { WT_PATH, WebTransportListener } from './https-listener.js'
 import type { KeyedTransport } from './keyed.js'
 import { connectSocket, newSocket } from './net-sockets.js'
@@ -19,15 +22,7 @@ import { ShortCertificates, type MakeCertificate } from './short-certificate.js'
 import type { ShownPeer } from './tls-gate.js'
 import type { Purpose } from './tls-words.js'
 import type { Connection, DialOptions, Listener } from './transport.js'
-import {
-  endSession,
-  guardClient,
-  hashOf,
-  loadWebTransport,
-  shownHash,
-  widenClient,
-  WINDOWS,
-} from './webtransport-library.js'
+import { endSession, hashOf, http2Of, loadWebTransport, shownHash, WINDOWS } from './webtransport-library.js'
 import { WebTransportByteStream } from './webtransport-stream.js'
 
 export interface HttpsTransportOptions extends ProvenOptions {
@@ -62,7 +57,7 @@ export class HttpsTransport implements KeyedTransport {
     const tearsDown = (how: () => void): void => void (tearDown = how)
     try {
       const hash = await askHash(parsed, address, on, tearsDown)
-      const stream = await openStream(parsed, address, hash, on, tearsDown)
+      const stream = await openStream(parsed, address, hash, { on, clock: this.#options.clock }, tearsDown)
       tearsDown(() => stream.destroy())
       await Promise.race([stream.write(Buffer.from(hash, 'hex')), on.failed])
       const remote = formatHostPort(parsed.host, parsed.port)
@@ -139,7 +134,7 @@ async function openStream(
   { host, port }: HostAddress,
   address: string,
   hash: string,
-  on: Attempt,
+  { on, clock }: { readonly on: Attempt; readonly clock: Clock },
   tearsDown: (how: () => void) => void,
 ): Promise<CreditedStream> {
   const library = await Promise.race([loadWebTransport(), on.failed])
@@ -148,15 +143,29 @@ async function openStream(
     forceReliable: true,
     ...WINDOWS,
   })
-  guardClient(session)
   session.ready.catch(() => {}) // the attempt may be over
   session.closed.catch(() => {})
   tearsDown(() => endSession(session))
-  await Promise.race([session.ready, on.failed])
+  const http2 = http2Of(session) as ClientHttp2Session | null
+  if (http2 === null)
+    throw new ProtocolError('DIAL_FAILED', { address, why: 'the library has no HTTP/2 that can be guarded' })
+  const guard = guardDialled(http2, clock)
+  tearsDown(() => {
+    endSession(session)
+    guard.cut()
+  })
+  const step = <T>(promise: Promise<T>): Promise<T> =>
+    Promise.race([promise, on.failed]).catch((error: unknown) => {
+      throw guard.failure ?? error
+    })
+  await step(session.ready)
   // The library takes any certificate that a trusted authority has signed, whatever its hash.
   if (shownHash(session) !== hash)
     throw new ProtocolError('PROOF_WRONG', { address, why: 'its certificate is not the one that it showed before' })
-  widenClient(session)
-  const stream = await Promise.race([session.createBidirectionalStream(), on.failed])
-  return new CreditedStream(new WebTransportByteStream(session, stream, () => {}))
+  widen(http2)
+  const opening = session.createBidirectionalStream()
+  guard.opened()
+  const stream = await step(opening)
+  const ended = (): void => guard.end()
+  return new CreditedStream(new WebTransportByteStream(session, stream, ended, () => guard.failure))
 }
