@@ -16,6 +16,7 @@ import { IDENTITY } from './identity.js'
 import { LINKS } from './links.js'
 import { LOG } from './log.js'
 import { SLINK } from './slink.js'
+import { STRANGERS } from './strangers.js'
 import { WIRE } from './wire.js'
 import { WRITE_BACK } from './write-back.js'
 import type { Mutant } from './mutant.js'
@@ -34,6 +35,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...AGENT_REPLICA,
   ...WIRE,
   ...IDENTITY,
+  ...STRANGERS,
   ...BLOCKDEV,
 ]
 

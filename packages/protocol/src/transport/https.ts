@@ -7,11 +7,14 @@
  * session shows against it, and both prove who they are over that hash (proven-links.ts), so that nobody can stand between.
  * Memory is bounded by a window of our own (credited-stream.ts). Which of both protocols it is, is http3-choice.ts.
  */
+import type { ClientHttp2Session } from 'node:http2'
 import { connect } from 'node:tls'
+import type { Clock } from '../entry/clock.js'
 import { ProtocolError, reasonOf } from '../errors.js'
 import { formatHostPort, parseHostAddress, type HostAddress } from './address.js'
 import { attemptTo, type Attempt } from './attempt.js'
 import { CreditedStream } from './credited-stream.js'
+import { guardDialled, widen } from './http2-guard.js'
 import { Http3Choices, type Http3Wish } from './http3-choice.js'
 import type { Http3DialParts } from './http3-dial.js'
 import type { LoadHttp3 } from './http3-library.js'
@@ -25,15 +28,7 @@ import type { MakeCertificate } from './short-certificate.js'
 import type { ShownPeer } from './tls-gate.js'
 import type { Purpose } from './tls-words.js'
 import type { Connection, DialOptions, Listener } from './transport.js'
-import {
-  endSession,
-  guardClient,
-  hashOf,
-  loadWebTransport,
-  shownHash,
-  widenClient,
-  WINDOWS,
-} from './webtransport-library.js'
+import { endSession, hashOf, http2Of, loadWebTransport, shownHash, WINDOWS } from './webtransport-library.js'
 import { WebTransportByteStream } from './webtransport-stream.js'
 
 export interface HttpsTransportOptions extends ProvenOptions {
@@ -133,7 +128,7 @@ export class HttpsTransport implements KeyedTransport {
     const choice = await this.#choices.open(wish, parts)
     if (choice.kind === 'open')
       return { stream: choice.stream, carrier: HTTP3, links: this.#http3, name: `http3 ${hash}` }
-    const stream = await openStream(host, address, hash, on, tearsDown)
+    const stream = await openStream(host, address, hash, { on, clock: this.#options.clock }, tearsDown)
     return { stream, carrier: http2Because(choice.why), links: this.#links, name: `https ${hash}` }
   }
 }
@@ -176,7 +171,7 @@ async function openStream(
   { host, port }: HostAddress,
   address: string,
   hash: string,
-  on: Attempt,
+  { on, clock }: { readonly on: Attempt; readonly clock: Clock },
   tearsDown: (how: () => void) => void,
 ): Promise<CreditedStream> {
   const library = await Promise.race([loadWebTransport(), on.failed])
@@ -185,15 +180,29 @@ async function openStream(
     forceReliable: true,
     ...WINDOWS,
   })
-  guardClient(session)
   session.ready.catch(() => {}) // the attempt may be over
   session.closed.catch(() => {})
   tearsDown(() => endSession(session))
-  await Promise.race([session.ready, on.failed])
+  const http2 = http2Of(session) as ClientHttp2Session | null
+  if (http2 === null)
+    throw new ProtocolError('DIAL_FAILED', { address, why: 'the library has no HTTP/2 that can be guarded' })
+  const guard = guardDialled(http2, clock)
+  tearsDown(() => {
+    endSession(session)
+    guard.cut()
+  })
+  const step = <T>(promise: Promise<T>): Promise<T> =>
+    Promise.race([promise, on.failed]).catch((error: unknown) => {
+      throw guard.failure ?? error
+    })
+  await step(session.ready)
   // The library takes any certificate that a trusted authority has signed, whatever its hash.
   if (shownHash(session) !== hash)
     throw new ProtocolError('PROOF_WRONG', { address, why: 'its certificate is not the one that it showed before' })
-  widenClient(session)
-  const stream = await Promise.race([session.createBidirectionalStream(), on.failed])
-  return new CreditedStream(new WebTransportByteStream(session, stream, () => {}))
+  widen(http2)
+  const opening = session.createBidirectionalStream()
+  guard.opened()
+  const stream = await step(opening)
+  const ended = (): void => guard.end()
+  return new CreditedStream(new WebTransportByteStream(session, stream, ended, () => guard.failure))
 }
