@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { ControlClient } from '@sitelink/daemon'
-import { decodeToken, quicProblem } from '@sitelink/protocol'
+import { ControlClient, RealClock } from '@sitelink/daemon'
+import { decodeToken, findHttp3, quicProblem } from '@sitelink/protocol'
 import { Cluster } from '../support/cluster.js'
 import { assertSidesEqual } from '../support/equality.js'
 import { slinkOf } from '../support/status-shape.js'
@@ -49,6 +49,32 @@ for (const scheme of ['quic', 'https'] as const) {
       const token = await cluster.agent().invite('--name', 'unused')
       assert.match(decodeToken(token).addresses[0] as string, new RegExp(`^${scheme}://`))
     })
+
+    if (scheme === 'https')
+      test('both sides say whether HTTP/3 is used and why not, and require is refused where it cannot be had', async () => {
+        const found = await findHttp3(new RealClock())
+        const quic = async (): Promise<unknown> => {
+          const { slinks } = JSON.parse((await cluster.must('status', '--json')).stdout) as {
+            slinks: { quic: string; carrier: { protocol: string; why: string | null } | null }[]
+          }
+          return [slinks[0]?.quic, slinks[0]?.carrier ?? null]
+        }
+        if (found.kind === 'loaded') return assert.deepEqual(await quic(), ['auto', { protocol: 'HTTP/3', why: null }])
+        const { why } = found
+        assert.deepEqual(await quic(), ['auto', { protocol: 'HTTP/2', why }])
+        assert.match((await cluster.must('events')).stdout, /slink 1 goes over HTTP\/2, not HTTP\/3: /)
+        const agent = await cluster.agent().run('status', '--json')
+        assert.equal(
+          (JSON.parse(agent.stdout) as { listeningLacks: string }).listeningLacks,
+          `HTTP/3 cannot be had: ${why}`,
+        )
+        const refused = await cluster.run('slink', 'set', '1', '--quic', 'require')
+        assert.equal(refused.status, 69, refused.stderr)
+        assert.match(refused.stderr, /which cannot be had here: [^]*repeat with --quic auto/)
+        await cluster.must('slink', 'set', '1', '--quic', 'never')
+        await waitFor('the link to be there again', async () => slinkOf(await cluster.status(), 1).connected)
+        assert.deepEqual(await quic(), ['never', { protocol: 'HTTP/2', why: 'it is not asked for (--quic never)' }])
+      })
 
     test('an agent that is killed is found out by its silence, and resumes where it was when it is back', async () => {
       await cluster.agent().kill()

@@ -120,13 +120,6 @@ export const IDENTITY: readonly Mutant[] = [
     by('protocol/transport/credited-stream', 'a peer that sends more than the window loses the stream'),
   ),
   rule(
-    'a session that was hung up is pinged for ever',
-    'protocol/transport/webtransport-library',
-    'guardPings(http2); widen(http2);',
-    'widen(http2);',
-    by(HTTPS, 'D10: a session that is gone before its first ping ends neither the process nor is it pinged again'),
-  ),
-  rule(
     'a stranger may wait for ever',
     'protocol/transport/tls-waiting-room',
     'if (this.#waiting.size >= GATES_MAX && longest.done !== true) {',

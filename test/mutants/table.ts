@@ -11,10 +11,12 @@ import { DIRTY_LOG } from './dirty-log.js'
 import { FILES } from './files.js'
 import { GROUP } from './group.js'
 import { GROUP_OPENING } from './group-opening.js'
+import { HTTP3_MUTANTS } from './http3.js'
 import { IDENTITY } from './identity.js'
 import { LINKS } from './links.js'
 import { LOG } from './log.js'
 import { SLINK } from './slink.js'
+import { STRANGERS } from './strangers.js'
 import { WIRE } from './wire.js'
 import { WRITE_BACK } from './write-back.js'
 import type { Mutant } from './mutant.js'
@@ -28,10 +30,12 @@ export const MUTANTS: readonly Mutant[] = [
   ...GROUP_OPENING,
   ...SLINK,
   ...LINKS,
+  ...HTTP3_MUTANTS,
   ...AGENT_STREAM,
   ...AGENT_REPLICA,
   ...WIRE,
   ...IDENTITY,
+  ...STRANGERS,
   ...BLOCKDEV,
 ]
 

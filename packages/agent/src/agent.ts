@@ -173,6 +173,11 @@ export class Agent {
     dialer.start()
   }
 
+  /** What the listened addresses were to take and do not, as a sentence; null: nothing. */
+  get lacks(): string | null {
+    return this.#listeners.map(({ lacks = null }) => lacks).find((lacks) => lacks !== null) ?? null
+  }
+
   /** Addresses that are listened on. */
   get addresses(): readonly string[] {
     return this.#listeners.map(({ address }) => address)
@@ -190,6 +195,7 @@ export class Agent {
       sessions: this.#sessions,
       exports: this.#exports.list(),
       addresses: this.addresses,
+      lacks: this.lacks,
       uptimeMs,
       journalPath: this.#options.journalPath,
     })

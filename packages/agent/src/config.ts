@@ -5,7 +5,7 @@
  * decides (group, epoch, mappings) is not configuration and stands in replica.json.
  */
 import { keyInvalid, type ConfigFormat } from '@sitelink/daemon'
-import { schemeOf } from '@sitelink/protocol'
+import { QUIC_MODES, schemeOf, type QuicMode } from '@sitelink/protocol'
 import type { DeviceConfig } from './device/device-set.js'
 import { DEVICE_COUNT_MAX, DEVICE_NAME_BYTES_MAX, JOURNAL_BYTES_MIN } from './limits.js'
 
@@ -18,14 +18,23 @@ export interface AgentConfig {
   }
   /** Address that `run` listens on unless it is told another; null: it has to be told. */
   readonly listen: string | null
+  /** Whether HTTP/3 is taken where that is an `https://` address; `run` may be told another. */
+  readonly quic: QuicMode
   readonly devices: readonly DeviceConfig[]
 }
 
+/**
+ * Version of the file:
+ *
+ *   1  the first
+ *   2  `quic`
+ */
 export const configFormat: ConfigFormat<AgentConfig> = {
   name: 'config.json',
-  version: 1,
+  version: 2,
   versionMin: 1,
   validate: checkConfig,
+  migrate: (value) => ({ quic: 'auto', ...value }),
 }
 
 /** Why `name` cannot name a device, as words; null if it can. */
@@ -36,7 +45,7 @@ export function deviceNameProblem(name: string): string | null {
 }
 
 function checkConfig(value: unknown): AgentConfig {
-  const { journal, listen, devices } = recordOf(value, ['journal', 'listen', 'devices'], '')
+  const { journal, listen, quic, devices } = recordOf(value, ['journal', 'listen', 'quic', 'devices'], '')
   const { path, sizeBytes } = recordOf(journal, ['path', 'sizeBytes'], 'journal')
   if (typeof path !== 'string' || path === '') throw keyInvalid('journal.path', 'is not a path')
   if (!Number.isSafeInteger(sizeBytes) || (sizeBytes as number) < JOURNAL_BYTES_MIN) {
@@ -44,6 +53,7 @@ function checkConfig(value: unknown): AgentConfig {
   }
   if (listen !== null && (typeof listen !== 'string' || !isAddress(listen)))
     throw keyInvalid('listen', 'is neither null nor an address')
+  if (!QUIC_MODES.includes(quic as QuicMode)) throw keyInvalid('quic', `is not one of ${QUIC_MODES.join(', ')}`)
   if (!Array.isArray(devices)) throw keyInvalid('devices', 'is not a list')
   if (devices.length > DEVICE_COUNT_MAX) throw keyInvalid('devices', `has more than ${DEVICE_COUNT_MAX} entries`)
   const names = new Set<string>()
@@ -58,7 +68,7 @@ function checkConfig(value: unknown): AgentConfig {
     if (typeof devicePath !== 'string' || devicePath === '') throw keyInvalid(`${key}.path`, 'is not a path')
     return { name, path: devicePath }
   })
-  return { journal: { path, sizeBytes: sizeBytes as number }, listen, devices: checked }
+  return { journal: { path, sizeBytes: sizeBytes as number }, listen, quic: quic as QuicMode, devices: checked }
 }
 
 function recordOf<K extends string>(value: unknown, keys: readonly K[], at: string): Record<K, unknown> {

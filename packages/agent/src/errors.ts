@@ -231,6 +231,22 @@ export const agentErrors = defineErrors('agent', {
     text: 'no address to listen on: neither --listen nor the configuration names one',
     hint: '<prog> run --listen tls://0.0.0.0:7373 --state {state}, or --dial tls://primary:7374',
   },
+  AGENT_LINK_HTTP3: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.unavailable,
+    text: '{what}',
+    hint: 'repeat with --quic auto, which takes HTTP/2 where HTTP/3 cannot be had; how to have it: docs/operating/links.md',
+    about:
+      'HTTP/3 needs an optional library at both ends, whose native part does not come with it. --quic require takes nothing else.',
+  },
+  AGENT_QUIC_MODE: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '--quic "{mode}" {why}',
+    hint: '<prog> run --listen https://0.0.0.0:7373 --quic auto',
+  },
   AGENT_LINK_LIBRARY: {
     kind: 'operating',
     retry: false,
@@ -317,6 +333,7 @@ export function asAgentError(thrown: unknown): unknown {
   if (thrown instanceof ListenError) return create('AGENT_NETWORK', { what: thrown.message }, thrown)
   if (thrown instanceof LogError) return create('AGENT_LOG', { what: thrown.message }, thrown)
   if (thrown instanceof ProtocolError) {
+    if (thrown.code === 'HTTP3_UNAVAILABLE') return create('AGENT_LINK_HTTP3', { what: thrown.message }, thrown)
     if (thrown.code === 'QUIC_UNAVAILABLE') return create('AGENT_LINK_LIBRARY', { what: thrown.message }, thrown)
     return create(thrown.kind === 'usage' ? 'AGENT_ADDRESS' : 'AGENT_NETWORK', { what: thrown.message }, thrown)
   }

@@ -20,6 +20,7 @@ export type AgentEventKind =
   | 'invited'
   | 'identity-rotated'
   | 'link-plain'
+  | 'http3-missing'
   | 'dial-failed'
   | 'journal-cut'
   | 'journal-failed'

@@ -56,6 +56,8 @@ export interface AgentStatus {
   readonly agent: string
   readonly uptimeMs: number
   readonly listening: readonly string[]
+  /** What those addresses were to take and do not, as a sentence; null: nothing. */
+  readonly listeningLacks: string | null
   /** Why no session can be served, as a sentence; null if it can. */
   readonly broken: string | null
   /** Null until a primary has come. */
@@ -124,6 +126,7 @@ export interface StatusSources {
   readonly sessions: SessionSet
   readonly exports: readonly ExportReport[]
   readonly addresses: readonly string[]
+  readonly lacks: string | null
   readonly uptimeMs: number
   readonly journalPath: string
 }
@@ -133,6 +136,7 @@ export function agentStatus({
   sessions,
   exports,
   addresses,
+  lacks,
   uptimeMs,
   journalPath,
 }: StatusSources): AgentStatus {
@@ -142,6 +146,7 @@ export function agentStatus({
     agent: agentId,
     uptimeMs: Math.round(uptimeMs),
     listening: addresses,
+    listeningLacks: lacks,
     broken: replica.broken,
     replica: replicaStatus(replica),
     session: sessionStatus(sessions),

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { RealClock, RealRandom, delay } from '@sitelink/daemon'
-import { TcpTransport } from '@sitelink/protocol'
+import { findHttp3, TcpTransport } from '@sitelink/protocol'
 import type { AgentStatus } from '@sitelink/agent'
 import { FakePrimary } from './support/fake-primary.js'
 
@@ -75,6 +75,24 @@ describe('before the first start', () => {
     refused(64, /state/, 'status')
     refused(64, /listen/, 'run', '--state', state)
     refused(64, /address/, 'run', '--state', state, '--listen', 'nonsense')
+  })
+
+  test('--quic says how https:// is listened on, and nothing else; init keeps it', async (t) => {
+    refused(64, /should be one of auto, require, never/, 'run', '--state', state, '--quic', 'yes')
+    const tls = ['--listen', 'tls://127.0.0.1:0', '--quic', 'require']
+    refused(64, /says how an https:\/\/ address is listened on/, 'run', '--state', state, ...tls)
+    const kept = join(folder, 'quic')
+    const https = ['--listen', 'https://127.0.0.1:0', '--quic', 'require']
+    must('init', '--state', kept, '--journal-size', '4m', ...https)
+    const config = readFileSync(join(kept, 'config.json'), 'utf8')
+    assert.match(config, /"version": 2,[^]*"quic": "require"/)
+    if ((await findHttp3(clock)).kind === 'loaded') return t.diagnostic('HTTP/3 can be had here: it is not refused')
+    refused(69, /cannot be had here[^]*--quic auto/, 'run', '--state', kept)
+    writeFileSync(
+      join(kept, 'config.json'),
+      config.replace('"version": 2', '"version": 1').replace(/^.*"quic".*\n/m, ''),
+    )
+    refused(69, /cannot be had here/, 'run', '--state', kept, '--quic', 'require')
     refused(64, /name/, 'device', 'add', 'a/b', '/dev/null', '--state', state)
     refused(66, /initialised/, 'device', 'ls', '--state', join(folder, 'none'))
     refused(69, /no daemon/, 'status', '--state', state)

@@ -191,5 +191,5 @@ export function migrateConfig(value: Readonly<Record<string, unknown>>): unknown
   const filled = slinks.map((one: unknown) =>
     typeof one === 'object' && one !== null ? { ...LINK_TERMS_DEFAULT, name: null, ...one } : one,
   )
-  return { ...value, local: { mode: 'async' }, slinks: filled }
+  return { local: { mode: 'async' }, ...value, slinks: filled }
 }

@@ -14,8 +14,9 @@ import type { AckLevel, OverflowPolicy, SlinkMode } from './slink/guard.js'
  *
  *   1  the first
  *   2  `local`; slinks have `name`, `limit`, `resyncSharePercent`, `inFlight`, `compression`, `detectMs`
+ *   3  slinks have `quic`
  */
-export const CONFIG_VERSION = 2
+export const CONFIG_VERSION = 3
 export const CONFIG_VERSION_MIN = 1
 
 export interface GroupConfig {

@@ -372,6 +372,22 @@ export const primaryErrors = defineErrors('primary', {
     about:
       'QUIC comes from an optional library, one package for each system. Everything else works without it; both ends of a link need it.',
   },
+  LINK_HTTP3: {
+    kind: 'operating',
+    retry: false,
+    exit: EXIT.unavailable,
+    text: '{why}',
+    hint: 'repeat with --quic auto, which takes HTTP/2 where HTTP/3 cannot be had; how to have it: docs/operating/links.md',
+    about:
+      'HTTP/3 needs an optional library at both ends, whose native part does not come with it, and UDP between them. --quic require takes nothing else.',
+  },
+  LINK_QUIC_IDLE: {
+    kind: 'usage',
+    retry: false,
+    exit: EXIT.usage,
+    text: '--quic {mode} says how https:// addresses are reached, and slink {slink} has none',
+    hint: 'give it an https:// address with --to, or leave --quic out',
+  },
   PEER_UNKNOWN: {
     kind: 'usage',
     retry: false,

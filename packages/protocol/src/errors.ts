@@ -107,6 +107,18 @@ export const protocolErrorCodes = {
     text: '{address} needs the optional package {package}: {why}',
     hint: 'install it, or use tls:// addresses at both ends: they need nothing else',
   },
+  HTTP3_UNAVAILABLE: {
+    kind: 'operating',
+    retry: false,
+    text: '{address} is to go over HTTP/3 (--quic require), which cannot be had here: {why}',
+    hint: 'have the install script of that package run, as docs/operating/links.md says, or say --quic auto',
+  },
+  HTTP3_UNREACHABLE: {
+    kind: 'operating',
+    retry: true,
+    text: '{address} is to go over HTTP/3 (--quic require), by which it is not reached: {why}',
+    hint: 'see that the agent listens with HTTP/3 and that UDP is let through, or say --quic auto',
+  },
   PROOF_WRONG: {
     kind: 'operating',
     retry: true,

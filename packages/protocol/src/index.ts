@@ -27,6 +27,16 @@ export { KEYED_SCHEMES, type KeyedOptions, type KeyedTransport } from './transpo
 export * from './transport/keyed-transports.js'
 export type { ProvenOptions } from './transport/proven-links.js'
 export { HttpsTransport, type HttpsTransportOptions } from './transport/https.js'
+export {
+  findHttp3,
+  HTTP3_PACKAGE,
+  type Http3Library,
+  type Http3Session,
+  type LoadHttp3,
+} from './transport/http3-library.js'
+export { HTTP3_RETRY_MS } from './transport/http3-choice.js'
+export { HTTP3_ANSWER_MS } from './transport/http3-dial.js'
+export { QUIC_MODES, type Carrier, type QuicMode } from './transport/quic-mode.js'
 export type { MakeCertificate, ShortCertificate } from './transport/short-certificate.js'
 export * from './transport/memory.js'
 export { QUIC_IDLE_MS, QuicTransport, type QuicTransportOptions } from './transport/quic.js'

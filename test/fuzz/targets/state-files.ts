@@ -105,7 +105,7 @@ function feedPrimaryOwner(bytes: Buffer): string {
 }
 
 const PRIMARY = {
-  version: 2,
+  version: 3,
   uuid: '6ba7b810-9dad-41d1-80b4-00c04fd430c8',
   epoch: 1,
   log: { path: '/log', startBytes: 4096 },
@@ -131,6 +131,7 @@ const PRIMARY = {
       inFlight: { ios: 0, bytes: 0 },
       compression: 'auto',
       detectMs: 3000,
+      quic: 'require',
       paused: false,
       mappings: [
         {
@@ -148,9 +149,10 @@ const PRIMARY = {
   nbd: { listen: null },
 }
 const AGENT = {
-  version: 1,
+  version: 2,
   journal: { path: '/journal', sizeBytes: 2 ** 30 },
   listen: 'tcp://0.0.0.0:7373',
+  quic: 'auto',
   devices: [{ name: 'data', path: '/dev/vg/data' }],
 }
 const PEERS = { version: 1, peers: { 1: { agent: '0123456789abcdef', journal: 'fedcba9876543210' } } }

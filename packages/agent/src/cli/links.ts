@@ -11,7 +11,14 @@ import {
   type StateDirectory,
   type StateLock,
 } from '@sitelink/daemon'
-import { KeyedTransports, TcpTransport, type Clock, type Random, type Transport } from '@sitelink/protocol'
+import {
+  KeyedTransports,
+  TcpTransport,
+  type Clock,
+  type QuicMode,
+  type Random,
+  type Transport,
+} from '@sitelink/protocol'
 import type { AgentEventSink } from '../events.js'
 import { Gatekeeper } from '../trust/gatekeeper.js'
 import { trustFormat } from '../trust/trust-format.js'
@@ -28,7 +35,12 @@ export interface Links {
 export async function openLinks(
   state: StateDirectory,
   lock: StateLock,
-  { clock, random, event }: { readonly clock: Clock; readonly random: Random; readonly event: AgentEventSink },
+  {
+    clock,
+    random,
+    event,
+    quic,
+  }: { readonly clock: Clock; readonly random: Random; readonly event: AgentEventSink; readonly quic: QuicMode },
 ): Promise<Links> {
   const identity = await IdentityFile.open(state, lock)
   const trust = await openTrust(state, lock)
@@ -43,6 +55,7 @@ export async function openLinks(
   const keyed: KeyedTransports = new KeyedTransports({
     clock,
     random,
+    quic,
     makeCertificate: makeShortCertificate,
     identity: () => identity.current,
     judge: gatekeeper.judge,

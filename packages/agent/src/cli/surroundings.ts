@@ -14,7 +14,7 @@ import {
   type StateDirectory,
   type StateLock,
 } from '@sitelink/daemon'
-import { parseAddress } from '@sitelink/protocol'
+import { parseAddress, QUIC_MODES, type QuicMode } from '@sitelink/protocol'
 import { NodeDiskProvider } from '@sitelink/storage'
 import type { AgentOptions } from '../agent.js'
 import { configFormat, type AgentConfig } from '../config.js'
@@ -68,6 +68,20 @@ export function listenAddress(address: string, insecurePlain: boolean): string {
   const { scheme } = parseAddress(address)
   if (scheme === 'tcp' && !insecurePlain) throw agentErrors.create('AGENT_LISTEN_PLAIN', { address })
   return address
+}
+
+/** `--quic` as a command names it, beside the address that is listened on; undefined where it does not. */
+export function quicMode(word: string | undefined, listen: string | null): QuicMode | undefined {
+  if (word === undefined) return undefined
+  const mode = QUIC_MODES.find((one) => one === word)
+  if (mode === undefined)
+    throw agentErrors.create('AGENT_QUIC_MODE', { mode: word, why: `should be one of ${QUIC_MODES.join(', ')}` })
+  if (mode !== 'auto' && (listen === null || parseAddress(listen).scheme !== 'https'))
+    throw agentErrors.create('AGENT_QUIC_MODE', {
+      mode,
+      why: 'says how an https:// address is listened on, and this is none',
+    })
+  return mode
 }
 
 /** How the configuration makes an agent of this host; it has no links unless it is given some. */

@@ -3,7 +3,7 @@
  *
  * Pure: words in, the part of a body out, or a refusal that names the option.
  */
-import type { CompressionMode } from '@sitelink/protocol'
+import { QUIC_MODES, type CompressionMode, type QuicMode } from '@sitelink/protocol'
 import { parseCount, parseDurationMs, parseSize } from '@sitelink/daemon'
 import { primaryErrors } from '../errors.js'
 import { DETECT_MS_MAX, DETECT_MS_MIN, RESYNC_SHARE_PERCENT_MAX } from '../limits.js'
@@ -17,10 +17,11 @@ export interface LinkOptions {
   readonly inFlight?: string
   readonly compression?: string
   readonly detect?: string
+  readonly quic?: string
 }
 
 export function linkTermsOf(options: LinkOptions): Partial<LinkTerms> {
-  const { limit, resyncRate, resyncShare, inFlight, compression, detect } = options
+  const { limit, resyncRate, resyncShare, inFlight, compression, detect, quic } = options
   return {
     ...(limit === undefined ? {} : { limit: limitOf(limit) }),
     ...(resyncRate === undefined ? {} : { resyncBytesPerSecond: parseSize(resyncRate) }),
@@ -28,6 +29,7 @@ export function linkTermsOf(options: LinkOptions): Partial<LinkTerms> {
     ...(inFlight === undefined ? {} : { inFlight: inFlightOf(inFlight) }),
     ...(compression === undefined ? {} : { compression: compressionOf(compression) }),
     ...(detect === undefined ? {} : { detectMs: parseDurationMs(detect, { min: DETECT_MS_MIN, max: DETECT_MS_MAX }) }),
+    ...(quic === undefined ? {} : { quic: quicOf(quic) }),
   }
 }
 
@@ -46,6 +48,12 @@ function compressionOf(text: string): CompressionMode {
   throw primaryErrors.create('SLINK_POLICY', {
     why: `--compression "${text}" should be one of ${COMPRESSION_MODES.join(', ')}`,
   })
+}
+
+function quicOf(text: string): QuicMode {
+  const mode = QUIC_MODES.find((one) => one === text)
+  if (mode !== undefined) return mode
+  throw primaryErrors.create('SLINK_POLICY', { why: `--quic "${text}" should be one of ${QUIC_MODES.join(', ')}` })
 }
 
 function shareOf(text: string): number {

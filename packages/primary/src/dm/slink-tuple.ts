@@ -6,6 +6,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { parseBoolean } from '@sitelink/daemon'
+import { QUIC_MODES } from '@sitelink/protocol'
 import { BLOCKDEV_ADDRESS } from '../blockdev/address.js'
 import { DETECT_MS_MAX, DETECT_MS_MIN, RESYNC_SHARE_PERCENT_MAX, SLINK_NUMBER_MAX } from '../limits.js'
 import { NO_LIMIT, type FallBehind } from '../slink/fall-behind.js'
@@ -49,6 +50,7 @@ const KEYS = [
   'inflight',
   'compression',
   'detect',
+  'quic',
   'paused',
   'name',
 ] as const
@@ -156,6 +158,8 @@ function termsOf(key: string, value: string, { fallBehind }: SlinkTerms): Partia
       return { compression: choice(value, 'compression', COMPRESSION_MODES, { shortened: false }) }
     case 'detect':
       return { detectMs: readDetect(value) }
+    case 'quic':
+      return { quic: choice(value, 'use of QUIC', QUIC_MODES, { shortened: false }) }
     case 'rate':
       return { resyncBytesPerSecond: readBytes(value, 'rate of resync') }
     case 'name':
@@ -233,12 +237,13 @@ function readDetect(word: string): number {
   return ms
 }
 
-function printTerms({ limit, resyncSharePercent, inFlight, compression, detectMs }: LinkTerms): string[] {
+function printTerms({ limit, resyncSharePercent, inFlight, compression, detectMs, quic }: LinkTerms): string[] {
   const words: string[] = []
   if (!isDeepStrictEqual(limit, UNLIMITED)) words.push('limit', printLimit(limit))
   if (resyncSharePercent !== LINK_TERMS_DEFAULT.resyncSharePercent) words.push('share', String(resyncSharePercent))
   if (inFlight.ios > 0 || inFlight.bytes > 0) words.push('inflight', `${inFlight.ios}/${printBytes(inFlight.bytes)}`)
   if (compression !== LINK_TERMS_DEFAULT.compression) words.push('compression', compression)
   if (detectMs !== LINK_TERMS_DEFAULT.detectMs) words.push('detect', printMs(detectMs))
+  if (quic !== LINK_TERMS_DEFAULT.quic) words.push('quic', quic)
   return words
 }

@@ -93,6 +93,8 @@ export function slinkStatus(slink: Slink, group: Group) {
     inFlightLimit: config.inFlight,
     detectMs: config.detectMs,
     compression: compressionStatus(slink),
+    quic: config.quic,
+    carrier: slink.link.carrier,
     paused: config.paused,
     state: slinkStateWord(slink),
     link: linkWord(slink.link.state),

@@ -3,7 +3,7 @@
  *
  * Owns the shape, its defaults and the one check that both a stored configuration and the body of a verb pass. Pure.
  */
-import type { CompressionMode } from '@sitelink/protocol'
+import { QUIC_MODES, type CompressionMode, type QuicMode } from '@sitelink/protocol'
 import {
   DETECT_MS_DEFAULT,
   DETECT_MS_MAX,
@@ -35,6 +35,8 @@ export interface LinkTerms {
   readonly compression: CompressionMode
   /** A peer that is silent for so long is lost, in milliseconds. */
   readonly detectMs: number
+  /** Whether its `https://` addresses are reached over HTTP/3; no other address knows it. */
+  readonly quic: QuicMode
 }
 
 export const LINK_TERMS_DEFAULT: LinkTerms = {
@@ -44,6 +46,7 @@ export const LINK_TERMS_DEFAULT: LinkTerms = {
   inFlight: { ios: 0, bytes: 0 },
   compression: 'off',
   detectMs: DETECT_MS_DEFAULT,
+  quic: 'auto',
 }
 
 export const LINK_TERMS_KEYS = Object.keys(LINK_TERMS_DEFAULT) as readonly (keyof LinkTerms)[]
@@ -88,6 +91,10 @@ export function readTerms(from: Readonly<Record<string, unknown>>, refuse: Refus
       return value as CompressionMode
     },
     detectMs: (value, key) => integer(value, key, DETECT_MS_MIN, DETECT_MS_MAX),
+    quic: (value, key) => {
+      if (!QUIC_MODES.includes(value as QuicMode)) return refuse(key, `should be one of ${QUIC_MODES.join(', ')}`)
+      return value as QuicMode
+    },
   }
   const found = LINK_TERMS_KEYS.filter((key) => Object.hasOwn(from, key))
   return Object.fromEntries(found.map((key) => [key, readers[key](from[key], key)]))

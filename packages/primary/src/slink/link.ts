@@ -19,6 +19,7 @@ import {
   WIRE_VERSION,
   wirePoint,
   type Ack,
+  type Carrier,
   type Connection,
   type ControlMessage,
   type DirtyMap,
@@ -68,6 +69,9 @@ export class Link {
   /** The last acknowledgement that came before the stream was there: the agent repeats none that says nothing new. */
   #earlyAck: Ack | null = null
   #address = ''
+  /** Of the present session. */
+  #carrier: Carrier | null = null
+  #lastCarrier = ''
   #lastProblem: string | null = null
   /** It is to dial, unless it is held. */
   #wanted = false
@@ -85,6 +89,11 @@ export class Link {
   /** The address in use, or the one tried last; empty before the first. */
   get address(): string {
     return this.#address
+  }
+
+  /** What carries the session, where its address leaves that open; null without one. */
+  get carrier(): Carrier | null {
+    return this.#state.kind === 'streaming' ? this.#carrier : null
   }
 
   get session(): Session | null {
@@ -177,7 +186,8 @@ export class Link {
     const transport = this.#context.transport(scheme, this.#slink.number)
     if (transport === null) return this.#failed(`no transport for ${this.#address}`)
     this.#abort = new AbortController()
-    transport.dial(this.#address, { timeoutMs: DIAL_MS_MAX, signal: this.#abort.signal }).then(
+    const { quic } = this.#slink.config
+    transport.dial(this.#address, { timeoutMs: DIAL_MS_MAX, signal: this.#abort.signal, quic }).then(
       (connection) => {
         if (turn === this.#turn) this.#shakeHands(connection, turn)
         else connection.destroy()
@@ -190,6 +200,7 @@ export class Link {
 
   #shakeHands(connection: Connection, turn: number): void {
     this.#abort = null
+    this.#carrier = connection.carrier ?? null
     this.#state = { kind: 'handshaking' }
     this.#handshake = { kind: 'start' }
     this.#maps = []
@@ -320,11 +331,23 @@ export class Link {
         this.#attempt = 0
         this.#reached = true
         this.#lastProblem = null
+        this.#tellCarrier()
         if (this.#earlyAck !== null) this.#slink.stream?.onAck(this.#earlyAck)
       },
       (error: Error) => turn === this.#turn && this.#failed(error.message),
     )
     this.#state = { kind: 'streaming', sinceMs: this.#context.clock.nowMs() }
+  }
+
+  /** Told once, until it is another one, or for another reason. */
+  #tellCarrier(): void {
+    if (this.#carrier === null) return
+    const { protocol, why } = this.#carrier
+    const message = `slink ${this.#slink.number} goes over ${protocol}${why === null ? '' : `, not HTTP/3: ${why}`}`
+    if (message === this.#lastCarrier) return
+    this.#lastCarrier = message
+    const facts = { slink: this.#slink.number, address: this.#address, protocol, why }
+    this.#context.event({ kind: 'slink-carrier', level: 'info', message, facts })
   }
 
   #closed(end: SessionEnd): void {

@@ -346,6 +346,8 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
     } else if (!config.paused && before.paused) this.#link.start()
     else if (config.addresses.join() !== before.addresses.join()) this.reconnect('the addresses changed')
     else if (config.detectMs !== before.detectMs) this.reconnect('the detection time changed')
+    else if (config.quic !== before.quic && config.addresses.some((address) => address.startsWith('https:')))
+      this.reconnect('the use of HTTP/3 changed')
     this.#protection.configured(before)
     // A site that has everything already says nothing more that it could be judged by.
     if (this.#stream !== null) this.#judge(this.#stream)

@@ -7,11 +7,15 @@
  */
 import type { Identity } from '@sitelink/daemon'
 import {
+  findHttp3,
   KeyedTransports,
+  ProtocolError,
   TlsTransport,
   type Clock,
   type Judgement,
   type Listener,
+  type LoadHttp3,
+  type QuicMode,
   type Random,
   type TlsIdentity,
 } from '@sitelink/protocol'
@@ -37,6 +41,16 @@ export interface AgentLinksParts {
   readonly pins: PinStore
   readonly identity: { readonly current: TlsIdentity; rotate(): Promise<Identity> }
   readonly event: EventSink
+  /** Another way to the optional library of HTTP/3, for tests. */
+  readonly loadHttp3?: LoadHttp3
+}
+
+/** What of a wish counts when its link is made ready. */
+export interface LinkTaking {
+  readonly isNew: boolean
+  /** How an invitation is carried to the agent, if by `https://`; without it `auto`. */
+  readonly quic?: QuicMode
+  readonly check: (addresses: readonly string[]) => void
 }
 
 /** See the head of this file. */
@@ -57,12 +71,13 @@ export class AgentLinks {
 
   /** The transports by which a slink reaches its agent, and no other. */
   transports(slink: number): KeyedTransports {
-    const { clock, random, identity } = this.#parts
+    const { clock, random, identity, loadHttp3 } = this.#parts
     let transports = this.#transports.get(slink)
     if (transports === undefined) {
       transports = new KeyedTransports({
         clock,
         random,
+        ...(loadHttp3 === undefined ? {} : { loadHttp3 }),
         identity: () => identity.current,
         judge: ({ keys }) => this.#judge(slink, keys),
       })
@@ -79,13 +94,14 @@ export class AgentLinks {
     slink: number,
     addresses: readonly string[],
     wish: LinkWish,
-    { isNew, check }: { readonly isNew: boolean; readonly check: (addresses: readonly string[]) => void },
+    { isNew, quic = 'auto', check }: LinkTaking,
   ): Promise<readonly string[]> {
-    const { clock, random, pins, identity } = this.#parts
+    const { clock, random, pins, identity, loadHttp3 } = this.#parts
     // A pin that a slink left behind that was deleted is nobody's.
     const pinned = !isNew && pinOf(pins.current, slink) !== null
     const plan = planLink(addresses, wish, { slink, pinned })
     check(plan.addresses)
+    if (quic === 'require') await this.requireHttp3(plan.addresses)
     if (plan.pin !== null) {
       await this.#pin(slink, { fingerprint: plan.pin, enrolledMs: Math.floor(clock.wallUs() / 1000) })
       return plan.addresses
@@ -94,9 +110,25 @@ export class AgentLinks {
       if (isNew && pinOf(pins.current, slink) !== null) await pins.update((current) => withoutPin(current, slink))
       return plan.addresses
     }
-    const pin = await enrol(plan.invitation, plan.addresses, { identity: identity.current, clock, random })
+    const pin = await enrol(plan.invitation, plan.addresses, {
+      identity: identity.current,
+      clock,
+      random,
+      quic,
+      loadHttp3,
+    })
     await this.#pin(slink, pin)
     return plan.addresses
+  }
+
+  /** Throws `LINK_HTTP3` where addresses are to be reached over HTTP/3 and its library is not here. */
+  async requireHttp3(addresses: readonly string[]): Promise<void> {
+    const address = addresses.find((one) => one.startsWith('https:'))
+    if (address === undefined) return
+    const found = await findHttp3(this.#parts.clock, this.#parts.loadHttp3)
+    if (found.kind === 'loaded') return
+    const { message } = new ProtocolError('HTTP3_UNAVAILABLE', { address, why: found.why })
+    throw primaryErrors.create('LINK_HTTP3', { why: message })
   }
 
   async #pin(slink: number, pin: Pin): Promise<void> {

@@ -8,6 +8,8 @@ import {
   askToEnrol,
   KeyedTransports,
   ProtocolError,
+  type LoadHttp3,
+  type QuicMode,
   type Random,
   type Clock,
   type Invitation,
@@ -18,15 +20,23 @@ import { primaryErrors } from '../errors.js'
 import { DIAL_MS_MAX } from '../limits.js'
 import { short, type Pin } from './pins.js'
 
-/** Answers the pin. Throws `ENROL_REFUSED` or `ENROL_UNREACHABLE`. */
+/** Answers the pin. Throws `ENROL_REFUSED`, `ENROL_UNREACHABLE`, `LINK_LIBRARY` or `LINK_HTTP3`. */
 export async function enrol(
   invitation: Invitation,
   addresses: readonly string[],
-  { identity, clock, random }: { readonly identity: TlsIdentity; readonly clock: Clock; readonly random: Random },
+  parts: {
+    readonly identity: TlsIdentity
+    readonly clock: Clock
+    readonly random: Random
+    readonly quic: QuicMode
+    readonly loadHttp3?: LoadHttp3 | undefined
+  },
 ): Promise<Pin> {
+  const { identity, clock, random, quic, loadHttp3 } = parts
   const transports = new KeyedTransports({
     clock,
     random,
+    ...(loadHttp3 === undefined ? {} : { loadHttp3 }),
     identity: () => identity,
     judge: async ({ keys }) =>
       keys.includes(invitation.fingerprint)
@@ -40,7 +50,7 @@ export async function enrol(
   let unreachable: ProtocolError | null = null
   for (const address of addresses) {
     try {
-      const { connection, peer } = await transports.dialFor('enrol', address, { timeoutMs: DIAL_MS_MAX })
+      const { connection, peer } = await transports.dialFor('enrol', address, { timeoutMs: DIAL_MS_MAX, quic })
       const agent = keyOf(peer)
       const pair = { primary: identity.fingerprint, agent }
       await askToEnrol(connection, invitation, pair, address, { clock, timeoutMs: DIAL_MS_MAX })
@@ -51,9 +61,13 @@ export async function enrol(
         throw primaryErrors.create('ENROL_REFUSED', { why: error.message, reason: error.code }, { cause: error })
       if (error.code === 'QUIC_UNAVAILABLE')
         throw primaryErrors.create('LINK_LIBRARY', { why: error.message }, { cause: error })
+      if (error.code === 'HTTP3_UNAVAILABLE')
+        throw primaryErrors.create('LINK_HTTP3', { why: error.message }, { cause: error })
       unreachable ??= error
     }
   }
+  if (unreachable?.code === 'HTTP3_UNREACHABLE')
+    throw primaryErrors.create('LINK_HTTP3', { why: unreachable.message }, { cause: unreachable })
   const why = unreachable?.message ?? 'the invitation has no address'
   throw primaryErrors.create('ENROL_UNREACHABLE', { why, reason: unreachable?.code ?? null }, { cause: unreachable })
 }

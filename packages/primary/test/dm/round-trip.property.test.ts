@@ -77,6 +77,7 @@ const slink = fc.record({
   inFlight: fc.record({ ios: limit(10 ** 9), bytes: limit(2 ** 50) }),
   compression: fc.constantFrom('off' as const, 'on' as const, 'auto' as const),
   detectMs: fc.integer({ min: 300, max: 600_000 }),
+  quic: fc.constantFrom('auto' as const, 'require' as const, 'never' as const),
   paused: fc.boolean(),
   mapped: fc.array(mapping, { maxLength: 3 }),
 })

@@ -17,10 +17,14 @@ export interface ByteStream {
   destroy(): void
 }
 
+/** The peer did what ends a stream; the message is the end of a sentence about it, and begins with "it". */
+export class PeerError extends Error {}
+
 /** Takes exact numbers of bytes from the beginning of a stream. */
 export class ExactReader {
   readonly #stream: ByteStream
-  #ahead: Buffer = Buffer.alloc(0)
+  #ahead: Buffer[] = []
+  #aheadBytes = 0
 
   constructor(stream: ByteStream) {
     this.#stream = stream
@@ -28,18 +32,26 @@ export class ExactReader {
 
   /** Exactly so many bytes; null where the stream ends before. */
   async take(bytes: number): Promise<Buffer | null> {
-    while (this.#ahead.length < bytes) {
+    while (this.#aheadBytes < bytes) {
       const chunk = await this.#stream.read()
       if (chunk === null) return null
-      this.#ahead = this.#ahead.length === 0 ? chunk : Buffer.concat([this.#ahead, chunk])
+      this.#ahead.push(chunk)
+      this.#aheadBytes += chunk.length
     }
-    const taken = this.#ahead.subarray(0, bytes)
-    this.#ahead = this.#ahead.subarray(bytes)
-    return taken
+    const { rest } = this
+    this.#keep(rest.subarray(bytes))
+    return rest.subarray(0, bytes)
   }
 
   /** What was read and not taken. */
   get rest(): Buffer {
-    return this.#ahead
+    const rest = this.#ahead.length === 1 ? (this.#ahead[0] as Buffer) : Buffer.concat(this.#ahead)
+    this.#keep(rest)
+    return rest
+  }
+
+  #keep(rest: Buffer): void {
+    this.#ahead = [rest]
+    this.#aheadBytes = rest.length
   }
 }

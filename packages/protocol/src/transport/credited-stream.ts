@@ -2,8 +2,8 @@
  * Back-pressure over a stream that has none: a window of credit, granted by whoever reads.
  *
  * Owns the messages on the stream below: data, credit, end. What comes is read at once, because credit may be among it,
- * and is kept until somebody asks for it: never more than the window of {@link CREDIT_BYTES} that this side has granted. A
- * peer that sends more is broken and loses the stream.
+ * and is kept until somebody asks for it: never more than the window of {@link CREDIT_BYTES} that this side has granted, in
+ * pieces that are not small, however small the sender makes them. A peer that sends more is broken and loses the stream.
  *
  *   message   kind 1 | bytes 4, little endian | data: so many bytes; credit: so many more may be sent; end: 0
  */
@@ -16,6 +16,8 @@ const GRANT_BYTES = CREDIT_BYTES / 8
 /** Data of one message. */
 const MESSAGE_BYTES_MAX = 128 * 1024
 const HEAD_BYTES = 5
+/** Smaller pieces are copied into blocks of so many bytes: a piece by itself costs more than a hundred. */
+const BLOCK_BYTES = 16 * 1024
 
 const Kind = { data: 0, credit: 1, end: 2 } as const
 
@@ -25,6 +27,8 @@ export class CreditedStream implements ByteStream {
   /** Came and was not asked for yet. */
   #input: Buffer[] = []
   #inputBytes = 0
+  /** The rest of the block that the last piece was copied into. */
+  #room: Buffer = Buffer.alloc(0)
   /** Read by the owner and not granted again yet. */
   #owed = 0
   /** What we may send. */
@@ -49,6 +53,7 @@ export class CreditedStream implements ByteStream {
     const chunk = this.#input.length === 1 ? (this.#input[0] as Buffer) : Buffer.concat(this.#input)
     this.#input = []
     this.#inputBytes = 0
+    this.#room = Buffer.alloc(0)
     this.#owed += chunk.length
     if (this.#owed >= GRANT_BYTES && !this.#ended) {
       const head = headOf(Kind.credit, this.#owed)
@@ -126,8 +131,20 @@ export class CreditedStream implements ByteStream {
   }
 
   #keep(part: Buffer): void {
-    this.#input.push(part)
     this.#inputBytes += part.length
+    if (part.length >= BLOCK_BYTES) {
+      this.#room = Buffer.alloc(0)
+      this.#input.push(part)
+      return
+    }
+    if (this.#room.length < part.length) {
+      this.#room = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+      this.#input.push(this.#room.subarray(0, 0))
+    }
+    part.copy(this.#room)
+    const block = this.#input.at(-1) as Buffer
+    this.#input[this.#input.length - 1] = Buffer.from(block.buffer, 0, block.length + part.length)
+    this.#room = this.#room.subarray(part.length)
   }
 
   #fail(error: Error): void {

@@ -8,13 +8,13 @@ import type { Clock } from '../entry/clock.js'
 import { ExactReader, type ByteStream } from './byte-stream.js'
 import { CreditedStream } from './credited-stream.js'
 import { formatHostPort } from './address.js'
+import { guardListening, type Http2Guard } from './http2-guard.js'
 import type { ProvenLinks } from './proven-links.js'
 import type { ShortCertificates } from './short-certificate.js'
 import { TlsWaitingRoom } from './tls-waiting-room.js'
 import type { Connection } from './transport.js'
 import {
   endSession,
-  guardServer,
   http2ServerOf,
   WINDOWS,
   type WtLibrary,
@@ -24,7 +24,7 @@ import {
 import { WebTransportByteStream } from './webtransport-stream.js'
 
 export const WT_PATH = '/sitelink/1'
-const HASH_BYTES = 32
+export const HASH_BYTES = 32
 /** A session has one stream, and the library gives none back. */
 const STREAMS_MAX = 1
 
@@ -43,6 +43,7 @@ export interface WebTransportListenerParts {
 export class WebTransportListener {
   readonly #parts: WebTransportListenerParts
   readonly #waiting: TlsWaitingRoom
+  #guards: ReadonlyMap<string, Http2Guard> = new Map()
   #server: WtServer | null = null
   #closed = false
 
@@ -53,7 +54,7 @@ export class WebTransportListener {
 
   /** Answers where it listens. Rejects where it cannot. */
   async begin(host: string, port: number): Promise<{ readonly host: string; readonly port: number }> {
-    const { library, certificates, secret, failed } = this.#parts
+    const { library, clock, certificates, secret, failed } = this.#parts
     const failedToRenew = (error: unknown): void => failed(error instanceof Error ? error : new Error(String(error)))
     const first = await certificates.begin(
       ({ certificate, key }) => this.#server?.updateCert(certificate, key, true),
@@ -74,7 +75,13 @@ export class WebTransportListener {
     await Promise.resolve() // it makes what is below in a turn of its own
     const below = http2ServerOf(server)
     if (below === null) throw new Error('the library has no HTTP/2 server that can be guarded')
-    guardServer(below)
+    this.#guards = guardListening(below, {
+      path: WT_PATH,
+      clock,
+      closed: () => this.#closed,
+      // Of one that waits no more its stream says it.
+      refused: (remote, why) => this.#waiting.has(remote) && this.#waiting.refuse(remote, null, why),
+    })
     below.on('connection', (socket) => {
       const remote = formatHostPort(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0)
       this.#waiting.enter(remote, remote, () => socket.destroy())
@@ -104,16 +111,24 @@ export class WebTransportListener {
       if (done) return
       value.ready.catch(() => {})
       value.closed.catch(() => {})
-      void this.#greet(value).catch(() => endSession(value)) // it is gone
+      const guard = this.#guards.get(remoteOf(value))
+      const end = (): void => {
+        endSession(value)
+        guard?.cut()
+      }
+      if (guard === undefined) end()
+      else void this.#greet(value, guard).catch(end) // it is gone
     }
   }
 
-  async #greet(session: WtSession): Promise<void> {
+  async #greet(session: WtSession, guard: Http2Guard): Promise<void> {
     const remote = remoteOf(session)
     const streams = session.incomingBidirectionalStreams.getReader()
     const { done, value } = await streams.read()
-    if (done) return endSession(session)
-    const stream = new CreditedStream(new WebTransportByteStream(session, value, () => {}))
+    if (done) throw new Error('the session ended without a stream')
+    let isPeer = false
+    const ended = (): void => (isPeer ? guard.end() : guard.cut())
+    const stream = new CreditedStream(new WebTransportByteStream(session, value, ended, () => guard.failure))
     const reader = new ExactReader(stream)
     const hash = (await reader.take(HASH_BYTES))?.toString('hex')
     if (hash === undefined || !this.#parts.certificates.has(hash)) {
@@ -122,12 +137,15 @@ export class WebTransportListener {
     }
     this.#waiting.leave(remote)
     const channel = { stream: ahead(reader.rest, stream), remote, name: `https ${hash}` }
-    await this.#parts.links.received(channel, this.#parts.accepted)
+    await this.#parts.links.received(channel, (connection) => {
+      isPeer = true
+      this.#parts.accepted(connection)
+    })
   }
 }
 
 /** The stream, with what was read of it already before the rest. */
-function ahead(bytes: Buffer, stream: ByteStream): ByteStream {
+export function ahead(bytes: Buffer, stream: ByteStream): ByteStream {
   let first: Buffer | null = bytes.length > 0 ? bytes : null
   return {
     read: async () => {
@@ -142,7 +160,7 @@ function ahead(bytes: Buffer, stream: ByteStream): ByteStream {
 }
 
 /** `host:port`, as the library writes it, with brackets around IPv6. */
-function remoteOf({ peerAddress = 'unknown:0' }: WtSession): string {
+export function remoteOf({ peerAddress = 'unknown:0' }: WtSession): string {
   const at = peerAddress.lastIndexOf(':')
   return formatHostPort(peerAddress.slice(0, at), Number(peerAddress.slice(at + 1)))
 }

@@ -1,49 +1,59 @@
 /**
- * WebTransport over HTTP/2, both sides known by their keys: the transport for networks that let only web traffic through.
+ * WebTransport over HTTP/3 or HTTP/2, both sides known by their keys: the transport for networks that let only web traffic
+ * through.
  *
  * Owns sessions with one stream each, opened by the side that dials. The library knows no client certificates and takes
- * servers by the hash of a short-lived certificate: the side that dials asks for that first, holds what the session shows
- * against it, and both prove who they are over that hash (proven-links.ts), so that nobody can stand between. Memory is
- * bounded by a window of our own (credited-stream.ts).
+ * servers by the hash of a short-lived certificate: the side that dials asks for that first, over TCP, holds what the
+ * session shows against it, and both prove who they are over that hash (proven-links.ts), so that nobody can stand between.
+ * Memory is bounded by a window of our own (credited-stream.ts). Which of both protocols it is, is http3-choice.ts.
  */
+import type { ClientHttp2Session } from 'node:http2'
 import { connect } from 'node:tls'
+import type { Clock } from '../entry/clock.js'
 import { ProtocolError, reasonOf } from '../errors.js'
-import { formatAddress, formatHostPort, parseHostAddress, type HostAddress } from './address.js'
+import { formatHostPort, parseHostAddress, type HostAddress } from './address.js'
 import { attemptTo, type Attempt } from './attempt.js'
 import { CreditedStream } from './credited-stream.js'
-import { WT_PATH, WebTransportListener } from './https-listener.js'
+import { guardDialled, widen } from './http2-guard.js'
+import { Http3Choices, type Http3Wish } from './http3-choice.js'
+import type { Http3DialParts } from './http3-dial.js'
+import type { LoadHttp3 } from './http3-library.js'
+import { carriedBy, openHttpsDoors } from './https-doors.js'
+import { WT_PATH } from './https-listener.js'
 import type { KeyedTransport } from './keyed.js'
 import { connectSocket, newSocket } from './net-sockets.js'
 import { ProvenLinks, type ProvenOptions } from './proven-links.js'
-import { ShortCertificates, type MakeCertificate } from './short-certificate.js'
+import { http2Because, HTTP3, type Carrier, type QuicMode } from './quic-mode.js'
+import type { MakeCertificate } from './short-certificate.js'
 import type { ShownPeer } from './tls-gate.js'
 import type { Purpose } from './tls-words.js'
 import type { Connection, DialOptions, Listener } from './transport.js'
-import {
-  endSession,
-  guardClient,
-  hashOf,
-  loadWebTransport,
-  shownHash,
-  widenClient,
-  WINDOWS,
-} from './webtransport-library.js'
+import { endSession, hashOf, http2Of, loadWebTransport, shownHash, WINDOWS } from './webtransport-library.js'
 import { WebTransportByteStream } from './webtransport-stream.js'
 
 export interface HttpsTransportOptions extends ProvenOptions {
   /** Needed to listen. */
   readonly makeCertificate?: MakeCertificate
+  /** For listening, and for dials that do not say it; without it `auto`. */
+  readonly quic?: QuicMode
+  /** Another way to the optional library of HTTP/3, for tests. */
+  readonly loadHttp3?: LoadHttp3
 }
 
 /** See the file's head. */
 export class HttpsTransport implements KeyedTransport {
   readonly scheme = 'https'
   readonly #options: HttpsTransportOptions
+  /** Over HTTP/2. */
   readonly #links: ProvenLinks
+  readonly #http3: ProvenLinks
+  readonly #choices: Http3Choices
 
   constructor(options: HttpsTransportOptions) {
     this.#options = options
     this.#links = new ProvenLinks('https', options)
+    this.#http3 = new ProvenLinks('https over HTTP/3', options)
+    this.#choices = new Http3Choices(options.clock, options.loadHttp3)
   }
 
   async dial(address: string, options: DialOptions): Promise<Connection> {
@@ -60,53 +70,75 @@ export class HttpsTransport implements KeyedTransport {
     let tearDown = (): void => {}
     const on = attemptTo(address, options, this.#options.clock, () => tearDown())
     const tearsDown = (how: () => void): void => void (tearDown = how)
+    let opened: Opened | null = null
     try {
+      const mode = options.quic ?? this.#options.quic ?? 'auto'
+      const wish = await Promise.race([this.#choices.wish(mode, address), on.failed])
       const hash = await askHash(parsed, address, on, tearsDown)
-      const stream = await openStream(parsed, address, hash, on, tearsDown)
+      opened = await this.#open(wish, { host: parsed, address, hash, on }, tearsDown)
+      const { stream, carrier, links, name } = opened
       tearsDown(() => stream.destroy())
       await Promise.race([stream.write(Buffer.from(hash, 'hex')), on.failed])
       const remote = formatHostPort(parsed.host, parsed.port)
-      return await this.#links.dialled({ stream, remote, name: `https ${hash}` }, purpose, address, on)
+      const { connection, peer } = await links.dialled({ stream, remote, name }, purpose, address, on)
+      return { connection: carriedBy(connection, carrier), peer }
     } catch (error) {
       const failure =
         error instanceof ProtocolError ? error : new ProtocolError('DIAL_FAILED', { address, why: reasonOf(error) })
       on.fail(failure)
+      if (opened?.carrier === HTTP3) this.#choices.broke(address, failure)
       throw failure
     }
   }
 
   async listen(address: string, accepted: (connection: Connection) => void): Promise<Listener> {
-    const { scheme, host, port } = parseHostAddress(address)
-    const { clock, random, makeCertificate, acceptFailed } = this.#options
+    const { clock, random, makeCertificate, acceptFailed, refused, quic, loadHttp3 } = this.#options
     if (makeCertificate === undefined)
       throw new ProtocolError('LISTEN_FAILED', { address, why: 'no certificate can be made here' })
-    const library = await loadWebTransport()
-    const listener = new WebTransportListener({
-      library,
+    return openHttpsDoors(address, {
+      mode: quic ?? 'auto',
+      loadHttp3,
       clock,
-      certificates: new ShortCertificates(clock, makeCertificate),
+      makeCertificate,
       secret: random.bytes(32).toString('hex'),
-      links: this.#links,
+      http2: this.#links,
+      http3: this.#http3,
       accepted,
+      refused: refused ?? (() => {}),
       failed: acceptFailed ?? (() => {}),
     })
-    try {
-      const bound = await listener.begin(host, port)
-      return { address: formatAddress({ scheme, ...bound }), close: () => listener.close() }
-    } catch (error) {
-      await listener.close()
-      const code = (error as NodeJS.ErrnoException).code === 'EADDRINUSE' ? 'LISTEN_IN_USE' : 'LISTEN_FAILED'
-      throw new ProtocolError(code, { address, why: reasonOf(error) }, { cause: error })
-    }
   }
 
   endPeer(key: string, why: string): number {
-    return this.#links.endPeer(key, why)
+    return this.#links.endPeer(key, why) + this.#http3.endPeer(key, why)
   }
 
   endAll(why: string): number {
-    return this.#links.endAll(why)
+    return this.#links.endAll(why) + this.#http3.endAll(why)
   }
+
+  /** A stream over HTTP/3 or, unless that is required, over HTTP/2. */
+  async #open(
+    wish: Http3Wish,
+    parts: Omit<Http3DialParts, 'library' | 'clock'>,
+    tearsDown: (how: () => void) => void,
+  ): Promise<Opened> {
+    const { host, address, hash, on } = parts
+    tearsDown(() => {})
+    const choice = await this.#choices.open(wish, parts)
+    if (choice.kind === 'open')
+      return { stream: choice.stream, carrier: HTTP3, links: this.#http3, name: `http3 ${hash}` }
+    const stream = await openStream(host, address, hash, { on, clock: this.#options.clock }, tearsDown)
+    return { stream, carrier: http2Because(choice.why), links: this.#links, name: `https ${hash}` }
+  }
+}
+
+interface Opened {
+  readonly stream: CreditedStream
+  readonly carrier: Carrier
+  readonly links: ProvenLinks
+  /** See {@link Channel.name}: another one for each protocol. */
+  readonly name: string
 }
 
 /** The hash of the certificate that the server shows: believed only once somebody has proven to be behind it. */
@@ -139,7 +171,7 @@ async function openStream(
   { host, port }: HostAddress,
   address: string,
   hash: string,
-  on: Attempt,
+  { on, clock }: { readonly on: Attempt; readonly clock: Clock },
   tearsDown: (how: () => void) => void,
 ): Promise<CreditedStream> {
   const library = await Promise.race([loadWebTransport(), on.failed])
@@ -148,15 +180,29 @@ async function openStream(
     forceReliable: true,
     ...WINDOWS,
   })
-  guardClient(session)
   session.ready.catch(() => {}) // the attempt may be over
   session.closed.catch(() => {})
   tearsDown(() => endSession(session))
-  await Promise.race([session.ready, on.failed])
+  const http2 = http2Of(session) as ClientHttp2Session | null
+  if (http2 === null)
+    throw new ProtocolError('DIAL_FAILED', { address, why: 'the library has no HTTP/2 that can be guarded' })
+  const guard = guardDialled(http2, clock)
+  tearsDown(() => {
+    endSession(session)
+    guard.cut()
+  })
+  const step = <T>(promise: Promise<T>): Promise<T> =>
+    Promise.race([promise, on.failed]).catch((error: unknown) => {
+      throw guard.failure ?? error
+    })
+  await step(session.ready)
   // The library takes any certificate that a trusted authority has signed, whatever its hash.
   if (shownHash(session) !== hash)
     throw new ProtocolError('PROOF_WRONG', { address, why: 'its certificate is not the one that it showed before' })
-  widenClient(session)
-  const stream = await Promise.race([session.createBidirectionalStream(), on.failed])
-  return new CreditedStream(new WebTransportByteStream(session, stream, () => {}))
+  widen(http2)
+  const opening = session.createBidirectionalStream()
+  guard.opened()
+  const stream = await step(opening)
+  const ended = (): void => guard.end()
+  return new CreditedStream(new WebTransportByteStream(session, stream, ended, () => guard.failure))
 }

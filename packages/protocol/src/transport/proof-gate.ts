@@ -8,7 +8,7 @@
  */
 import { ProtocolError, reasonOf } from '../errors.js'
 import type { Attempt } from './attempt.js'
-import { ExactReader, type ByteStream } from './byte-stream.js'
+import { ExactReader, PeerError, type ByteStream } from './byte-stream.js'
 import {
   CERTIFICATES_BYTES_MAX,
   decodeOpening,
@@ -69,7 +69,9 @@ export async function proveAsDialler(
 
   // One that closes its listener ends every connection before it says a word.
   const opening = stream.write(encodeOpening({ purpose, nonce })).then(() => reader.take(NONCE_BYTES))
-  const listenerNonce = await step(opening.catch(() => null))
+  const listenerNonce = await step(
+    opening.catch((error: unknown) => (error instanceof PeerError ? broke(error) : null)),
+  )
   if (listenerNonce === null) return fail(new ProtocolError('DIAL_REFUSED', { address }))
   const context: ProofContext = { channel: name, purpose, diallerNonce: nonce, listenerNonce }
   const proof = await takeProof(take, 'listening', context)
@@ -113,7 +115,7 @@ export async function proveAsListener({ stream, name, remote }: Channel, parts: 
   try {
     return await receive(stream, name, remote, parts)
   } catch (error) {
-    const why = error instanceof Ended ? error.message : 'it went away before it had shown who it is'
+    const why = error instanceof PeerError ? error.message : 'it went away before it had shown who it is'
     return { kind: 'gone', key: null, why }
   }
 }
@@ -127,7 +129,7 @@ async function receive(
   const reader = new ExactReader(stream)
   const take = async (bytes: number): Promise<Buffer> => {
     const taken = await reader.take(bytes)
-    if (taken === null) throw new Ended('it went away before it had shown who it is')
+    if (taken === null) throw new PeerError('it went away before it had shown who it is')
     return taken
   }
   const opening = decodeOpening(await take(OPENING_BYTES))
@@ -183,5 +185,3 @@ async function takeProof(
 async function judged(judge: Judge, peer: ShownPeer): Promise<Judgement> {
   return judge(peer).catch((error: unknown) => ({ kind: 'refused', verdict: 'failed', why: reasonOf(error) }))
 }
-
-class Ended extends Error {}

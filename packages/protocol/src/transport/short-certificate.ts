@@ -31,6 +31,8 @@ export class ShortCertificates {
   readonly #clock: Clock
   readonly #make: MakeCertificate
   readonly #hashes = new Map<string, number>()
+  readonly #watching: ((next: ShortCertificate) => void)[] = []
+  #current: ShortCertificate | null = null
   #timer: Timer | null = null
   #closed = false
 
@@ -49,6 +51,7 @@ export class ShortCertificates {
           (next) => {
             if (this.#closed) return
             renewed(next)
+            for (const watch of this.#watching) watch(next)
             renew(RENEW_MS)
           },
           (error: unknown) => {
@@ -60,6 +63,16 @@ export class ShortCertificates {
     }
     renew(RENEW_MS)
     return first
+  }
+
+  /** The newest one; null before the first. */
+  get current(): ShortCertificate | null {
+    return this.#current
+  }
+
+  /** Gets each one that follows, behind whoever began. */
+  watch(renewed: (next: ShortCertificate) => void): void {
+    this.#watching.push(renewed)
   }
 
   /** Whether this is the hash of a certificate of this listener that still counts. */
@@ -78,6 +91,7 @@ export class ShortCertificates {
     const made = await this.#make(nowMs - BEFORE_MS, nowMs + AFTER_MS)
     for (const [hash, untilMs] of this.#hashes) if (untilMs <= nowMs) this.#hashes.delete(hash)
     this.#hashes.set(hashOf(new X509Certificate(made.certificate).fingerprint256), nowMs + AFTER_MS)
+    this.#current = made
     return made
   }
 

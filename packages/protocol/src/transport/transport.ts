@@ -10,6 +10,7 @@
  * - A handler is called from events of the network and the clock only, never from within a method of the connection.
  * - A half-open peer (silence) is not detected here: that is the session's heartbeat.
  */
+import type { Carrier, QuicMode } from './quic-mode.js'
 
 /** What a connection calls. Set once, before the first event is delivered (events wait for it). */
 export interface ConnectionHandler {
@@ -25,6 +26,8 @@ export interface ConnectionHandler {
 export interface Connection {
   /** For logs and reports: transport and peer address. */
   readonly description: string
+  /** Which protocol carries it; absent where the scheme of the address says that already. */
+  readonly carrier?: Carrier
   /** Attaches the handler; may be called once. */
   attach(handler: ConnectionHandler): void
   /**
@@ -47,6 +50,8 @@ export interface Connection {
 export interface Listener {
   /** The address that peers can dial, with the port that was really taken: `tcp://127.0.0.1:40123`. */
   readonly address: string
+  /** What it was to take and does not, at present, as a sentence without a full stop; null or absent: nothing. */
+  readonly lacks?: string | null
   close(): Promise<void>
 }
 
@@ -55,6 +60,8 @@ export interface DialOptions {
   readonly timeoutMs: number
   /** Give up when this fires. */
   readonly signal?: AbortSignal
+  /** Whether `https://` goes over HTTP/3; without it the transport's own choice counts. */
+  readonly quic?: QuicMode
 }
 
 export interface Transport {

@@ -1,9 +1,9 @@
 /**
  * The library behind `https://`: `@fails-components/webtransport`, and what of it is used, its private parts included.
  *
- * Owns how it is loaded (on first use, without what it prints where its native part is missing), and the work-arounds of
- * its defects that need no stream. Every private part is looked for and may be absent: what only makes it quicker fails
- * soft, what a promise depends on fails closed.
+ * Owns how it is loaded (on first use, without what it prints where its native part is missing), and where its private parts
+ * are. Each is looked for and may be absent: what only makes it quicker fails soft, what a promise depends on fails closed.
+ * What stands between it and a stranger is http2-guard.ts.
  */
 import type { Http2SecureServer, ServerHttp2Session, ClientHttp2Session } from 'node:http2'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
@@ -37,8 +37,6 @@ export interface WtLibrary {
   readonly WebTransport: new (url: string, options: object) => WtSession
 }
 
-/** Window of HTTP/2, each way; what Node sets is 64 KiB, which is 2 MB/s at 21 ms of round trip. */
-const HTTP2_WINDOW_BYTES = 8 * 1024 * 1024
 /** Windows of the library, above that of {@link CreditedStream}, so that they never decide. */
 const STREAM_WINDOW_BYTES = 6 * 1024 * 1024
 const SESSION_WINDOW_BYTES = 15 * 1024 * 1024
@@ -94,26 +92,6 @@ export function hashOf(fingerprint: string): string {
   return fingerprint.replaceAll(':', '').toLowerCase()
 }
 
-/** To be called as soon as a session is made at the side that dials. */
-export function guardClient(session: WtSession): void {
-  const http2 = http2Of(session)
-  if (http2 !== null) guardPings(http2)
-}
-
-/** Raises the windows of HTTP/2 at the side that dials, once it is connected. */
-export function widenClient(session: WtSession): void {
-  const http2 = http2Of(session)
-  if (http2 !== null) widen(http2)
-}
-
-/** Guards every session of the side that listens before the library sees it, and raises its windows. */
-export function guardServer(below: Http2SecureServer): void {
-  below.prependListener('session', (http2: ServerHttp2Session) => {
-    guardPings(http2)
-    widen(http2)
-  })
-}
-
 /** The HTTP/2 server below; null where the library has changed. */
 export function http2ServerOf(server: WtServer): Http2SecureServer | null {
   const found = (server as unknown as { transportInt?: { serverInt?: Http2SecureServer } }).transportInt?.serverInt
@@ -141,33 +119,4 @@ export function http2Of(session: WtSession): Http2Session | null {
   }
   const inside = ((session as unknown as { readonly sessionint?: Inside }).sessionint ?? session) as Inside
   return inside.parentobj?.transportInt?.clientInt ?? inside.objint?.stream?.session ?? null
-}
-
-/**
- * The library pings every second, also a session that is destroyed: that throws where nobody catches it, once a second
- * for ever, and any stranger can bring it about by hanging up early. A destroyed session counts as closed here, at which
- * the library stops.
- */
-function guardPings(http2: Http2Session): void {
-  const ping = http2.ping.bind(http2) as (...words: unknown[]) => boolean
-  Object.defineProperty(http2, 'ping', {
-    value: (...words: unknown[]) => {
-      try {
-        return !http2.destroyed && ping(...words)
-      } catch {
-        return false
-      }
-    },
-  })
-  const closed = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Object.getPrototypeOf(http2)), 'closed')?.get
-  Object.defineProperty(http2, 'closed', { get: () => http2.destroyed || closed?.call(http2) === true })
-}
-
-function widen(http2: Http2Session): void {
-  try {
-    http2.setLocalWindowSize(HTTP2_WINDOW_BYTES)
-    http2.settings({ initialWindowSize: HTTP2_WINDOW_BYTES })
-  } catch {
-    // Only slower.
-  }
 }

@@ -11,19 +11,24 @@ export class WebTransportByteStream implements ByteStream {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>
   readonly #ended: () => void
+  readonly #failure: () => Error | null
   #destroyed = false
 
-  constructor(session: WtSession, stream: WtStream, ended: () => void) {
+  /** `ended` is called once, by `destroy`. `failure`: what is known of why it broke, where the library does not say it. */
+  constructor(session: WtSession, stream: WtStream, ended: () => void, failure: () => Error | null = () => null) {
     this.#session = session
     this.#reader = stream.readable.getReader() as ReadableStreamDefaultReader<Uint8Array>
     this.#writer = stream.writable.getWriter() as WritableStreamDefaultWriter<Uint8Array>
     this.#ended = ended
+    this.#failure = failure
     // Whoever reads and writes is told; these only repeat it.
     for (const end of [this.#reader.closed, this.#writer.closed, this.#writer.ready]) end.catch(() => {})
   }
 
   async read(): Promise<Buffer | null> {
-    const { done, value } = await this.#reader.read()
+    const { done, value } = await this.#reader.read().catch((error: unknown) => {
+      throw this.#failure() ?? error
+    })
     return done ? null : Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   }
 

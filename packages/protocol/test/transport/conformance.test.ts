@@ -3,15 +3,18 @@ import { createSocket } from 'node:dgram'
 import { createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import {
+  findHttp3,
   HttpsTransport,
   MemoryNetwork,
   quicProblem,
   QuicTransport,
   TcpTransport,
   TlsTransport,
+  type HttpsTransportOptions,
   type LinkConditions,
 } from '../../src/index.js'
 import { realClock } from '../support/clock.js'
+import { fakeHttp3 } from '../support/fake-http3.js'
 import { FIRST, OTHER } from '../support/identities.js'
 import { knows } from '../support/judges.js'
 import { SEED, SeededRandom } from '../support/random.js'
@@ -61,21 +64,31 @@ transportConformance('tls', { mutes: false }, async () => ({
   deadAddress: `tls://127.0.0.1:${await freePort()}`,
 }))
 
-transportConformance('https over HTTP/2', { mutes: false }, async () => {
-  const ends = { clock: realClock, random: new SeededRandom(SEED) }
+transportConformance('https over HTTP/2', { mutes: false }, () => https({ quic: 'never' }))
+
+// The same code over the library's interface, where its native part cannot be had, and over the real one where it can.
+transportConformance('https over HTTP/3, of a stand-in', { mutes: false }, async () => {
+  const { library } = fakeHttp3()
+  return https({ quic: 'require', loadHttp3: async () => library })
+})
+
+const http3 = await findHttp3(realClock)
+if (http3.kind === 'missing')
+  void describe('https over HTTP/3 is a transport', () =>
+    void it('where it can be had', (t) => t.diagnostic(`not run: ${http3.why}`)))
+else transportConformance('https over HTTP/3', { mutes: false }, () => https({ quic: 'require' }))
+
+async function https(options: Pick<HttpsTransportOptions, 'quic' | 'loadHttp3'>): Promise<TransportUnderTest> {
+  const ends = { clock: realClock, random: new SeededRandom(SEED), ...options }
+  const makeCertificate = makeShortCertificate
   return {
-    server: new HttpsTransport({
-      ...ends,
-      identity: () => FIRST,
-      judge: knows(OTHER),
-      makeCertificate: makeShortCertificate,
-    }),
+    server: new HttpsTransport({ ...ends, identity: () => FIRST, judge: knows(OTHER), makeCertificate }),
     client: new HttpsTransport({ ...ends, identity: () => OTHER, judge: knows(FIRST) }),
     listenAddress: 'https://127.0.0.1:0',
     secondListenAddress: 'https://127.0.0.1:0',
     deadAddress: `https://127.0.0.1:${await freePort()}`,
   }
-})
+}
 
 const withoutQuic = quicProblem()
 if (withoutQuic !== null) void describe('quic is a transport', () => void it('the suite', (t) => t.skip(withoutQuic)))

@@ -1,9 +1,14 @@
 /** The window of credit over a stream without back-pressure: bounded at both ends, whatever the peer does. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { ByteStream } from '../../src/transport/byte-stream.js'
 import { CREDIT_BYTES, CreditedStream } from '../../src/transport/credited-stream.js'
 import { seeded } from '../support/random.js'
+
+setFlagsFromString('--expose_gc')
+const collect = runInNewContext('gc') as () => void
 
 /** One end of a stream that takes everything at once, as the library does. */
 class Pushed implements ByteStream {
@@ -127,3 +132,29 @@ test('what is pending ends with the stream', async () => {
   stream.destroy()
   for (const one of pending) await assert.rejects(one, /ended here/)
 })
+
+test('a window full of one-byte messages costs little more than its bytes, and arrives in order', async () => {
+  const [near, far] = pushedPair()
+  const stream = new CreditedStream(near)
+  const messages = CREDIT_BYTES / 4
+  const sent = Buffer.alloc(messages * 6)
+  for (let at = 0; at < messages; at += 1) {
+    sent[at * 6 + 1] = 1
+    sent[at * 6 + 5] = at % 251
+  }
+  const before = held()
+  await far.write(sent)
+  await settle()
+  const after = held()
+  assert.ok(after - before < 8 * CREDIT_BYTES, `${after - before} bytes more are held`)
+  const arrived = (await stream.read()) as Buffer
+  assert.equal(arrived.length, messages)
+  for (let at = 0; at < messages; at += 1) if (arrived[at] !== at % 251) assert.fail(`byte ${at}`)
+})
+
+/** Bytes that cannot be collected. */
+function held(): number {
+  collect()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}

@@ -25,18 +25,17 @@ import {
   type TlsRefusal,
 } from '../../src/index.js'
 import { CreditedStream } from '../../src/transport/credited-stream.js'
+import { guardDialled, guardListening, widen } from '../../src/transport/http2-guard.js'
 import { encodeOpening } from '../../src/transport/proof-words.js'
 import { WebTransportByteStream } from '../../src/transport/webtransport-stream.js'
 import { RENEW_MS, ShortCertificates } from '../../src/transport/short-certificate.js'
 import {
   endSession,
-  guardServer,
   hashOf,
   http2Of,
   http2ServerOf,
   loadWebTransport,
   shownHash,
-  widenClient,
   WINDOWS,
   type WtSession,
 } from '../../src/transport/webtransport-library.js'
@@ -65,6 +64,7 @@ async function door(t: TestContext, options: Partial<HttpsTransportOptions> = {}
   const refusals: TlsRefusal[] = []
   const accepted: Connection[] = []
   const transport = new HttpsTransport({
+    quic: 'never',
     clock: realClock,
     random,
     identity: () => FIRST,
@@ -83,7 +83,13 @@ async function door(t: TestContext, options: Partial<HttpsTransportOptions> = {}
 }
 
 function dialler(identity: TlsIdentity, ...known: TlsIdentity[]): HttpsTransport {
-  return new HttpsTransport({ clock: realClock, random, identity: () => identity, judge: knows(...known) })
+  return new HttpsTransport({
+    quic: 'never',
+    clock: realClock,
+    random,
+    identity: () => identity,
+    judge: knows(...known),
+  })
 }
 
 const place = (path: string): string => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)))
@@ -220,7 +226,7 @@ test(
     import { FIRST, OTHER } from ${place('../support/identities.js')}
     import { knows } from ${place('../support/judges.js')}
     import { SeededRandom } from ${place('../support/random.js')}
-    const ends = { clock: realClock, random: new SeededRandom(1) }
+    const ends = { clock: realClock, random: new SeededRandom(1), quic: 'never' }
     const client = new HttpsTransport({ ...ends, identity: () => OTHER, judge: knows(FIRST) })
     client.dial('https://127.0.0.1:${(proxy.address() as { port: number }).port}', { timeoutMs: 10000 }).then(
       () => process.exit(1),
@@ -398,7 +404,7 @@ test('a process that has used WebTransport prints nothing, and ends by itself', 
     import { knows } from ${place('../support/judges.js')}
     import { SeededRandom } from ${place('../support/random.js')}
     import { makeShortCertificate as makeCertificate } from ${place('../support/short-certificates.js')}
-    const ends = { clock: realClock, random: new SeededRandom(1) }
+    const ends = { clock: realClock, random: new SeededRandom(1), quic: 'never' }
     const server = new HttpsTransport({ ...ends, identity: () => FIRST, judge: knows(OTHER), makeCertificate })
     const client = new HttpsTransport({ ...ends, identity: () => OTHER, judge: knows(FIRST) })
     const listener = await server.listen('https://127.0.0.1:0', (one) => one.attach({ data() {}, drained() {}, closed() {} }))
@@ -429,7 +435,8 @@ test('D8: the windows of HTTP/2 are raised at both ends', LIMIT, async (t) => {
   server.startServer()
   await server.ready
   t.after(() => server.stopServer())
-  guardServer(http2ServerOf(server) as NonNullable<ReturnType<typeof http2ServerOf>>)
+  const below = http2ServerOf(server) as NonNullable<ReturnType<typeof http2ServerOf>>
+  guardListening(below, { path: '/sitelink/1', clock: realClock, closed: () => false, refused: () => {} })
   const hash = new X509Certificate(certificate).fingerprint256
   const dialled = new library.WebTransport(`https://127.0.0.1:${server.address()?.port}/sitelink/1`, {
     serverCertificateHashes: [{ algorithm: 'sha-256', value: Buffer.from(hashOf(hash), 'hex') }],
@@ -437,7 +444,7 @@ test('D8: the windows of HTTP/2 are raised at both ends', LIMIT, async (t) => {
   })
   dialled.closed.catch(() => {})
   await dialled.ready
-  widenClient(dialled)
+  widen(http2Of(dialled) as NonNullable<ReturnType<typeof http2Of>>)
   const { value } = await sessions.read()
   for (const session of [dialled, value as WtSession]) {
     session.closed.catch(() => {})
@@ -463,10 +470,18 @@ test(
     gone.on('error', () => {})
     gone.destroy()
     assert.throws(() => below.emit('session', gone), /destroyed/, 'as the library does it by itself')
-    guardServer(below)
+    Object.defineProperty(gone, 'closed', { value: true }) // else it would be pinged for ever
+    guardListening(below, { path: '/sitelink/1', clock: realClock, closed: () => false, refused: () => {} })
     below.emit('session', gone)
-    assert.equal(gone.closed, true, 'at which the library stops')
-    gone.emit('close')
+    const late = connectHttp2('https://127.0.0.1:1', { rejectUnauthorized: false })
+    late.on('error', () => {})
+    const guard = guardDialled(late, realClock)
+    guard.end()
+    assert.equal(late.closed, true, 'at which the library stops')
+    assert.equal(
+      late.ping(() => {}),
+      false,
+    )
   },
 )
 

@@ -18,12 +18,13 @@ import { Agent } from '../../agent.js'
 import { configFormat, type AgentConfig } from '../../config.js'
 import { JOURNAL_BYTES_DEFAULT, JOURNAL_BYTES_MIN } from '../../limits.js'
 import { openTrust } from '../links.js'
-import { agentOptions, coded, listenAddress, PROGRAM } from '../surroundings.js'
+import { agentOptions, coded, listenAddress, PROGRAM, quicMode } from '../surroundings.js'
 
 interface Options {
   readonly journal?: string
   readonly journalSize?: string
   readonly listen?: string
+  readonly quic?: string
   readonly insecurePlain?: boolean
   readonly sparse?: boolean
 }
@@ -35,6 +36,7 @@ export function initCommand(program: SitelinkCommand): void {
     .option('--journal <path>', 'file (made if it is missing) or block device for the journal (default: DIR/journal)')
     .option('--journal-size <size>', `size of the journal (default: ${formatBytes(JOURNAL_BYTES_DEFAULT)})`)
     .option('--listen <address>', 'address that `run` listens on unless it is told another, as tls://0.0.0.0:7373')
+    .option('--quic <mode>', 'whether `run` takes HTTP/3 on an https:// address: auto, require or never (auto)')
     .option('--insecure-plain', 'yes, listen on tcp://: neither encrypted nor authenticated')
     .option('--sparse', 'do not write the journal once: a full file system can then fail the agent at any write')
     .addHelpText(
@@ -50,12 +52,14 @@ export function initCommand(program: SitelinkCommand): void {
         const sizeBytes = parseSize(options.journalSize ?? String(JOURNAL_BYTES_DEFAULT), { min: JOURNAL_BYTES_MIN })
         await coded(async () => {
           if (options.listen !== undefined) listenAddress(options.listen, options.insecurePlain === true)
+          const quic = quicMode(options.quic, options.listen ?? null) ?? 'auto'
           const made = await StateDirectory.initialise(
             context.statePath(),
             { program: PROGRAM },
             async (state, lock) => {
               const path = resolve(options.journal ?? join(state.path, 'journal'))
-              const config: AgentConfig = { journal: { path, sizeBytes }, listen: options.listen ?? null, devices: [] }
+              const listen = options.listen ?? null
+              const config: AgentConfig = { journal: { path, sizeBytes }, listen, quic, devices: [] }
               const progress = new Progress({
                 label: 'writing the journal once',
                 clock: new RealClock(),

@@ -31,12 +31,13 @@ import type { AgentEvent } from '../../events.js'
 import { INVITATION_MS_DEFAULT } from '../../limits.js'
 import { invite, RIGHTS_DEFAULT } from '../../trust/invite.js'
 import { openLinks } from '../links.js'
-import { agentOptions, coded, listenAddress, PROGRAM } from '../surroundings.js'
+import { agentOptions, coded, listenAddress, PROGRAM, quicMode } from '../surroundings.js'
 import { sentenceOf } from './invite.js'
 
 interface Options {
   readonly logLevel?: LogLevel
   readonly listen?: string
+  readonly quic?: string
   readonly dial?: string[]
   readonly insecurePlain?: boolean
   readonly invite?: boolean
@@ -54,6 +55,10 @@ export function runCommand(program: SitelinkCommand): void {
     .option(
       '--listen <address>',
       'address to take sessions on: tls://, quic:// or https://, as tls://0.0.0.0:7373 (default: as configured)',
+    )
+    .option(
+      '--quic <mode>',
+      'HTTP/3 on an https:// address: auto, where it can be had, beside HTTP/2; require it, alone; or never (as configured, auto)',
     )
     .option(
       '--dial <address...>',
@@ -86,11 +91,21 @@ function plainLink(address: string): AgentEvent {
   return { level: 'warn', kind: 'link-plain', message, facts: { address } }
 }
 
+function lackingLink(address: string, lacks: string): AgentEvent {
+  return {
+    level: 'info',
+    kind: 'http3-missing',
+    message: `${address} takes HTTP/2 alone: ${lacks}`,
+    facts: { address },
+  }
+}
+
 async function serve({ state, lock, log }: DaemonPlace, options: Options, output: Output): Promise<void> {
   const config = await ConfigFile.open(state, lock, configFormat)
   // An address in the configuration was judged by the command that put it there.
   const listen =
     options.listen === undefined ? config.current.listen : listenAddress(options.listen, options.insecurePlain === true)
+  const quic = quicMode(options.quic, listen) ?? config.current.quic
   const dial = (options.dial ?? []).flatMap((word) => word.split(','))
   for (const address of dial) checkDial(address)
   if (listen === null && dial.length === 0) throw agentErrors.create('AGENT_LISTEN_UNNAMED', { state: state.path })
@@ -103,7 +118,7 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
   const base = agentOptions(state.path, config.current, events)
   const { random } = base
   const event = base.event ?? (() => {})
-  const links = await openLinks(state, lock, { clock, random, event })
+  const links = await openLinks(state, lock, { clock, random, event, quic })
   let agent: Agent | null = null
   lifecycle.add({
     name: 'agent',
@@ -148,6 +163,8 @@ async function serve({ state, lock, log }: DaemonPlace, options: Options, output
         const address = await agent?.listen(listen)
         log.info('listening', { address })
         if (parseAddress(listen).scheme === 'tcp') event(plainLink(listen))
+        const lacks = agent?.lacks ?? null
+        if (lacks !== null && address !== undefined) event(lackingLink(address, lacks))
         output.event({ listening: address ?? null }, () => `listening on ${address}`)
         if (options.invite !== true) return
         const wish = { addresses: [], name: null, rights: RIGHTS_DEFAULT, validMs: INVITATION_MS_DEFAULT }

@@ -74,6 +74,7 @@ export function formatStatus(status: AgentStatus, columns: number): string {
       : `${formatBytes(journal.usedBytes)} of ${formatBytes(journal.ringBytes)} used (${formatPercent(journal.usedBytes, journal.ringBytes ?? 0)})`
   pairs.push(['journal', `${journal.path}  ${fill}`])
   pairs.push(['listening', status.listening.join(', ') || 'no'])
+  if (status.listeningLacks !== null) pairs.push(['', status.listeningLacks])
   for (const one of exports)
     pairs.push(['export', `${one.device} at LSN ${one.lsn}, ${one.clients} clients${one.hold ? ', held' : ''}`])
   const rows = devices.map((device) => ({

@@ -43,6 +43,7 @@ interface Options {
   readonly inFlight?: string
   readonly compression?: string
   readonly detect?: string
+  readonly quic?: string
   readonly unmap?: boolean
 }
 
@@ -105,6 +106,7 @@ export function slinkCommand(program: SitelinkCommand): void {
         `${PROGRAM} slink set 1 --compression auto --state DIR`,
         `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`,
         `${PROGRAM} slink set 1 --limit 10m,22:00-06:00=unlimited --resync-share 20 --state DIR`,
+        `${PROGRAM} slink set 1 --quic require --state DIR`,
         `${PROGRAM} slink set 0 --policy sync --state DIR`,
       ]),
     )
@@ -205,7 +207,11 @@ function policyOptions(command: SitelinkCommand): SitelinkCommand {
     .option('--resync-share <percent>', 'part of the link that a resync is sure of while writes wait (50)')
     .option('--in-flight <limits>', 'wait for the site beyond ios=N or size=BYTES not yet received; "none" to clear')
     .option('--compression <mode>', 'compress what is sent: off, on, or auto, which stops where it is not worth while')
-    .option('--detect <time>', 'a site that is silent for so long is lost (3s)') as SitelinkCommand
+    .option('--detect <time>', 'a site that is silent for so long is lost (3s)')
+    .option(
+      '--quic <mode>',
+      'https:// addresses over HTTP/3: auto, where it can be had, else HTTP/2; require it; or never (auto)',
+    ) as SitelinkCommand
 }
 
 async function change(

@@ -139,7 +139,7 @@ export function formatStatus(status: Status, columns: number): string {
         { title: 'DIRTY', cell: (row) => `${row.dirtyRegions}/${row.totalRegions}`, align: 'right' },
         { title: 'RESYNC', cell: (row) => resyncOf(row) },
         { title: 'ADDRESS', cell: (row) => row.address ?? row.addresses.join(' '), charsMin: 12 },
-        { title: 'PROBLEM', cell: (row) => row.problem ?? '', charsMin: 12 },
+        { title: 'PROBLEM', cell: (row) => row.problem ?? noHttp3(row), charsMin: 12 },
       ],
       columns,
       'no slinks yet',
@@ -171,8 +171,9 @@ function lagOf(row: SlinkRow): string {
   return `${row.lagWrites} writes, ${formatBytes(row.lagBytes)}, ${formatDuration(row.lagSeconds * 1000)}`
 }
 
-function linkOf({ limit, compression, rttMs, clockOffsetUs }: SlinkRow): string {
+function linkOf({ limit, compression, carrier, rttMs, clockOffsetUs }: SlinkRow): string {
   const words: string[] = []
+  if (carrier !== null) words.push(carrier.protocol)
   if (limit.bytesPerSecond > 0 || limit.windows.length > 0) {
     const now = limit.nowBytesPerSecond ?? limit.bytesPerSecond
     words.push(now === 0 ? 'no limit now' : `at most ${formatRate(now)}`)
@@ -182,6 +183,11 @@ function linkOf({ limit, compression, rttMs, clockOffsetUs }: SlinkRow): string 
   if (clockOffsetUs !== null)
     words.push(`clock ${clockOffsetUs < 0 ? '-' : '+'}${formatMs(Math.abs(clockOffsetUs) / 1000)}`)
   return words.join(', ') || '-'
+}
+
+/** Why a link does not go over HTTP/3 that would: no problem, but something that an operator can change. */
+function noHttp3({ quic, carrier }: SlinkRow): string {
+  return quic === 'never' || carrier === null || carrier.why === null ? '' : `no HTTP/3: ${carrier.why}`
 }
 
 function compressionOf({ active, why, codec, ratio }: SlinkRow['compression']): string {
