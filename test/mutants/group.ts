@@ -91,9 +91,20 @@ export const GROUP: readonly Mutant[] = [
   step(
     'the entry behind a FLUSH does not say so',
     'primary/group/write-path',
-    'this.#flushPending = this.#lsn > 0;',
-    '',
+    'this.#flushPending = this.#lsn > 0; this.#holds.flush',
+    'this.#holds.flush',
     by('primary/group/write-path', 'the first entry after a flush says so, and no other'),
+  ),
+  step(
+    'a flush before a restart of the primary is forgotten',
+    'primary/group/write-path',
+    'this.#flushPending = this.#lsn > 0; } /** The last LSN given out. */',
+    'this.#flushPending = false; }',
+    by(
+      'primary/group/write-path',
+      'the first entry after a restart says that a flush came before it: nobody knows better',
+    ),
+    by('pair/blockdev', 'a flush parts the writes of a site although the primary was restarted behind it'),
   ),
   step(
     'a FUA entry does not say so',
