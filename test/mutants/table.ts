@@ -14,6 +14,7 @@ import { GROUP_OPENING } from './group-opening.js'
 import { IDENTITY } from './identity.js'
 import { LINKS } from './links.js'
 import { LOG } from './log.js'
+import { LOG_RESIZE } from './log-resize.js'
 import { SLINK } from './slink.js'
 import { WIRE } from './wire.js'
 import { WRITE_BACK } from './write-back.js'
@@ -21,6 +22,7 @@ import type { Mutant } from './mutant.js'
 
 export const MUTANTS: readonly Mutant[] = [
   ...LOG,
+  ...LOG_RESIZE,
   ...WRITE_BACK,
   ...DIRTY_LOG,
   ...FILES,
