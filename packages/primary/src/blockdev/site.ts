@@ -183,7 +183,7 @@ export class BlockdevSite implements Transport {
     return {
       prepare: () => Promise.resolve(),
       facts: () => this.#facts(),
-      adopt: (group, slink, epoch) => this.#adopt(group, slink, epoch),
+      adopt: (_session, group, slink, epoch) => this.#adopt(group, slink, epoch),
       fence: (session) => Promise.resolve(this.#standing(must(session.hello, 'a session is fenced after its hello'))),
       dirtyMaps: () => [],
       cut: (_session, common, hello) => this.#goOn(common, hello),
