@@ -288,4 +288,14 @@ export const AGENT_STREAM: readonly Mutant[] = [
     "if (false) return this.#refuse('failed',",
     by('agent/receiver', 'a journal that fails while a barrier passes takes nothing more'),
   ),
+  rule(
+    'a session takes a replica back into the epoch in which it was judged',
+    'agent/session/session-set',
+    'if (session.ended || isOther || hello.epoch < epoch)',
+    'if (session.ended)',
+    by(
+      'agent/sessions',
+      'of two sessions that greet at the same time the one of the newer epoch has the replica, whichever came first',
+    ),
+  ),
 ]

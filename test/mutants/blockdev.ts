@@ -125,4 +125,68 @@ export const BLOCKDEV: readonly Mutant[] = [
     'false',
     by('storage/disk/quick-writes', 'a disk that may hang is never written in the calling thread'),
   ),
+  rule(
+    'a device that failed is tried through the descriptor that failed',
+    TARGETS,
+    'await shut(target); const closed = await this.#open(target);',
+    'const closed = target.device === null ? await this.#open(target) : null;',
+    by(
+      'pair/blockdev-targets',
+      'a device that failed is opened anew by a probe: its descriptor may lead to what is gone',
+    ),
+  ),
+  rule(
+    'a device that could not be written is healthy once it opens',
+    TARGETS,
+    'target.owesWrite = true;',
+    '',
+    by(
+      'pair/blockdev-targets',
+      'a device that failed and cannot be opened any more says so, and has to be written before it is healthy',
+    ),
+  ),
+  rule(
+    'a device that is unmapped is let go by the next session only',
+    'primary/group/group-change',
+    'await group.sites.unmapped(number);',
+    '',
+    by(
+      'pair/blockdev-targets',
+      'a device that is unmapped is let go when the verb has ended, also while its slink is paused',
+    ),
+  ),
+  rule(
+    'a probe writes a device that was unmapped meanwhile',
+    TARGETS,
+    "if (!isOurs()) return 'it is not mapped any more';",
+    '',
+    by(
+      'pair/blockdev-targets',
+      'a device that is unmapped is not written by a probe that was under way, nor tried again',
+    ),
+  ),
+  rule(
+    'a site that waited in vain for a device lets go of nothing',
+    'primary/blockdev/site',
+    "await this.#rest('the primary stops');",
+    "await within(this.#parts.clock, SITE_STOP_MS_MAX, this.#rest('the primary stops')); if (this.#writer?.busy === true) return;",
+    by(
+      'pair/blockdev-targets',
+      'a slink that is deleted while a device of it hangs lets all of them go, and its record, once that answers',
+    ),
+  ),
+  rule(
+    'a site that is closed forgets what a dial was about to open',
+    'primary/blockdev/site',
+    'await this.#dials; await this.#targets.release();',
+    'await this.#targets.release();',
+    by('pair/blockdev-targets', 'a site that is closed while it opens a device keeps none open'),
+  ),
+  rule(
+    'a session of a blockdev site begins while a step of the one before stores its record',
+    'primary/blockdev/site',
+    'await session?.settled();',
+    '',
+    by('pair/blockdev-targets', 'a step of an older session on the record is over before the next one takes one'),
+  ),
 ]

@@ -1,5 +1,5 @@
 /** Real files: what the kernel is asked for, and in which order names move. */
-import { by, step, type Mutant } from './mutant.js'
+import { by, rule, step, type Mutant } from './mutant.js'
 
 export const FILES: readonly Mutant[] = [
   // ----- without one durability step -----
@@ -7,7 +7,7 @@ export const FILES: readonly Mutant[] = [
   step(
     'a disk does not sync',
     'storage/disk/node-disk',
-    "return this.#run('sync', 0, 0, () => dataSync(this.#fd));",
+    "return this.#run('sync', 0, 0, () => this.#syncs.sync());",
     "return this.#run('sync', 0, 0, () => Promise.resolve());",
     by('storage/disk/node-disk', 'give space back by discard, with zeros promised'),
   ),
@@ -28,9 +28,26 @@ export const FILES: readonly Mutant[] = [
   step(
     'a file that was resized is not synced',
     'storage/disk/node-disk',
-    'await this.#handle.truncate(sizeBytes); await this.#handle.sync();',
+    'await this.#handle.truncate(sizeBytes); await this.#syncs.sync(true);',
     'await this.#handle.truncate(sizeBytes);',
     by('storage/disk/durable-names', 'a file that changed its size is synced behind it'),
+  ),
+  step(
+    'a sync that waited for one that failed is believed to have covered its bytes',
+    'storage/disk/sync-turns',
+    'for (const { reject } of [...covered, ...this.#waiting.splice(0)]) reject(error);',
+    'for (const { reject } of covered) reject(error); if (this.#waiting.length > 0) this.#run();',
+    by(
+      'storage/disk/sync-turns',
+      'a sync that waits for one that fails fails with it: the report may be about its bytes',
+    ),
+  ),
+  rule(
+    'syncs of one descriptor run at the same time, and one gets the report of the other',
+    'storage/disk/sync-turns',
+    'if (!this.#isRunning) this.#run();',
+    'this.#run();',
+    by('storage/disk/sync-turns', 'syncs of one descriptor run one at a time, and all that wait share the next'),
   ),
   step(
     'a new file is not synced',

@@ -91,9 +91,40 @@ export const GROUP: readonly Mutant[] = [
   step(
     'the entry behind a FLUSH does not say so',
     'primary/group/write-path',
-    'this.#flushPending = this.#lsn > 0;',
-    '',
+    'this.#flushPending = this.#lsn > 0; this.#holds.flush',
+    'this.#holds.flush',
     by('primary/group/write-path', 'the first entry after a flush says so, and no other'),
+  ),
+  step(
+    'a flush before a restart of the primary is forgotten',
+    'primary/group/write-path',
+    'this.#flushPending = this.#lsn > 0; } /** The last LSN given out. */',
+    'this.#flushPending = false; }',
+    by(
+      'primary/group/write-path',
+      'the first entry after a restart says that a flush came before it: nobody knows better',
+    ),
+    by('pair/blockdev', 'a flush parts the writes of a site although the primary was restarted behind it'),
+  ),
+  rule(
+    'a site is dropped for room that only the end of a resize can give',
+    'primary/group/shortage-watch',
+    'logResize.isHolding || log.isCapped',
+    'logResize.isHolding',
+    by(
+      'primary/group/shortage-watch',
+      'while a log shrinks no site with policy drop pays for room that it could not give',
+    ),
+  ),
+  rule(
+    'the time that a writer waited for a resize counts against a site that acknowledges',
+    'primary/group/shortage-watch',
+    'return Math.min(this.#group.writePath.headWaitMs(nowMs), nowMs - this.#awayMs);',
+    'return this.#group.writePath.headWaitMs(nowMs);',
+    by(
+      'primary/group/shortage-watch',
+      'a site that acknowledges has all its time again once a log has shrunk, or its writers were held for it',
+    ),
   ),
   step(
     'a FUA entry does not say so',
@@ -367,8 +398,8 @@ export const GROUP: readonly Mutant[] = [
   rule(
     'writers that wait for a resize count as a shortage of room',
     'primary/group/shortage-watch',
-    "if (state !== 'running' || logResize.isHolding)",
-    "if (state !== 'running')",
+    'logResize.isHolding || log.isCapped',
+    'log.isCapped',
     by(
       'primary/dm/log-resize',
       'writers that wait for a resize are no shortage of room: no site loses its place for them',

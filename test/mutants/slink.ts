@@ -5,6 +5,14 @@ export const SLINK: readonly Mutant[] = [
   // ----- without one durability step -----
 
   step(
+    'a flush before an entry that is not sent is not told to the site',
+    'primary/slink/feed',
+    'const flags = this.#skipFlushes ? FrameFlag.flushBefore : 0;',
+    'const flags = 0;',
+    by('primary/slink/feed', 'a flush before an entry that is left out is told with what is left out, and told once'),
+    by('pair/blockdev', 'a flush parts the writes of a site although the entry behind it is not for the site'),
+  ),
+  step(
     'a site is behind before what it misses is marked',
     'primary/slink/overflow',
     'while (!(await this.#stored(place))) {',
@@ -366,7 +374,7 @@ export const SLINK: readonly Mutant[] = [
   rule(
     'a run that is left out is not told',
     'primary/slink/feed',
-    'const frame = this.#encode({ type: FrameType.skip, aux: this.#skipFrom }, null); this.#skipFrom = 0; this.#out.push(frame); this.#outBytes += frameBytes(frame);',
+    'this.#skipFrom = 0; this.#skipFlushes = false; this.#out.push(frame); this.#outBytes += frameBytes(frame);',
     'this.#skipFrom = 0;',
     by('primary/slink/feed', 'an entry is left out only where all that it touches is still to be read'),
   ),

@@ -15,6 +15,7 @@ import { HTTP3_MUTANTS } from './http3.js'
 import { IDENTITY } from './identity.js'
 import { LINKS } from './links.js'
 import { LOG } from './log.js'
+import { LOG_RESIZE } from './log-resize.js'
 import { SLINK } from './slink.js'
 import { STRANGERS } from './strangers.js'
 import { WIRE } from './wire.js'
@@ -23,6 +24,7 @@ import type { Mutant } from './mutant.js'
 
 export const MUTANTS: readonly Mutant[] = [
   ...LOG,
+  ...LOG_RESIZE,
   ...WRITE_BACK,
   ...DIRTY_LOG,
   ...FILES,

@@ -236,6 +236,58 @@ test('a flush of an application is a sync of all devices of the site before the 
   assert(at('sync 0', fua) < behind, `the FUA entry before the next: ${text}`)
 })
 
+/** What is done to the devices of slink 1 from now on: `write N` and `sync N`. */
+function watched(world: World): string[] {
+  const seen: string[] = []
+  for (const device of [0, 1]) {
+    for (const disk of world.primary.disks.handles(targetPath(1, device))) {
+      const write = disk.write.bind(disk)
+      const sync = disk.sync.bind(disk)
+      disk.write = (chunks, offset) => (seen.push(`write ${device}`), write(chunks, offset))
+      disk.sync = () => (seen.push(`sync ${device}`), sync())
+    }
+  }
+  return seen
+}
+
+test('a flush parts the writes of a site although the entry behind it is not for the site', async () => {
+  const world = await blockdevWorld('flush skipped', [{}])
+  const { primary, prng } = world
+  await world.run(primary.admin.unmap(1, 1))
+  await world.until('it is live', () => primary.word(1) === 'live')
+  const seen = watched(world)
+  primary.write({ device: 0, offset: 0, bytes: prng.bytes(4096) })
+  primary.flush()
+  primary.write({ device: 1, offset: 0, bytes: prng.bytes(4096) })
+  primary.write({ device: 0, offset: 4096, bytes: prng.bytes(4096) })
+  await world.until('both are there', () => primary.slink(1).stream?.appliedLsn === 3)
+  assert.deepEqual(seen.slice(0, 3), ['write 0', 'sync 0', 'write 0'])
+})
+
+test('a flush parts the writes of a site although the primary was restarted behind it', async () => {
+  const world = await blockdevWorld('flush restart', [{}])
+  const { primary, prng } = world
+  await settleSite(world)
+  await world.run(primary.admin.changeSlink(1, { paused: true }))
+  primary.write({ device: 0, offset: 0, bytes: prng.bytes(4096) })
+  assert.equal(await world.answered(primary.flush()), 0)
+  await world.restartPrimary('crash')
+  primary.write({ device: 1, offset: 0, bytes: prng.bytes(4096) })
+  await world.advance(500)
+  const disks = primary.disks
+  const open = disks.open.bind(disks)
+  let seen: string[] = []
+  disks.open = async (...args) => {
+    const disk = await open(...args)
+    seen = watched(world)
+    return disk
+  }
+  await world.run(primary.admin.changeSlink(1, { paused: false }))
+  await settleSite(world)
+  const [first, second] = [seen.indexOf('write 0'), seen.indexOf('write 1')]
+  assert.ok(first >= 0 && seen.slice(first, second).includes('sync 0'), seen.join(', '))
+})
+
 test('a device that hangs holds the writers of a sync site for its hold time, and the site goes on when it answers', async () => {
   const world = await blockdevWorld('hangs', [{ mode: 'sync', overflow: 'drop' }], TIMED)
   await world.until('it is protected', () => world.primary.slink().protection.protected)

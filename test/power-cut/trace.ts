@@ -207,6 +207,10 @@ class RecordedDisk implements Disk {
     return this.#record({ kind: 'resize', path: this.#path, sizeBytes }, () => this.#inner.resize(sizeBytes))
   }
 
+  measure(): Promise<void> {
+    return this.#inner.measure()
+  }
+
   async close(): Promise<void> {
     await this.#inner.close()
     this.#closed()

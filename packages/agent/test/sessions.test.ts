@@ -91,6 +91,27 @@ test('a newer epoch is taken and is durable before the session is', async () => 
   await world.stop()
 })
 
+test('of two sessions that greet at the same time the one of the newer epoch has the replica, whichever came first', async () => {
+  for (const order of [
+    [7, 6],
+    [6, 7],
+  ]) {
+    const world = await pairWith(3, 3, { diskMs: 5 })
+    const { primary } = world
+    primary.disconnect()
+    const hello = primary.hello.bind(primary)
+    const epochs = [...order]
+    primary.hello = () => ({ ...hello(), epoch: epochs.shift() ?? 7 })
+    const sessions = await world.clock.runUntil(Promise.all([primary.connect(), primary.connect()]), 5000)
+    await world.clock.advance(2000)
+    assert.equal(world.agent.status().replica?.epoch, 7, `after ${order.join()}`)
+    const older = sessions[order.indexOf(6)]
+    assert(older !== undefined && (older.end !== null || older.session.ended), 'the older one has ended')
+    assert.equal(world.agent.status().session.connected, true)
+    await world.stop()
+  }
+})
+
 test('[SM-11] a new session fences the old one: what that one still sends reaches nobody', async () => {
   const world = await pairWith(5, 5)
   const { primary } = world

@@ -112,7 +112,8 @@ const typeMeaning: Readonly<Record<keyof typeof FrameType, readonly [payload: st
 
 const flagMeaning: Readonly<Record<keyof typeof FrameFlag, string>> = {
   fua: 'the writer asked for FUA',
-  flushBefore: 'a FLUSH of an application came between the predecessor and this entry',
+  flushBefore:
+    'a FLUSH of an application came between the predecessor and this entry (where the primary was started between them: may have come); of a `skip`: before one of its entries',
   lastOfRegion: 'last `copy` or `copyZeroes` of its region',
 }
 

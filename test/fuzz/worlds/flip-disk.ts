@@ -98,6 +98,8 @@ export class FlipDisk implements Disk {
     return null
   }
 
+  async measure(): Promise<void> {}
+
   async resize(sizeBytes: number): Promise<void> {
     if (sizeBytes > this.#bytes.length)
       this.#bytes = Buffer.concat([this.#bytes, Buffer.alloc(sizeBytes - this.#bytes.length)])

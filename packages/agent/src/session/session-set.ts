@@ -9,6 +9,7 @@ import {
   AgentSession,
   type SessionHost,
   clipText,
+  must,
   type AgentFacts,
   type Clock,
   type Connection,
@@ -90,7 +91,11 @@ export class SessionSet {
           await replica.prepare()
         }),
       facts: () => this.#facts(),
-      adopt: (group, slink, epoch) => this.#step(() => replica.adopt(group, slink, epoch)),
+      adopt: (session, group, slink, epoch) =>
+        this.#step(() => {
+          this.#refuseOvertaken(session)
+          return replica.adopt(group, slink, epoch)
+        }),
       fence: (session) => this.#step(() => this.#fence(session)),
       dirtyMaps: () => this.#maps,
       cut: (session, common, hello) => this.#ownStep(session, () => replica.cut(common, hello)),
@@ -138,6 +143,7 @@ export class SessionSet {
 
   async #fence(session: AgentSession): ReturnType<SessionHost['fence']> {
     const { replica } = this.#options
+    this.#refuseOvertaken(session)
     for (const other of [...this.#all]) {
       if (other === session || other.hello === null) continue
       if (other === this.#owner) {
@@ -151,6 +157,14 @@ export class SessionSet {
     const { standing, maps } = await replica.standing()
     this.#maps = maps
     return standing
+  }
+
+  /** Since its hello was judged, another session may have taken the replica into a newer epoch or another group. */
+  #refuseOvertaken(session: AgentSession): void {
+    const { group, slink, epoch } = this.#options.replica.state
+    const hello = must(session.hello, 'a session takes over after its hello')
+    const isOther = (group !== null && group !== hello.group) || (slink !== null && slink !== hello.slink)
+    if (session.ended || isOther || hello.epoch < epoch) throw new Error('another session took over')
   }
 
   #established(session: AgentSession): void {

@@ -75,6 +75,7 @@ export class BlockdevSite implements Transport {
     const { clock, random, disks, probeMs } = parts
     this.#network = new MemoryNetwork({ clock, random })
     this.#targets = new Targets(disks, clock, probeMs, {
+      wishes: () => (this.#closed ? [] : parts.wishes()),
       failed: (wish, trouble) => this.#deviceFailed(wish, trouble),
       recovered: (wish) => this.#deviceRecovered(wish),
     })
@@ -109,28 +110,59 @@ export class BlockdevSite implements Transport {
     return Promise.reject(new Error('nobody dials a primary'))
   }
 
-  /** Ends the session and lets the devices go; `removed`: its record as well. Waits for a device that hangs a bounded time. */
+  /**
+   * A device was unmapped, and the session that knew it is over: lets it go. On return nothing of this site reaches it; one
+   * that hangs is waited for a bounded time, and let go when it answers.
+   */
+  async unmapped(): Promise<void> {
+    const turn = this.#dials.then(async () => {
+      await this.#rest('a device was unmapped')
+      await this.#targets.release()
+    })
+    this.#dials = turn.catch(() => {}) // whoever unmaps waits for its end, however it ends
+    await within(this.#parts.clock, SITE_STOP_MS_MAX, turn)
+  }
+
+  /**
+   * Ends the session and lets the devices go; `removed`: its record as well. A device that hangs is waited for a bounded
+   * time; what is left to do then is done when it answers.
+   */
   async close(removed: boolean): Promise<void> {
     this.#closed = true
-    const { clock, disks, path } = this.#parts
-    await within(clock, SITE_STOP_MS_MAX, this.#rest('the primary stops'))
-    if (this.#writer?.busy === true) return
-    await this.#targets.close()
+    await within(this.#parts.clock, SITE_STOP_MS_MAX, this.#end(removed))
+  }
+
+  async #end(removed: boolean): Promise<void> {
+    const { disks, path } = this.#parts
+    await this.#rest('the primary stops')
+    // What a dial was about to open is open by then, or never will be.
+    await this.#dials
+    await this.#targets.release()
+    // While it is still held: whoever adds this slink anew finds no record, or none that it could open.
+    if (removed) await disks.removeFile(path).catch(() => {})
     await this.#file?.close().catch(() => {})
     this.#file = null
-    if (removed) await disks.removeFile(path).catch(() => {})
   }
 
   async #ready(signal: AbortSignal | undefined): Promise<void> {
     await unlessAborted(this.#rest('a newer session took over'), signal)
-    if (this.#closed) throw new Error('the site is closed')
+    this.#refuseOver(signal)
     await this.#openRecord()
-    await this.#targets.match(this.#parts.wishes())
+    this.#refuseOver(signal)
+    await this.#targets.match()
     while (!this.#targets.healthy) {
+      this.#refuseOver(signal)
       await unlessAborted(this.#pause(this.#targets.probeInMs), signal)
+      this.#refuseOver(signal)
       await this.#targets.probe()
-      if (signal?.aborted === true) throw new Error('the dial was given up')
     }
+    this.#refuseOver(signal)
+  }
+
+  /** Much may have happened while something was waited for. */
+  #refuseOver(signal: AbortSignal | undefined): void {
+    if (this.#closed) throw new Error('the site is closed')
+    if (signal?.aborted === true) throw new Error('the dial was given up')
   }
 
   #pause(ms: number): Promise<void> {
@@ -139,7 +171,9 @@ export class BlockdevSite implements Transport {
 
   /** No session reaches the devices any more, and nothing is under way on them. */
   async #rest(why: string): Promise<void> {
-    await this.#session?.fence(why)
+    const session = this.#session
+    await session?.fence(why)
+    await session?.settled()
     await this.#writer?.end()
   }
 
@@ -183,7 +217,7 @@ export class BlockdevSite implements Transport {
     return {
       prepare: () => Promise.resolve(),
       facts: () => this.#facts(),
-      adopt: (group, slink, epoch) => this.#adopt(group, slink, epoch),
+      adopt: (_session, group, slink, epoch) => this.#adopt(group, slink, epoch),
       fence: (session) => Promise.resolve(this.#standing(must(session.hello, 'a session is fenced after its hello'))),
       dirtyMaps: () => [],
       cut: (_session, common, hello) => this.#goOn(common, hello),

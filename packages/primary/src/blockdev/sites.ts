@@ -39,6 +39,11 @@ export class BlockdevSites {
     return this.#sites.get(slink)?.consistent ?? null
   }
 
+  /** A device of the slink was unmapped, and its session has ended: see {@link BlockdevSite.unmapped}. */
+  async unmapped(slink: number): Promise<void> {
+    await this.#sites.get(slink)?.unmapped()
+  }
+
   /** The session of the slink has ended. `removed`: the slink is gone, and with it what was known of the site. */
   async close(slink: number, removed: boolean): Promise<void> {
     const site = this.#sites.get(slink)

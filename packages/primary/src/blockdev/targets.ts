@@ -3,7 +3,8 @@
  *
  * Owns the open devices, their troubles and the probes. The first trouble of a device is one event, its end another; in
  * between nothing is asked of any device of the site but one probe in each interval, and that of the direction that
- * failed. Invariant: each target is open once, exclusively, and a target with a trouble is written by nobody but its probe.
+ * failed. Invariants: each target is open once, exclusively; one with a trouble is written by nobody but its probe; one that
+ * is not the site's any more is written by nobody. Its methods are called one after the other.
  */
 import type { Clock } from '@sitelink/protocol'
 import { openBlockDevice, type BlockDevice, type DiskProvider } from '@sitelink/storage'
@@ -23,7 +24,9 @@ export interface Trouble {
   readonly why: string
 }
 
-export interface TargetEvents {
+export interface TargetHost {
+  /** The devices of the site as of now. */
+  wishes(): readonly TargetWish[]
   failed(wish: TargetWish, trouble: Trouble): void
   recovered(wish: TargetWish): void
 }
@@ -32,6 +35,8 @@ interface Target {
   wish: TargetWish
   device: BlockDevice | null
   trouble: Trouble | null
+  /** A write of it failed: it is healthy only once it was written again. */
+  owesWrite: boolean
 }
 
 /** What a probe reads and writes back. */
@@ -40,16 +45,16 @@ const PROBE_BYTES = 4096
 export class Targets {
   readonly #disks: DiskProvider
   readonly #clock: Clock
-  readonly #events: TargetEvents
+  readonly #host: TargetHost
   readonly #probeMs: number
   #targets: Target[] = []
   /** When the next probe is due. */
   #probeAtMs = 0
 
-  constructor(disks: DiskProvider, clock: Clock, probeMs: number, events: TargetEvents) {
+  constructor(disks: DiskProvider, clock: Clock, probeMs: number, host: TargetHost) {
     this.#disks = disks
     this.#clock = clock
-    this.#events = events
+    this.#host = host
     this.#probeMs = probeMs
   }
 
@@ -80,50 +85,61 @@ export class Targets {
     return Math.max(0, this.#probeAtMs - this.#clock.nowMs())
   }
 
-  /** These are the devices of the site now: others are closed, new ones opened. Nothing is under way on any. Never rejects. */
-  async match(wishes: readonly TargetWish[]): Promise<void> {
-    const kept: Target[] = []
-    for (const target of this.#targets) {
-      const wish = wishes.find(({ deviceId, path }) => deviceId === target.wish.deviceId && path === target.wish.path)
-      if (wish === undefined) await target.device?.close().catch(() => {})
-      else {
-        target.wish = wish
-        kept.push(target)
-      }
+  /** What is not the site's any more is closed. Nothing is under way on any. Never rejects. */
+  async release(): Promise<void> {
+    for (const target of [...this.#targets]) {
+      if (this.#wishOf(target) !== undefined) continue
+      await shut(target)
+      this.#targets = this.#targets.filter((one) => one !== target)
     }
-    this.#targets = kept
-    for (const wish of wishes) {
+  }
+
+  /** As {@link Targets.release}, and what is new is opened. */
+  async match(): Promise<void> {
+    await this.release()
+    for (const target of this.#targets) target.wish = this.#wishOf(target) ?? target.wish
+    for (const wish of this.#host.wishes()) {
       if (this.#targets.some((target) => target.wish.deviceId === wish.deviceId)) continue
-      const target: Target = { wish, device: null, trouble: null }
+      const target: Target = { wish, device: null, trouble: null, owesWrite: false }
+      if (this.#wishOf(target) === undefined) continue
       this.#targets.push(target)
       const why = await this.#open(target)
       if (why !== null) this.#becomeTroubled(target, { kind: 'open', why })
     }
   }
 
+  #wishOf({ wish: { deviceId, path } }: Target): TargetWish | undefined {
+    return this.#host.wishes().find((wish) => wish.deviceId === deviceId && wish.path === path)
+  }
+
   /** A write or a sync of a device failed. */
   failed(deviceId: number, error: Error): void {
     const target = this.#targets.find(({ wish }) => wish.deviceId === deviceId)
-    if (target !== undefined) this.#becomeTroubled(target, { kind: 'write', why: error.message })
+    if (target === undefined) return
+    target.owesWrite = true
+    this.#becomeTroubled(target, { kind: 'write', why: error.message })
   }
 
   /** Tries every device that has a trouble, one after the other. The next probe is due an interval after its end. */
   async probe(): Promise<void> {
-    for (const target of this.#targets) {
-      if (target.trouble === null) continue
-      const why = target.device === null ? await this.#open(target) : await rewritten(target.device)
-      if (why !== null) {
-        target.trouble = { ...target.trouble, why }
-        continue
-      }
-      target.trouble = null
-      this.#events.recovered(target.wish)
+    for (const target of [...this.#targets]) {
+      if (target.trouble === null || this.#wishOf(target) === undefined) continue
+      target.trouble = await this.#tried(target)
+      if (target.trouble !== null) continue
+      target.owesWrite = false
+      this.#host.recovered(target.wish)
     }
     this.#probeAtMs = this.#clock.nowMs() + this.#probeMs
   }
 
-  async close(): Promise<void> {
-    for (const { device } of this.#targets.splice(0)) await device?.close().catch(() => {})
+  /** Opened anew: a descriptor that failed may lead to what is gone, and another device have come under its path. */
+  async #tried(target: Target): Promise<Trouble | null> {
+    await shut(target)
+    const closed = await this.#open(target)
+    if (closed !== null) return { kind: 'open', why: closed }
+    if (!target.owesWrite || target.device === null) return null
+    const why = await rewritten(target.device, () => this.#wishOf(target) !== undefined)
+    return why === null ? null : { kind: 'write', why }
   }
 
   #becomeTroubled(target: Target, trouble: Trouble): void {
@@ -131,7 +147,7 @@ export class Targets {
     target.trouble = trouble
     if (known) return
     this.#probeAtMs = this.#clock.nowMs() + this.#probeMs
-    this.#events.failed(target.wish, trouble)
+    this.#host.failed(target.wish, trouble)
   }
 
   /** Opens the device; answers why it cannot be used, or null. */
@@ -151,14 +167,21 @@ export class Targets {
   }
 }
 
+async function shut(target: Target): Promise<void> {
+  const { device } = target
+  target.device = null
+  await device?.close().catch(() => {})
+}
+
 /**
  * Reads the begin of a device, writes the same bytes there and syncs: a device that only reads again is not healthy.
- * Nobody else writes it, so nothing is changed. Answers why that failed, or null.
+ * Nobody else writes it as long as it is the site's, so nothing is changed. Answers why that failed, or null.
  */
-async function rewritten(device: BlockDevice): Promise<string | null> {
+async function rewritten(device: BlockDevice, isOurs: () => boolean): Promise<string | null> {
   const bytes = Buffer.alloc(Math.min(PROBE_BYTES, device.sizeBytes))
   try {
     await device.read(bytes, 0)
+    if (!isOurs()) return 'it is not mapped any more'
     await device.write([bytes], 0)
     await device.sync()
     return null

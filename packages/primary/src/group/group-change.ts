@@ -204,4 +204,5 @@ export async function dropMapping(group: Group, number: number, deviceId: number
   await mapping?.dirty.destroy().catch(() => {})
   group.sitesChanged()
   group.superblockWanted()
+  await group.sites.unmapped(number)
 }

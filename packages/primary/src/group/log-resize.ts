@@ -8,7 +8,7 @@ import { formatBytes } from '@sitelink/daemon'
 import { LogError, type ResizeOutcome } from '@sitelink/storage'
 import { mapError } from '../error-map.js'
 import { primaryErrors } from '../errors.js'
-import { MARKING_FILL } from '../limits.js'
+import { LOG_BYTES_MIN, MARKING_FILL } from '../limits.js'
 import type { Group } from './group.js'
 import { lagLimits } from './lag-limits.js'
 
@@ -58,14 +58,15 @@ export class LogResize {
   async #refuseShort(sizeBytes: number): Promise<void> {
     const { log, writeBack } = this.#group
     const { sizeBytes: nowBytes, ringBytes, resize } = log.status()
-    if (resize !== null || sizeBytes >= nowBytes) return
+    // A size that no log can have is the log's to refuse, which says what the least is.
+    if (resize !== null || sizeBytes >= nowBytes || sizeBytes < LOG_BYTES_MIN) return
     writeBack.checkpoint()
     this.#group.advanceTail()
     await log.writeSuperblock()
     const used = log.status().usedBytes
     const around = nowBytes - ringBytes
     if (used <= (sizeBytes - around) * MARKING_FILL) return
-    throw short(sizeBytes, used, Math.ceil(used / MARKING_FILL) + around)
+    throw short(sizeBytes, used, Math.max(LOG_BYTES_MIN, Math.ceil(used / MARKING_FILL) + around))
   }
 
   async #resize({ sizeBytes, sparse, overwrite }: ResizeWish, begun: () => void): Promise<ResizeOutcome> {

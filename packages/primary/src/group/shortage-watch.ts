@@ -14,6 +14,8 @@ const STALL_REPORT_MS = 30_000
 export class ShortageWatch {
   readonly #group: Group
   #reportedMs = -Infinity
+  /** When room was last short for another reason than that somebody keeps it. */
+  #awayMs = -Infinity
 
   constructor(group: Group) {
     this.#group = group
@@ -22,8 +24,12 @@ export class ShortageWatch {
   /** To be called when a writer waits for room, and a few times a second. */
   look(): void {
     const { log, parts, writePath, writeBack, slinks, state, logResize } = this.#group
-    // Who waits for a resize waits for no room.
-    if (state !== 'running' || logResize.isHolding) return
+    if (state !== 'running') return
+    // Who waits for a resize waits for no room that somebody could give.
+    if (logResize.isHolding || log.isCapped) {
+      this.#awayMs = parts.clock.nowMs()
+      return
+    }
     const status = log.status()
     const starving = writePath.waitingCount > 0
     if (!starving && status.usedBytes <= status.ringBytes * MARKING_FILL) return
@@ -37,7 +43,7 @@ export class ShortageWatch {
       pins: [...slinks.values()].flatMap(pinOf),
     })
     // A site that keeps acknowledging makes room in a moment, which writers may well wait for.
-    const patient = writePath.headWaitMs(parts.clock.nowMs()) < STREAMING_GRACE_MS
+    const patient = this.#waitedMs(parts.clock.nowMs()) < STREAMING_GRACE_MS
     for (const number of [...decision.drop, ...decision.fail]) {
       const slink = slinks.get(number)
       if (slink === undefined || (patient && slink.stream !== null)) continue
@@ -47,12 +53,17 @@ export class ShortageWatch {
     this.#report(decision.stall, decision.local)
   }
 
+  /** How long the first that waits has waited for somebody to give up room. */
+  #waitedMs(nowMs: number): number {
+    return Math.min(this.#group.writePath.headWaitMs(nowMs), nowMs - this.#awayMs)
+  }
+
   #report(stalled: readonly number[], local: boolean): void {
     const { parts, writeBack, writePath } = this.#group
     const nowMs = parts.clock.nowMs()
     if ((stalled.length === 0 && !local) || nowMs - this.#reportedMs < STALL_REPORT_MS) return
     const { failedDeviceIds, heldDeviceIds } = writeBack.status()
-    const waitedMs = writePath.headWaitMs(nowMs)
+    const waitedMs = this.#waitedMs(nowMs)
     // A device that is merely busy makes room in a moment.
     if (local && waitedMs < STREAMING_GRACE_MS && failedDeviceIds.length === 0 && heldDeviceIds.length === 0) return
     this.#reportedMs = nowMs

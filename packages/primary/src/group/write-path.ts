@@ -72,7 +72,8 @@ export class WritePath {
   #slabAt = 0
   #lsn: Lsn
   #headerCrc: number
-  #flushPending = false
+  /** A flush came after the last entry. */
+  #flushPending: boolean
   #pumping = false
 
   constructor(parts: {
@@ -91,6 +92,8 @@ export class WritePath {
     this.#owner = parts.owner
     this.#lsn = parts.log.lastLsn
     this.#headerCrc = parts.log.lastHeaderCrc
+    // Whether one was answered before this start nobody knows any more.
+    this.#flushPending = this.#lsn > 0
   }
 
   /** The last LSN given out. */

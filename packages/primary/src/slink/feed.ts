@@ -82,6 +82,8 @@ export class Feed {
   #point: LogPoint
   /** First LSN of a run that is not sent and has not been told yet; 0: none. */
   #skipFrom: Lsn = 0
+  /** A flush came before one of them: whatever follows comes behind it. */
+  #skipFlushes = false
   #batch: readonly Item[] = []
   #at = 0
   readonly #preamble: Frame[] = []
@@ -243,6 +245,7 @@ export class Feed {
         this.entriesSent += 1
       } else {
         if (this.#skipFrom === 0) this.#skipFrom = frame.lsn
+        if ((frame.flags & FrameFlag.flushBefore) !== 0) this.#skipFlushes = true
         this.entriesSkipped += 1
       }
       this.#point = { incarnation: frame.incarnation, lsn: frame.lsn }
@@ -309,8 +312,10 @@ export class Feed {
   /** Puts a pending skip in front of what follows. */
   #queueSkip(): void {
     if (this.#skipFrom === 0) return
-    const frame = this.#encode({ type: FrameType.skip, aux: this.#skipFrom }, null)
+    const flags = this.#skipFlushes ? FrameFlag.flushBefore : 0
+    const frame = this.#encode({ type: FrameType.skip, flags, aux: this.#skipFrom }, null)
     this.#skipFrom = 0
+    this.#skipFlushes = false
     this.#out.push(frame)
     this.#outBytes += frameBytes(frame)
   }

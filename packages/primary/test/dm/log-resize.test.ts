@@ -78,6 +78,18 @@ test('[MSG-09] a resize is EPERM while one runs, EINVAL where it does not fit, a
   assert.equal(sectorsOf(dm), 16_384)
 })
 
+test('a size that no log can have is refused with the least that one can', async () => {
+  const dm = await withSite()
+  for (const used of [0, 20]) {
+    await write(dm, used, 0)
+    const error = (await dm.world.admin.resizeLog({ sizeBytes: 1, sparse: false, overwrite: false }).then(
+      () => null,
+      (thrown: unknown) => thrown,
+    )) as Error | null
+    assert.match(error?.message ?? '', /a log has at least 2097152 bytes, not 1/)
+  }
+})
+
 test('[MSG-09] where the disk is full, or a block device too small, the log keeps its size, goes on, and it is reported', async () => {
   const dm = await withSite({ capacityBytes: 10 * MIB })
   await write(dm, 20, 0)

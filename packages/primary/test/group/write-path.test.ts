@@ -38,11 +38,11 @@ class Bench implements WritePathOwner {
   onAdmitted: () => void = () => {}
   readonly marked: [number, number, number][] = []
 
-  constructor() {
+  constructor(lastLsn = 0) {
     const log = {
       identity: LOG_ID,
       incarnation: { number: 3 },
-      lastLsn: 0,
+      lastLsn,
       lastHeaderCrc: 0xabcd,
       hasRoom: (_count: number, payloadBytes: number) => this.freeBytes >= payloadBytes + FRAME_HEADER_BYTES,
       append: (frame: Frame) => {
@@ -54,7 +54,14 @@ class Bench implements WritePathOwner {
     Object.defineProperty(log, 'durableLsn', { get: () => this.durableLsn })
     const writeBack = { hasRoom: () => this.memoryRoom } as unknown as WriteBack
     const clock = new SimClock()
-    this.path = new WritePath({ log, writeBack, holds: this.holds, ledger: new LagLedger(0, 0, 0), clock, owner: this })
+    this.path = new WritePath({
+      log,
+      writeBack,
+      holds: this.holds,
+      ledger: new LagLedger(lastLsn, 0, 0),
+      clock,
+      owner: this,
+    })
   }
 
   admission(): 'run' | 'hold' | 'refuse' {
@@ -169,6 +176,19 @@ test('[FLU-05] the first entry after a flush says so, and no other', () => {
     bench.frames.map((frame) => (frame.flags & FrameFlag.flushBefore) !== 0),
     [false, true, false],
     'nothing came before the first',
+  )
+})
+
+test('the first entry after a restart says that a flush came before it: nobody knows better', () => {
+  const bench = new Bench(7)
+  bench.write(0, 512)
+  bench.write(0, 512)
+  assert.deepEqual(
+    bench.frames.map((frame) => [frame.lsn, (frame.flags & FrameFlag.flushBefore) !== 0]),
+    [
+      [8, true],
+      [9, false],
+    ],
   )
 })
 

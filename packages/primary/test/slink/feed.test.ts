@@ -1,7 +1,7 @@
 /** The feed alone: a session with so much credit, a log of a few entries, a copier that has what the test gives it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { encodeFrame, frameBytes, FrameType, ORIGIN, type Frame, type LogPoint } from '@sitelink/protocol'
+import { encodeFrame, frameBytes, FrameFlag, FrameType, ORIGIN, type Frame, type LogPoint } from '@sitelink/protocol'
 import type { LogEntry, RingLog } from '@sitelink/storage'
 import type { Copier, ReadyCopy } from '../../src/resync/copier.js'
 import { RegionTracker } from '../../src/resync/region-tracker.js'
@@ -83,8 +83,17 @@ function feedOf(entries: readonly Frame[], dirty: Set<number>, since: LogPoint =
   return { feed, session, log, tracker, ready, sent, copyOf }
 }
 
-function write(lsn: number, offset: number, bytes: number): Frame {
-  const fields = { type: FrameType.write, deviceId: 1, lsn, incarnation: 1, logId: LOG_ID, offset, length: bytes }
+function write(lsn: number, offset: number, bytes: number, flags = 0): Frame {
+  const fields = {
+    type: FrameType.write,
+    flags,
+    deviceId: 1,
+    lsn,
+    incarnation: 1,
+    logId: LOG_ID,
+    offset,
+    length: bytes,
+  }
   return encodeFrame(fields, Buffer.alloc(bytes, lsn))
 }
 
@@ -138,6 +147,33 @@ test('entries from before a device was mapped are left out, whatever is dirty', 
       [FrameType.skip, 2, 1],
       [FrameType.write, 3, 0],
       [FrameType.write, 4, 0],
+    ],
+  )
+})
+
+test('a flush before an entry that is left out is told with what is left out, and told once', () => {
+  const { flushBefore } = FrameFlag
+  const entries = [
+    write(1, 0, 512),
+    write(2, 3 * MIB, 512),
+    write(3, 0, 512),
+    write(4, 0, 512, flushBefore),
+    write(5, 3 * MIB, 512),
+    write(6, 0, 512),
+    write(7, 3 * MIB, 512, flushBefore),
+  ]
+  const { feed, session, sent } = feedOf(entries, new Set([0]))
+  session.creditBytes = 8 * MIB
+  feed.pump()
+  assert.deepEqual(
+    sent.map(({ type, lsn, flags }) => [type, lsn, flags]),
+    [
+      [FrameType.skip, 1, 0],
+      [FrameType.write, 2, 0],
+      [FrameType.skip, 4, flushBefore],
+      [FrameType.write, 5, 0],
+      [FrameType.skip, 6, 0],
+      [FrameType.write, 7, flushBefore],
     ],
   )
 })

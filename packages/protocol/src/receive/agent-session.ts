@@ -34,8 +34,8 @@ export interface SessionHost {
   /** Before a hello is judged: tries what could not be had before. Never rejects. */
   prepare(): Promise<void>
   facts(): AgentFacts
-  /** Makes group, slink and epoch the agent's own, durably. */
-  adopt(group: string, slink: number, epoch: number): Promise<void>
+  /** Makes group, slink and epoch the agent's own, durably. Rejects where another session got ahead. */
+  adopt(session: AgentSession, group: string, slink: number, epoch: number): Promise<void>
   /** Ends every other session, and resolves when nothing of them can reach the replica any more. */
   fence(session: AgentSession): Promise<AgentStanding>
   dirtyMaps(): Iterable<DirtyMap>
@@ -131,11 +131,19 @@ export class AgentSession {
     }
   }
 
-  /** Another session takes over: input is thrown away from now on. Resolves when nothing of it can reach the journal. */
+  /**
+   * Another session takes over: input is thrown away from now on. Resolves when no frame of it can reach the journal; for
+   * a step of its handshake that is under way see {@link AgentSession.settled}.
+   */
   async fence(why: string): Promise<void> {
     this.#fenced = true
     this.#session.close(why)
     await this.#receiver?.close()
+  }
+
+  /** Fenced: resolves when no step of its handshake is under way any more. Not for a host whose steps wait for each other. */
+  async settled(): Promise<void> {
+    for (let seen: unknown = null; seen !== this.#running;) await (seen = this.#running)
   }
 
   /** Resolves when nothing that a frame of this session began is under way any more. Only once it has ended. */
@@ -249,7 +257,7 @@ export class AgentSession {
   async #run(effect: AgentHandshakeEffect): Promise<void> {
     switch (effect.kind) {
       case 'adopt':
-        return this.#host.adopt(effect.group, effect.slink, effect.epoch)
+        return this.#host.adopt(this, effect.group, effect.slink, effect.epoch)
       case 'fence': {
         const standing = await this.#host.fence(this)
         if (!this.#fenced) this.#step({ kind: 'fenced', standing })

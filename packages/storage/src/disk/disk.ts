@@ -7,12 +7,13 @@
  *   after it returned has returned. Before that any subset of its 512-byte sectors may be lost or kept, in any order.
  * - A write or sync may reject (EIO, ENOSPC). After a failed write the range holds old or new bytes, sector by sector.
  *   After a failed sync nothing is known about any write since the last good one, and repeating the sync proves nothing.
+ *   A sync that was asked for before another one failed fails as well.
  * - Several operations may be under way at once. Overlapping writes under way at the same time end in any order.
  */
 export interface Disk {
   /** What it is, for messages: a path. */
   readonly description: string
-  /** Bytes; grows only by {@link Disk.resize}. */
+  /** Bytes; grows only by {@link Disk.resize} and {@link Disk.measure}. */
   readonly sizeBytes: number
   /** False if it is known that `discard` only writes zeros and gives nothing back. */
   readonly canDiscard: boolean
@@ -32,6 +33,8 @@ export interface Disk {
   extents(offset: number, length: number): Promise<readonly DiskExtent[] | null>
   /** Changes the size; only files can. */
   resize(sizeBytes: number): Promise<void>
+  /** Looks at the size anew: where something made it larger meanwhile, `sizeBytes` says so from then on. */
+  measure(): Promise<void>
   /** Releases it, without a sync. Operations under way finish first. */
   close(): Promise<void>
 }

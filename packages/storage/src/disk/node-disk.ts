@@ -14,6 +14,7 @@ import { dataSync, readFully, writeFully, writeFullySync } from './node-disk-io.
 import { lockFile, type FileLock } from './node-disk-lock.js'
 import { DiskSpace } from './node-disk-space.js'
 import { QuickDisk, type QuickTurn } from './quick-writes.js'
+import { SyncTurns } from './sync-turns.js'
 
 /** What a disk has of its process: system calls that Node lacks, and a share of each turn. Both optional. */
 export interface HostMeans {
@@ -50,6 +51,7 @@ export class NodeDisk implements Disk {
   readonly #lock: FileLock | null
   readonly #space: DiskSpace
   readonly #quick: QuickDisk | null
+  readonly #syncs: SyncTurns
   #underWayCount = 0
   #closing: Promise<void> | null = null
   #idle: (() => void) | null = null
@@ -67,6 +69,7 @@ export class NodeDisk implements Disk {
     this.#ffi = ffi
     this.#lock = opened.lock
     this.#quick = turn === null ? null : new QuickDisk(turn)
+    this.#syncs = new SyncTurns((whole) => (whole ? this.#handle.sync() : dataSync(this.#fd)))
     this.#space = new DiskSpace(this.#fd, ffi, opened.kind === 'block-device', opened.sectorBytes)
   }
 
@@ -145,7 +148,7 @@ export class NodeDisk implements Disk {
   }
 
   sync(): Promise<void> {
-    return this.#run('sync', 0, 0, () => dataSync(this.#fd))
+    return this.#run('sync', 0, 0, () => this.#syncs.sync())
   }
 
   discard(offset: number, length: number): Promise<void> {
@@ -170,20 +173,25 @@ export class NodeDisk implements Disk {
    */
   resize(sizeBytes: number): Promise<void> {
     return this.#run('resize', 0, 0, async () => {
-      if (this.kind === 'block-device') {
-        const facts = await blockDeviceFacts(
-          await this.#handle.stat({ bigint: true }),
-          this.#fd,
-          this.description,
-          this.#ffi,
-        )
-        if (sizeBytes > facts.sizeBytes) throw new DiskError('DISK_NOT_SUPPORTED', this.description, 'cannot resize')
-      } else {
+      if (this.kind === 'file') {
         await this.#handle.truncate(sizeBytes)
-        await this.#handle.sync()
-      }
+        await this.#syncs.sync(true)
+      } else if (sizeBytes > (await this.#bytesNow()))
+        throw new DiskError('DISK_NOT_SUPPORTED', this.description, 'cannot resize')
       this.#sizeBytes = sizeBytes
     })
+  }
+
+  measure(): Promise<void> {
+    return this.#run('look at the size of', 0, 0, async () => {
+      this.#sizeBytes = Math.max(this.#sizeBytes, await this.#bytesNow())
+    })
+  }
+
+  async #bytesNow(): Promise<number> {
+    const stats = await this.#handle.stat({ bigint: true })
+    if (this.kind === 'file') return Number(stats.size)
+    return (await blockDeviceFacts(stats, this.#fd, this.description, this.#ffi)).sizeBytes
   }
 
   close(): Promise<void> {

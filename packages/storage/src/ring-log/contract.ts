@@ -191,6 +191,8 @@ export interface RingLog {
   /** Bytes that appends may still use, overhead for groups already subtracted. */
   readonly freeBytes: number
   readonly ringBytes: number
+  /** It is about to become smaller and is used no further than it will reach: nothing that is released makes room now. */
+  readonly isCapped: boolean
   /** The owner's part of the superblock as found at open (empty if created). */
   readonly ownerStateFound: Buffer
 

@@ -159,13 +159,25 @@ export class GroupCommit {
     const { current } = segments
     const due = position - current.start >= geometry.segmentBytes || current.entryCount >= geometry.segmentEntries
     if (!due && this.#gather.length === 0) return this.#wakeIdle()
-    if (!hooks.mayForm(position)) return
-    // Room for a checkpoint is kept by everybody who asks `hasRoom`; who does not ask gets no checkpoint. A segment that
-    // grew in a larger ring may need more than this ring reserves.
-    const needed = Math.max(geometry.reserveBytes, checkpointBytesMax(current.entryCount))
-    if (due && hooks.spaceEnd() - position >= needed) this.#formCheckpoint()
+    if (!hooks.mayForm(position)) {
+      // A checkpoint that is due comes with the next entries; nobody waits for it.
+      if (this.#gather.length === 0) this.#wakeIdle()
+      return
+    }
+    if (due && hooks.spaceEnd() - position >= this.#roomForCheckpoint()) this.#formCheckpoint()
     else if (this.#gather.length > 0) this.#formData()
     else this.#wakeIdle()
+  }
+
+  /**
+   * Room for a checkpoint is kept by everybody who asks `hasRoom`; who does not ask gets no checkpoint. A segment that grew
+   * in a larger ring may need more than this ring reserves: then there is one only beside all that was promised.
+   */
+  #roomForCheckpoint(): number {
+    const { geometry, segments } = this.#options
+    const { reserveBytes } = geometry
+    const largest = checkpointBytesMax(segments.current.entryCount)
+    return largest <= reserveBytes ? reserveBytes : this.roomNeeded(0, 0) - reserveBytes + largest
   }
 
   #formData(): void {

@@ -34,13 +34,18 @@ export class Resizer {
     return this.#status
   }
 
-  /** Nothing may be written at or above this position: a ring that shrinks is used no further than it will reach. */
+  /** Until a ring has shrunk it is used no further than it will reach, whatever is released. */
+  get isCapped(): boolean {
+    return this.#cap !== Number.POSITIVE_INFINITY
+  }
+
+  /** Nothing may be written at or above this position. */
   get cap(): LogPosition {
     return this.#cap
   }
 
   async resize(options: ResizeOptions): Promise<ResizeOutcome> {
-    const { space, commit } = this.#parts
+    const { space } = this.#parts
     if (this.#status !== null)
       throw this.#refusal('LOG_RESIZE_BUSY', `it is being resized to ${this.#status.toBytes} bytes already`)
     const ringBytes = this.#ringBytesFor(options.sizeBytes)
@@ -56,12 +61,16 @@ export class Resizer {
       return { fromBytes, toBytes, left }
     } finally {
       this.#status = null
-      this.#cap = Number.POSITIVE_INFINITY
-      if (this.#parts.isOpen()) {
-        this.#parts.options.listener.spaceFreed()
-        commit.resume()
-      }
+      this.#uncap()
     }
+  }
+
+  /** The ring is used as far as it reaches. */
+  #uncap(): void {
+    this.#cap = Number.POSITIVE_INFINITY
+    if (!this.#parts.isOpen()) return
+    this.#parts.options.listener.spaceFreed()
+    this.#parts.commit.resume()
   }
 
   /** Room behind the end first, then the superblock. */
@@ -70,6 +79,8 @@ export class Resizer {
     const { ringOffset } = space
     const from = ringOffset + space.ringBytes
     const to = ringOffset + ringBytes
+    // It may have grown since it was opened, and what it gained hold anything.
+    await this.#disk.measure()
     const diskBytes = this.#disk.sizeBytes
     const there = Math.min(to, diskBytes)
     if (options.overwrite !== true) await this.#refuseUsed(from, there)
@@ -152,6 +163,8 @@ export class Resizer {
         this.#parts.adopt(superblock)
         await store.copy().catch((error: unknown) => this.#parts.fail(error))
       })
+      // It is as small as it becomes: what is left to do lies behind its end, and is no reason for anybody to wait.
+      this.#uncap()
     } finally {
       release()
     }
@@ -228,6 +241,7 @@ export class Resizer {
         at += length
         this.#advance(length)
       }
+      await this.#disk.measure()
       if (this.#disk.sizeBytes - to < BLOCK_BYTES && this.#parts.isOpen()) await this.#resizeDisk(from)
       return null
     } catch (error) {

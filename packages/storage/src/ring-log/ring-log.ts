@@ -187,6 +187,10 @@ export class OpenRingLog implements RingLog {
     return this.#geometry.ringBytes
   }
 
+  get isCapped(): boolean {
+    return this.#resizer.isCapped
+  }
+
   get freeBytes(): number {
     // What one more entry would cost beside its own bytes is taken off once, so that an entry of this size has room.
     const overhead = this.#commit.roomNeeded(1, 0) - this.#commit.roomNeeded(0, 0)

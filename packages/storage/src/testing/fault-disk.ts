@@ -102,12 +102,8 @@ export class FaultDisk implements Disk {
       if (this.medium.isUnreadable(offset, into.length)) throw this.#error('read', 'EIO', offset, into.length)
       this.medium.read(into, offset)
     }
-    if (
-      early &&
-      this.#life === 'alive' &&
-      !this.#beyond(offset, into.length) &&
-      !this.medium.isUnreadable(offset, into.length)
-    ) {
+    const isGood = !this.#beyond(offset, into.length) && !this.medium.isUnreadable(offset, into.length)
+    if (early && this.#life === 'alive' && isGood) {
       // A read sees a write that is under way, or not: half of the reads look at once instead of at their end.
       fetch()
       return this.#run('read', offset, into.length, () => undefined)
@@ -185,6 +181,10 @@ export class FaultDisk implements Disk {
 
   resize(sizeBytes: number): Promise<void> {
     return this.#run('resize', 0, 0, () => this.medium.resize(sizeBytes))
+  }
+
+  async measure(): Promise<void> {
+    // Its size is always the one of the medium.
   }
 
   async close(): Promise<void> {

@@ -203,6 +203,22 @@ describe('files', () => {
     }
   })
 
+  it('what something else made larger is seen once its size is looked at, and its bytes are left alone', async () => {
+    const path = join(directory, 'grown')
+    const disk = await provider.create(path, MIB)
+    fs.appendFileSync(path, 'somebody')
+    assert.equal(disk.sizeBytes, MIB)
+    await disk.measure()
+    assert.equal(disk.sizeBytes, MIB + 8)
+    const bytes = Buffer.alloc(8)
+    await disk.read(bytes, MIB)
+    assert.equal(bytes.toString(), 'somebody')
+    fs.truncateSync(path, MIB)
+    await disk.measure()
+    assert.equal(disk.sizeBytes, MIB + 8, 'one that was cut off says so where it is read')
+    await disk.close()
+  })
+
   it('resize is seen at once; what is added reads as zeros', async () => {
     const path = fresh()
     const disk = await provider.create(path, MIB)

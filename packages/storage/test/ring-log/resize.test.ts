@@ -358,3 +358,47 @@ test('[MSG-09] a log that shrinks is used no further than it will reach, however
   const again = await bench.open(opened.disk.powerCut({ kind: 'lose-all' }))
   assert.deepEqual(lsnsOf(await readAll(bench, again.log)), upTo(log.lastLsn, first))
 })
+
+test('a log that has shrunk is used as far as it reaches while it still gives back what lies behind it', async () => {
+  const bench = new Bench()
+  const opened = await bench.open(bench.disk(4 * MIB))
+  const { log, disk } = opened
+  await fill(bench, opened)
+  await keep(bench, opened, 4)
+  disk.inject({ on: 'discard', delayMs: 60_000 })
+  const resizing = log.resize({ sizeBytes: 2 * MIB, hold: () => () => undefined })
+  for (let ms = 0; ms < 1000 && log.status().resize?.step !== 'giving-back'; ms++) await bench.clock.advance(1)
+  assert.equal(log.isCapped, false)
+  // Around its end: what is given up makes room at once.
+  for (let lap = 0; lap < 3; lap++) {
+    const before = log.lastLsn
+    await fill(bench, opened)
+    assert.ok(log.lastLsn > before, `lap ${lap} finds room`)
+    await keep(bench, opened, 3)
+  }
+  assert.equal(log.status().resize?.step, 'giving-back')
+  await bench.clock.runUntil(resizing)
+  assert.equal(disk.sizeBytes, 2 * MIB)
+})
+
+test('bytes that a disk gained since it was opened are looked at before a log grows over them, and are left where it shrinks', async () => {
+  const bench = new Bench()
+  const disk = bench.disk(2 * MIB)
+  // As a descriptor does that nobody asked again.
+  let seenBytes = 2 * MIB
+  Object.defineProperty(disk, 'sizeBytes', { get: () => seenBytes })
+  disk.measure = async () => void (seenBytes = disk.medium.sizeBytes)
+  const opened = await bench.open(disk)
+  append(opened.log, PIECE)
+  disk.medium.resize(6 * MIB)
+  disk.poke(Buffer.from('somebody'), 3 * MIB)
+  const error = await refused(resize(bench, opened, 4 * MIB))
+  assert.equal(error.code, 'LOG_RESIZE_BEHIND')
+  assert.equal(disk.medium.sizeBytes, 6 * MIB)
+  await resize(bench, opened, 4 * MIB, { overwrite: true, sparse: true })
+  assert.ok(disk.peek(3 * MIB, 8).equals(Buffer.alloc(8)), 'what was there reads as zeros')
+  disk.medium.resize(8 * MIB)
+  seenBytes = 4 * MIB
+  await resize(bench, opened, 3 * MIB)
+  assert.equal(disk.medium.sizeBytes, 8 * MIB, 'what lies behind the log is not cut off')
+})
