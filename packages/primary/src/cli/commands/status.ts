@@ -185,6 +185,8 @@ function linkOf({ limit, compression, rttMs, clockOffsetUs }: SlinkRow): string 
 }
 
 function compressionOf({ active, why, codec, ratio }: SlinkRow['compression']): string {
+  // What was not judged yet may gain nothing.
+  if (active && why === 'trying') return `trying ${codec}`
   if (active) return ratio === null ? `${codec}` : `${codec} ${ratio.toFixed(1)}x`
   return why === null ? 'not compressed' : `not compressed: ${COMPRESSION_WORDS[why]}`
 }
