@@ -85,7 +85,7 @@ export const LINKS: readonly Mutant[] = [
   rule(
     'auto goes on with data that do not become smaller',
     'protocol/session/compression-policy',
-    "if (judged && window.wireBytes > RATIO_MAX * window.rawBytes) return this.#pause('incompressible', nowMs);",
+    "if (this.#wire > RATIO_MAX * this.#raw) return this.#pause('incompressible', nowMs);",
     '',
     by(
       'protocol/session/compression',
@@ -143,6 +143,37 @@ export const LINKS: readonly Mutant[] = [
     by(
       'protocol/session/backoff',
       'every address is tried at the shortest wait, each round doubles it, and chance moves it by a quarter',
+    ),
+  ),
+  rule(
+    'compression is judged by a single run',
+    'protocol/session/compression-policy',
+    'if (this.#active && this.#raw >= (this.#smaller ? JUDGED_BYTES : TRIED_BYTES))',
+    'if (this.#active)',
+    by('protocol/session/compression', 'auto is judged by enough bytes: not by one small run, and at any pace of them'),
+  ),
+  rule(
+    'compression that was never judged is worth its while',
+    'protocol/session/compression-policy',
+    'if (!this.#smaller) return;',
+    '',
+    by('protocol/session/compression', 'auto is judged by enough bytes: not by one small run, and at any pace of them'),
+  ),
+  rule(
+    'what was sent without a limit is owed under the next one',
+    'primary/slink/token-bucket',
+    'if (this.#limited)',
+    'if (true)',
+    by('primary/slink/link-limit', 'what was sent while there was no limit is not owed when one is set'),
+  ),
+  rule(
+    'a limit of 0 lifts the limit',
+    'primary/slink/link-limit',
+    'if (rate === 0)',
+    'if (false)',
+    by(
+      'primary/slink/link-limit',
+      'a limit that overlaps itself, is too small, or is no time is refused with what is wrong',
     ),
   ),
 ]

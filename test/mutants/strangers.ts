@@ -79,4 +79,64 @@ export const STRANGERS: readonly Mutant[] = [
       'D10: a session that is gone before its first ping ends neither the process nor is it pinged again',
     ),
   ),
+  stops(
+    rule(
+      'who enrols has all the time of the world, and is not counted',
+      'protocol/transport/proven-links',
+      'if (isPeer) this.#waiting.leave(name);',
+      'this.#waiting.leave(name);',
+      by('protocol/transport/proven-links', 'who came to enrol and says nothing has no more time than any stranger'),
+    ),
+  ),
+  rule(
+    'an enrolment has no time of its own',
+    'protocol/enrol/enrolment',
+    'clock.after(ENROL_MS, () => connection.destroy());',
+    'clock.after(ENROL_MS, () => {});',
+    by('protocol/enrol/enrolment', 'an enrolment that sends no request, or takes no answer, is over after its time'),
+  ),
+  rule(
+    'QUIC connections without a stream are not counted',
+    'protocol/transport/quic-listener',
+    'this.#waiting.enter(name, remote, () => connection.abort());',
+    '',
+    by(
+      'protocol/transport/quic-listener',
+      'connections without a stream are counted, and one more ends the one that waits longest',
+    ),
+  ),
+  rule(
+    'a dial over a proven link stands only once it has its verdict',
+    'protocol/transport/proof-gate',
+    'known(peer);',
+    '',
+    by('protocol/transport/proven-links', 'a key that is revoked while its verdict is waited for ends the dial'),
+  ),
+  rule(
+    'a dial over TLS stands only once it has its verdict',
+    'protocol/transport/tls-gate',
+    'known(stream, peer);',
+    '',
+    by('protocol/transport/tls', 'a key that is revoked while its verdict is waited for ends the dial'),
+  ),
+  rule(
+    'a revocation ends the connections of the key that was there before a rotation',
+    'primary/trust/agent-links',
+    'before = pinOf(current, slink); return withoutPin(current, slink);',
+    'before = pinOf(this.pins, slink); return withoutPin(current, slink);',
+    by(
+      'primary/trust/pins',
+      'a pin that moves to another key while it is revoked is revoked with the key that it has by then',
+    ),
+  ),
+  rule(
+    'the cap on connections that greet ends the same one again',
+    'agent/session/session-set',
+    '&& !this.#leaving.has(session)',
+    '',
+    by(
+      'agent/session-set',
+      'each connection above the cap ends one that greets, not the one that was told to go already',
+    ),
+  ),
 ]

@@ -44,6 +44,8 @@ export class SessionSet {
   readonly #all = new Set<AgentSession>()
   /** The session that the replica belongs to: from its fence on. */
   #owner: AgentSession | null = null
+  /** Those that were told to go, for others that came later. */
+  readonly #leaving = new WeakSet<AgentSession>()
   readonly #tellEnd = new WeakMap<AgentSession, (established: boolean) => void>()
   #maps: readonly DirtyMap[] = []
   #steps: Promise<unknown> = Promise.resolve()
@@ -62,8 +64,12 @@ export class SessionSet {
   accept(connection: Connection, ended: (established: boolean) => void = () => {}): void {
     if (this.#closed) return connection.destroy()
     this.counts.connections++
-    const greeting = [...this.#all].filter((session) => session !== this.#owner)
-    if (greeting.length >= GREETING_CONNECTIONS_MAX) greeting[0]?.close('too many connections are greeting')
+    const greeting = [...this.#all].filter((session) => session !== this.#owner && !this.#leaving.has(session))
+    const [oldest] = greeting
+    if (oldest !== undefined && greeting.length >= GREETING_CONNECTIONS_MAX) {
+      this.#leaving.add(oldest)
+      oldest.close('too many connections are greeting')
+    }
     const session = new AgentSession(connection, this.#host(), this.#options.clock)
     this.#all.add(session)
     this.#tellEnd.set(session, ended)

@@ -81,7 +81,8 @@ export class Gatekeeper {
 
   /** Takes the one request of a connection that came to enrol. */
   readonly enrol = (connection: Connection, peer: ShownPeer): void => {
-    void answerEnrolment(connection, (request) => this.#decide(request, peer)).catch((error: unknown) => {
+    const { clock } = this.#parts
+    void answerEnrolment(connection, clock, (request) => this.#decide(request, peer)).catch((error: unknown) => {
       connection.destroy()
       this.refused({ remote: peer.remote, key: peer.keys[0] ?? null, why: reason(error) })
     })

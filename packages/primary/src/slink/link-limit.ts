@@ -98,7 +98,11 @@ function readWindow(text: string): LimitWindow {
 }
 
 function readRate(text: string): number {
-  return WORDS_NONE.includes(text) ? 0 : parseSize(text)
+  if (WORDS_NONE.includes(text)) return 0
+  const rate = parseSize(text)
+  // Some would mean that nothing is sent, others that everything is.
+  if (rate === 0) throw new LimitWordsError('has the rate 0: "none" lifts the limit, and pausing the slink stops it')
+  return rate
 }
 
 function printWindow({ fromMinute, toMinute, bytesPerSecond }: LimitWindow): string {

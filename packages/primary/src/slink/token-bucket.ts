@@ -11,6 +11,8 @@ export const BURST_MS = 50
 
 export class TokenBucket {
   #tokens = 0
+  /** A rate holds: without one nothing is owed, also when the next one comes. */
+  #limited = false
   #atMs: number
 
   /** `nowMs`: monotonic, as in every call. */
@@ -22,7 +24,8 @@ export class TokenBucket {
   waitMs(rate: number, nowMs: number): number {
     const elapsedMs = nowMs - this.#atMs
     this.#atMs = nowMs
-    if (rate <= 0) {
+    this.#limited = rate > 0
+    if (!this.#limited) {
       this.#tokens = 0
       return 0
     }
@@ -32,6 +35,6 @@ export class TokenBucket {
 
   /** Pays for what was sent. */
   spend(bytes: number): void {
-    this.#tokens -= bytes
+    if (this.#limited) this.#tokens -= bytes
   }
 }

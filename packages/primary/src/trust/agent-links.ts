@@ -132,8 +132,12 @@ export class AgentLinks {
   }
 
   async #pin(slink: number, pin: Pin): Promise<void> {
-    const before = pinOf(this.pins, slink)
-    await this.#parts.pins.update((current) => withPin(current, slink, pin))
+    // Looked at where it is changed: it may move to another key until then.
+    let before: Pin | null = null
+    await this.#parts.pins.update((current) => {
+      before = pinOf(current, slink)
+      return withPin(current, slink, pin)
+    })
     this.#endAll(slink, before, 'another identity was pinned')
     this.#event('peer-enrolled', `the agent of slink ${slink} is ${short(pin.fingerprint)}`, {
       slink,
@@ -184,9 +188,8 @@ export class AgentLinks {
 
   /** Takes the pin of a slink away, durably, and ends its connection. */
   async revoke(slink: number): Promise<Pin> {
-    const pin = pinOf(this.pins, slink)
+    const pin = await this.forget(slink)
     if (pin === null) throw primaryErrors.create('PEER_UNKNOWN', { slink })
-    await this.forget(slink)
     this.#event('peer-revoked', `the agent of slink ${slink}, ${short(pin.fingerprint)}, is not trusted any more`, {
       slink,
       fingerprint: pin.fingerprint,
@@ -194,11 +197,16 @@ export class AgentLinks {
     return pin
   }
 
-  /** A slink is gone, and whom it trusted with it. */
-  async forget(slink: number): Promise<void> {
-    const before = pinOf(this.pins, slink)
-    if (before !== null) await this.#parts.pins.update((current) => withoutPin(current, slink))
+  /** A slink is gone, and whom it trusted with it: answers that. */
+  async forget(slink: number): Promise<Pin | null> {
+    let before: Pin | null = null
+    if (pinOf(this.pins, slink) !== null)
+      await this.#parts.pins.update((current) => {
+        before = pinOf(current, slink)
+        return withoutPin(current, slink)
+      })
     this.#endAll(slink, before, 'its identity is not trusted any more')
+    return before
   }
 
   /** Another key for this side; sessions begin anew, so that agents meet it while both sides know each other. */

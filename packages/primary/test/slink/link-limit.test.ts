@@ -49,6 +49,8 @@ test('a limit that overlaps itself, is too small, or is no time is refused with 
     ['1m,8-9=2m', /should be as 22:00-06:00=unlimited/],
     ['22:00-06:00=1m', /should begin with the rate/],
     ['1023', /pause the slink to stop it/],
+    ['0', /the rate 0: "none" lifts the limit, and pausing the slink stops it/],
+    ['1m,08:00-09:00=0', /the rate 0: "none" lifts the limit/],
     ['1m,08:00-09:00=1', /pause the slink to stop it/],
   ] as const)
     assert.throws(
@@ -113,6 +115,15 @@ test('time that nobody used counts for no more than a moment', () => {
   assert.equal(bucket.waitMs(rate, 3_600_000), 0)
   bucket.spend((rate * BURST_MS) / 1000 + 1000)
   assert.equal(Math.round(bucket.waitMs(rate, 3_600_000)), 1)
+})
+
+test('what was sent while there was no limit is not owed when one is set', () => {
+  const bucket = new TokenBucket(0)
+  assert.equal(bucket.waitMs(0, 1000), 0)
+  bucket.spend(1024 * 1024)
+  assert.equal(bucket.waitMs(1024, 1000), 0)
+  bucket.spend(1024)
+  assert.ok(bucket.waitMs(1024, 1000) > 900, 'what goes out under it is')
 })
 
 test('what is in flight is what was sent and not received, by runs, and zero at the end', () => {

@@ -110,12 +110,12 @@ test('a file of pins is taken whole or not at all', () => {
     })
 })
 
-function links(first: Pins): { links: AgentLinks; pins: { current: Pins }; events: GroupEvent[] } {
+function links(first: Pins, meanwhile = (current: Pins): Pins => current) {
   const events: GroupEvent[] = []
   const pins = {
     current: first,
     async update(change: (current: Pins) => Pins) {
-      this.current = change(this.current)
+      this.current = change(meanwhile(this.current))
     },
   }
   const current: TlsIdentity = { key: '', certificates: '', fingerprint: C }
@@ -151,4 +151,12 @@ test('a pin that is revoked is gone and told of, and revoked only once', async (
   assert.deepEqual(made.pins.current, NO_PINS)
   assert.equal(made.events[0]?.kind, 'peer-revoked')
   await assert.rejects(made.links.revoke(1), { code: 'PEER_UNKNOWN' })
+})
+
+test('a pin that moves to another key while it is revoked is revoked with the key that it has by then', async () => {
+  // A rotation is stored before.
+  const made = links(PINNED, (current) => movedPin(current, 1, A, B))
+  assert.equal((await made.links.revoke(1)).fingerprint, B)
+  assert.deepEqual(made.pins.current, NO_PINS)
+  assert.equal(made.events[0]?.facts?.['fingerprint'], B)
 })

@@ -24,6 +24,9 @@ import {
 } from './enrol-words.js'
 import type { Invitation } from './token.js'
 
+/** Whoever enrols has so long for its request and to take the answer, in milliseconds. */
+export const ENROL_MS = 10_000
+
 /** The primary's half. Resolves once the agent has enrolled it, durably; rejects with `ENROL_REFUSED` or a lost connection. */
 export async function askToEnrol(
   connection: Connection,
@@ -50,12 +53,14 @@ export async function askToEnrol(
     throw refused('its answer is not that of the side that made the invitation')
 }
 
-/** The agent's half. `decide` answers what to say, once it is durable. */
+/** The agent's half. `decide` answers what to say, once it is durable. All of it has {@link ENROL_MS}. */
 export async function answerEnrolment(
   connection: Connection,
+  clock: Clock,
   decide: (request: EnrolRequest) => Promise<{ readonly code: EnrolCode; readonly proof: Buffer | null }>,
 ): Promise<void> {
-  const bytes = await takeExactly(connection, REQUEST_BYTES)
+  const timer = clock.after(ENROL_MS, () => connection.destroy())
+  const bytes = await takeExactly(connection, REQUEST_BYTES, () => timer.cancel())
   const request = bytes instanceof Buffer ? decodeRequest(bytes) : null
   if (request === null) return connection.destroy()
   const { code, proof } = await decide(request)
@@ -63,8 +68,15 @@ export async function answerEnrolment(
   connection.close()
 }
 
-/** The first bytes of a connection, exactly so many; null or the reason where it ends before. More than that ends it. */
-function takeExactly(connection: Connection, count: number): Promise<Buffer | Error | null> {
+/**
+ * The first bytes of a connection, exactly so many; null or the reason where it ends before. More than that ends it.
+ * `over` is called when the connection is.
+ */
+function takeExactly(
+  connection: Connection,
+  count: number,
+  over: () => void = () => {},
+): Promise<Buffer | Error | null> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let bytes = 0
@@ -76,7 +88,10 @@ function takeExactly(connection: Connection, count: number): Promise<Buffer | Er
         else if (bytes === count) resolve(Buffer.concat(chunks))
       },
       drained: () => {},
-      closed: (reason) => resolve(reason),
+      closed: (reason) => {
+        over()
+        resolve(reason)
+      },
     })
   })
 }

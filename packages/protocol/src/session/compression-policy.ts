@@ -16,8 +16,9 @@ export type CompressionWhy = 'operator' | 'worth-it' | 'trying' | 'incompressibl
 
 /** A run must become smaller than this part of itself, else compression is for nothing. */
 const RATIO_MAX = 0.94
-/** So much of it is looked at before it is given up. */
+/** So much is looked at before it is judged whether it becomes smaller, whatever the size of the runs; of a trial, less. */
 const JUDGED_BYTES = 256 * 1024
+const TRIED_BYTES = 64 * 1024
 /** A window of comparison, in milliseconds. */
 const WINDOW_MS = 250
 /** Compression that takes more than this part of the time may be what limits. */
@@ -31,7 +32,6 @@ const AGAIN_MS_MAX = 60_000
 interface Window {
   startMs: number
   rawBytes: number
-  wireBytes: number
   spentMs: number
   /** There was nothing to send for a moment: its rate says nothing. */
   idle: boolean
@@ -48,6 +48,11 @@ export class CompressionPolicy {
   #trialOf: number | null = null
   #rateWithout: { readonly bytesPerMs: number; readonly atMs: number } | null = null
   #window: Window = fresh(0)
+  /** What came of it since it was last judged: not by windows, in which a slow stream says too little. */
+  #raw = 0
+  #wire = 0
+  /** It was judged, and does become smaller. */
+  #smaller = false
 
   get active(): boolean {
     return this.#active
@@ -75,10 +80,15 @@ export class CompressionPolicy {
     if (this.#mode !== 'auto') return
     const window = this.#window
     window.rawBytes += rawBytes
-    window.wireBytes += wireBytes
     window.spentMs += spentMs
-    const judged = this.#active && (this.#why === 'trying' || window.rawBytes >= JUDGED_BYTES)
-    if (judged && window.wireBytes > RATIO_MAX * window.rawBytes) return this.#pause('incompressible', nowMs)
+    this.#raw += rawBytes
+    this.#wire += wireBytes
+    if (this.#active && this.#raw >= (this.#smaller ? JUDGED_BYTES : TRIED_BYTES)) {
+      if (this.#wire > RATIO_MAX * this.#raw) return this.#pause('incompressible', nowMs)
+      this.#smaller = true
+      this.#raw = 0
+      this.#wire = 0
+    }
     if (nowMs - window.startMs >= WINDOW_MS) this.#judge(window, nowMs)
   }
 
@@ -107,6 +117,7 @@ export class CompressionPolicy {
   }
 
   #works(): void {
+    if (!this.#smaller) return
     this.#why = 'worth-it'
     this.#pauseMs = AGAIN_MS_MIN
   }
@@ -129,9 +140,12 @@ export class CompressionPolicy {
     this.#active = active
     this.#why = why
     this.#window = fresh(nowMs)
+    this.#raw = 0
+    this.#wire = 0
+    this.#smaller &&= why === 'worth-it'
   }
 }
 
 function fresh(nowMs: number): Window {
-  return { startMs: nowMs, rawBytes: 0, wireBytes: 0, spentMs: 0, idle: false }
+  return { startMs: nowMs, rawBytes: 0, spentMs: 0, idle: false }
 }

@@ -56,6 +56,8 @@ export async function proveAsDialler(
   address: string,
   on: Attempt,
   { identity, judge, nonce }: GateParts,
+  /** Its key is good: from here on it can be revoked. */
+  known: (peer: ShownPeer) => void,
 ): Promise<Passed> {
   const fail = (error: ProtocolError): never => {
     on.fail(error)
@@ -86,6 +88,7 @@ export async function proveAsDialler(
       new ProtocolError('TLS_WRONG_KEY', { address, shown: peer.keys[0]?.slice(0, 16) ?? 'none', why: judgement.why }),
     )
   }
+  known(peer)
   const own = encodeProof(identity, 'dialling', context)
   await step(stream.write(Buffer.concat([encodeVerdict('admitted'), own]))).catch(broke)
   const verdict = decodeVerdict(await take(VERDICT_BYTES))

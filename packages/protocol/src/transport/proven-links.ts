@@ -53,8 +53,15 @@ export class ProvenLinks {
   ): Promise<{ readonly connection: Connection; readonly peer: ShownPeer }> {
     const { judge, random } = this.#options
     const parts = { identity: this.#options.identity(), judge, nonce: random.bytes(NONCE_BYTES) }
-    const { peer, ahead } = await proveAsDialler(channel, purpose, address, on, parts)
-    return { connection: this.#stands(channel, peer).with(ahead), peer }
+    let standing: Standing | null = null
+    const known = (peer: ShownPeer): void => void (standing = this.#stands(channel, peer))
+    try {
+      const { peer, ahead } = await proveAsDialler(channel, purpose, address, on, parts, known)
+      return { connection: (standing as unknown as Standing).with(ahead), peer }
+    } catch (error) {
+      ;(standing as Standing | null)?.gone()
+      throw error
+    }
   }
 
   /** Takes a channel of a stranger. `accepted` gets it once it is a peer's that came for a session. */
@@ -84,9 +91,11 @@ export class ProvenLinks {
       if (waited) this.#waiting.refuse(name, peer.keys[0] ?? null, 'it went away before it had heard that it is known')
       return standing.gone()
     }
-    this.#waiting.leave(name)
-    const connection = standing.with(ahead)
-    if (peer.purpose === 'session') accepted(connection)
+    // Who enrols has proven nothing yet that counts: it is one of those who wait until it is gone.
+    const isPeer = peer.purpose === 'session'
+    if (isPeer) this.#waiting.leave(name)
+    const connection = standing.with(ahead, () => this.#waiting.leave(name))
+    if (isPeer) accepted(connection)
     else enrol?.(connection, peer)
   }
 
@@ -100,12 +109,12 @@ export class ProvenLinks {
     const description = `${this.#scheme} ${remote}`
     let connection: Connection | null = null
     let reason: Error | undefined
-    let ended = false
+    let endedBefore = false
     const stub = {
       description,
       destroy: (why?: Error): void => {
         if (connection !== null) return connection.destroy(why)
-        ended = true
+        endedBefore = true
         reason = why
         stream.destroy()
       },
@@ -116,9 +125,13 @@ export class ProvenLinks {
         gone()
         stream.destroy()
       },
-      with: (ahead) => {
-        connection = new PulledConnection(stream, { description, ahead, ended: gone })
-        if (ended) connection.destroy(reason)
+      with: (ahead, over = () => {}) => {
+        const ended = (): void => {
+          gone()
+          over()
+        }
+        connection = new PulledConnection(stream, { description, ahead, ended })
+        if (endedBefore) connection.destroy(reason)
         return connection
       },
     }
@@ -128,5 +141,6 @@ export class ProvenLinks {
 interface Standing {
   /** It is over without having been a connection. */
   gone(): void
-  with(ahead: Buffer): Connection
+  /** `over` is called once it is. */
+  with(ahead: Buffer, over?: () => void): Connection
 }

@@ -3,14 +3,15 @@
  *
  * Owns the native server. The library has one UDP socket for a listener and all its connections, and closing the one ends
  * the others: a listener that is closed turns everybody away, and lives until the last of its connections is over. Takes
- * {@link GATES_MAX} handshakes at a time; strangers hold one each for at most the idle time.
+ * {@link GATES_MAX} handshakes at a time; strangers hold one each for at most the idle time. Connections without a stream
+ * are counted and bounded in time as those are that have one (tls-waiting-room.ts).
  */
 import type { Clock } from '../entry/clock.js'
 import { reasonOf } from '../errors.js'
 import { formatHostPort } from './address.js'
 import { quicPeer } from './quic-key.js'
 import type { QuicConnection, QuicServer, QuicStream } from './quic-native.js'
-import { GATE_MS, GATES_MAX } from './tls-waiting-room.js'
+import { GATES_MAX, TlsWaitingRoom } from './tls-waiting-room.js'
 import type { Listener } from './transport.js'
 
 export interface QuicListenerParts {
@@ -25,6 +26,8 @@ export interface QuicListenerParts {
 export class QuicListener implements Listener {
   readonly #server: QuicServer
   readonly #parts: QuicListenerParts
+  readonly #waiting: TlsWaitingRoom
+  #came = 0
   #connections = 0
   #closing = false
   #gone: Promise<void> | null = null
@@ -36,6 +39,7 @@ export class QuicListener implements Listener {
   ) {
     this.#server = server
     this.#parts = parts
+    this.#waiting = new TlsWaitingRoom(parts.clock, ({ remote, why }) => parts.refused(remote, why))
     for (let count = 0; count < GATES_MAX; count++) void this.#accept()
   }
 
@@ -69,16 +73,15 @@ export class QuicListener implements Listener {
     const peer = quicPeer(connection.remoteMultiaddr())
     const remote = peer === null ? 'unknown' : formatHostPort(peer.host, peer.port)
     this.#connections += 1
-    const timer = this.#parts.clock.after(GATE_MS, () => connection.abort())
+    const name = `${(this.#came += 1)} ${remote}`
+    this.#waiting.enter(name, remote, () => connection.abort())
     try {
       const stream = await connection.inboundStream()
-      timer.cancel()
+      this.#waiting.leave(name)
       this.#parts.take(connection, stream, () => this.#left())
     } catch {
-      timer.cancel()
-      connection.abort()
+      if (this.#waiting.has(name)) this.#waiting.refuse(name, null, 'it ended the connection before it said anything')
       this.#left()
-      this.#parts.refused(remote, 'it ended the connection, or said nothing for too long')
     }
   }
 

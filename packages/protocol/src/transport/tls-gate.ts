@@ -64,9 +64,16 @@ export async function passAsDialler(
   socket: Socket,
   address: string,
   on: Attempt,
-  parts: { readonly identity: TlsIdentity; readonly purpose: Purpose; readonly judge: Judge; readonly remote: string },
+  parts: {
+    readonly identity: TlsIdentity
+    readonly purpose: Purpose
+    readonly judge: Judge
+    readonly remote: string
+    /** Its key is good: from here on it can be revoked. */
+    readonly known: (stream: TLSSocket, peer: ShownPeer) => void
+  },
 ): Promise<{ readonly stream: TLSSocket; readonly peer: ShownPeer }> {
-  const { identity, purpose, judge, remote } = parts
+  const { identity, purpose, judge, remote, known } = parts
   const stream = connect({
     ...TLS_OPTIONS,
     socket,
@@ -97,6 +104,7 @@ export async function passAsDialler(
     await step(sayVerdict(stream, judgement.verdict))
     return fail('TLS_WRONG_KEY', { shown: peer.keys[0]?.slice(0, 16) ?? 'none', why: judgement.why })
   }
+  known(stream, peer)
   void sayVerdict(stream, 'admitted')
   const verdict = await step(hearVerdict(stream))
   if (verdict === null) return fail('TLS_OTHER_PROGRAM')

@@ -51,13 +51,17 @@ export class TlsTransport implements KeyedTransport {
     const socket = newSocket()
     const under = attempt(socket, address, options, clock)
     await connectSocket(socket, parsed, address, under)
-    const { stream, peer } = await passAsDialler(socket, address, under, {
-      identity: identity(),
-      purpose,
-      judge,
-      remote,
-    })
-    return { connection: this.#admit(stream, peer), peer }
+    let connection: Connection | null = null
+    const description = `tls ${remote}`
+    const known = (shown: TLSSocket, { keys }: ShownPeer): void => {
+      // Until the verdict is there it is a stream that can only be ended.
+      const destroy = (why?: Error): void => void (connection ?? shown).destroy(why)
+      shown.once('close', this.#standing.add({ description, destroy }, keys))
+    }
+    const parts = { identity: identity(), purpose, judge, remote, known }
+    const { stream, peer } = await passAsDialler(socket, address, under, parts)
+    connection = new SocketConnection(stream, description)
+    return { connection, peer }
   }
 
   /** As {@link Transport.listen}; says who came as well. */

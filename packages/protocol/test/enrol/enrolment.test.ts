@@ -21,7 +21,9 @@ import {
   type ShownPeer,
 } from '../../src/index.js'
 import { decodeAnswer, decodeRequest, encodeAnswer, encodeRequest, proofOf } from '../../src/enrol/enrol-words.js'
-import { realClock } from '../support/clock.js'
+import { ENROL_MS } from '../../src/enrol/enrolment.js'
+import type { Connection, ConnectionHandler } from '../../src/transport/transport.js'
+import { realClock, SimClock } from '../support/clock.js'
 import { FIRST, OTHER, STRANGER } from '../support/identities.js'
 import { knows } from '../support/judges.js'
 
@@ -126,7 +128,7 @@ async function enrolling(
     clock: realClock,
     identity: () => FIRST,
     judge: knows(),
-    enrol: (connection, peer) => void answerEnrolment(connection, async (request) => decide(request, peer)),
+    enrol: (connection, peer) => void answerEnrolment(connection, realClock, async (request) => decide(request, peer)),
   })
   const listener = await transport.listen('tls://127.0.0.1:0', () => (accepted += 1))
   const close = async (): Promise<void> => {
@@ -196,4 +198,24 @@ test('an enrolment takes one request of its size and nothing more', async (t) =>
     assert.equal(heard, 0)
   }
   assert.equal(decided, 0)
+})
+
+test('an enrolment that sends no request, or takes no answer, is over after its time', async () => {
+  for (const bytes of [null, encodeRequest(requestFor(PAIR))]) {
+    const clock = new SimClock()
+    let handler: ConnectionHandler | null = null
+    let destroyed = 0
+    const connection = {
+      attach: (given: ConnectionHandler) => (handler = given),
+      write: () => true,
+      close: () => {},
+      destroy: () => (destroyed += 1),
+    } as unknown as Connection
+    void answerEnrolment(connection, clock, async () => ({ code: 'unknown', proof: null }))
+    if (bytes !== null) (handler as unknown as ConnectionHandler).data(bytes)
+    clock.run(ENROL_MS - 1)
+    assert.equal(destroyed, 0)
+    clock.run(1)
+    assert.equal(destroyed, 1)
+  }
 })

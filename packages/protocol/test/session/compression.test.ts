@@ -248,6 +248,31 @@ test('auto tries again at longer and longer intervals, and is back once the data
   assert.equal(policy.why, 'worth-it')
 })
 
+test('auto is judged by enough bytes: not by one small run, and at any pace of them', () => {
+  const policy = new CompressionPolicy()
+  let nowMs = 0
+  const run = (raw: number, wire: number): boolean => {
+    const active = policy.wants('auto', nowMs)
+    policy.note(raw, active ? wire : raw, 0.01, nowMs)
+    nowMs += 100
+    return active
+  }
+  // The first frame is small and noise; what follows becomes a third.
+  run(64, 64)
+  for (let count = 0; count < 100; count += 1) assert.equal(run(4096, 1400), true, `run ${count}`)
+  assert.equal(policy.why, 'worth-it')
+  // 40 KiB a second of noise: no window of comparison holds enough to say so.
+  for (let count = 0; count < 400 && run(4096, 4096); count += 1);
+  assert.deepEqual([policy.active, policy.why], [false, 'incompressible'])
+  // One that was never judged is not called worth its while.
+  const slow = new CompressionPolicy()
+  for (let at = 0; at < 10; at += 1) {
+    slow.wants('auto', at * 1000)
+    slow.note(64, 64, 0.01, at * 1000)
+  }
+  assert.equal(slow.why, 'trying')
+})
+
 test('off means off and on means on, from the next run on', () => {
   let mode: CompressionMode = 'off'
   const packer = new Packer(new SimClock(), () => mode)

@@ -174,7 +174,7 @@ quicTest('an enrolment over QUIC is told from a session, and has the proven keys
     enrol: (connection, peer) => {
       came.push(peer)
       const pair = { primary: peer.keys[0] as string, agent: FIRST.fingerprint }
-      void answerEnrolment(connection, async ({ id }) => ({
+      void answerEnrolment(connection, realClock, async ({ id }) => ({
         code: 'enrolled',
         proof: proofOf(invitation.secret, 'agent', id, pair),
       }))

@@ -410,3 +410,27 @@ function firstFlight(): Promise<Buffer> {
     })
   })
 }
+
+test('a key that is revoked while its verdict is waited for ends the dial', async (t) => {
+  let judging = false
+  let verdict = (): void => {}
+  const asked = new Promise<void>((resolve) => (verdict = resolve))
+  const slow = new TlsTransport({
+    clock: realClock,
+    identity: () => FIRST,
+    judge: async () => {
+      judging = true
+      await asked
+      return { kind: 'known' }
+    },
+  })
+  const listener = await slow.listen('tls://127.0.0.1:0', () => {})
+  t.after(() => listener.close())
+  const client = dialler(OTHER, FIRST)
+  const dial = client.dial(listener.address, { timeoutMs: 10_000 })
+  dial.catch(() => {})
+  while (!judging) await turn()
+  assert.equal(client.endPeer(FIRST.fingerprint, 'it was revoked'), 1)
+  await assert.rejects(dial)
+  verdict()
+})

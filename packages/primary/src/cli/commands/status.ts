@@ -191,6 +191,8 @@ function noHttp3({ quic, carrier }: SlinkRow): string {
 }
 
 function compressionOf({ active, why, codec, ratio }: SlinkRow['compression']): string {
+  // What was not judged yet may gain nothing.
+  if (active && why === 'trying') return `trying ${codec}`
   if (active) return ratio === null ? `${codec}` : `${codec} ${ratio.toFixed(1)}x`
   return why === null ? 'not compressed' : `not compressed: ${COMPRESSION_WORDS[why]}`
 }
