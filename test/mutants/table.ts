@@ -15,6 +15,7 @@ import { IDENTITY } from './identity.js'
 import { LINKS } from './links.js'
 import { LOG } from './log.js'
 import { SLINK } from './slink.js'
+import { VERIFY } from './verify.js'
 import { WIRE } from './wire.js'
 import { WRITE_BACK } from './write-back.js'
 import type { Mutant } from './mutant.js'
@@ -27,6 +28,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...GROUP,
   ...GROUP_OPENING,
   ...SLINK,
+  ...VERIFY,
   ...LINKS,
   ...AGENT_STREAM,
   ...AGENT_REPLICA,

@@ -14,6 +14,7 @@ import { runCommand } from './commands/run.js'
 import { slinkCommand } from './commands/slink.js'
 import { statusCommand } from './commands/status.js'
 import { tableCommand } from './commands/table.js'
+import { verifyCommand } from './commands/verify.js'
 import { PROGRAM } from './open-state.js'
 
 /** `io`: where it reads and writes; default the process. */
@@ -40,6 +41,7 @@ export function sitelinkProgram(io?: CliIo): SitelinkCommand {
   identityCommand(program)
   statusCommand(program)
   resyncCommand(program)
+  verifyCommand(program)
   logCommand(program)
   tableCommand(program)
   messageCommand(program)

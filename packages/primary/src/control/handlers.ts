@@ -15,6 +15,7 @@ import { addedSlink, changedSlink } from '../trust/slink-wishes.js'
 import { linkMetrics } from './link-metrics.js'
 import { registerDmVerbs } from './dm-verbs.js'
 import { registerLogVerbs } from './log-verbs.js'
+import { registerVerifyVerb } from './verify-verb.js'
 
 /** How often streams of progress look. */
 const PROGRESS_MS = 200
@@ -73,6 +74,7 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
   registerDmVerbs(server, group, admin, () => links.pins)
   server.page('/metrics', 'text/plain; version=0.0.4', () => linkMetrics(groupStatus(group)))
   server.stream('resync', (body, { signal }) => resync(parts, body, signal))
+  registerVerifyVerb(server, group, admin)
   server.stream('drain', (body, { signal }) => drain(parts, body, signal))
   server.stream('events', async function* (body, { signal }) {
     const fields = bodyOf(body, ['afterSeq', 'follow'])
