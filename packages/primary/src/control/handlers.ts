@@ -68,6 +68,9 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
     await admin.deleteSlink(slinkNumberOf(fields), flagOf(fields, 'unmap'))
     return done(links.forget(slinkNumberOf(fields)))
   })
+  verb('slink-drop', async (body) => ({
+    dropped: await admin.dropSite(slinkNumberOf(bodyOf(body, ['slink']))),
+  }))
   verb('suspend', (body) => done(admin.suspend(optionalDevice(body))))
   verb('resume', (body) => done(admin.resume(optionalDevice(body))))
   registerLogVerbs(server, group, admin)

@@ -147,6 +147,17 @@ export class GroupAdmin {
     })
   }
 
+  /**
+   * Gives up a site's place in the log: what it misses is in its dirty logs, durably, on return, and the log may let go of it.
+   * False if it has no place, or needs nothing of the log.
+   */
+  async dropSite(number: number): Promise<boolean> {
+    const slink = this.#slink(number)
+    if (slink.standing.kind !== 'log' || !slink.mapped) return false
+    await slink.overflow.drop('the operator gave up its place in the log')
+    return true
+  }
+
   resyncProgress(number: number): ReturnType<typeof resyncStatus> {
     return resyncStatus(this.#slink(number), this.#group)
   }
