@@ -171,8 +171,8 @@ export const GROUP_OPENING: readonly Mutant[] = [
   step(
     'a full resync is not stored before it begins',
     'primary/group/group-admin',
-    'slink.mappings.markAll(); try { await slink.flushMarks(); }',
-    'slink.mappings.markAll(); try { }',
+    'mark(); try { await slink.flushMarks(); }',
+    'mark(); try { }',
     by('primary/group/durable-admin', 'a full resync is stored before it begins'),
   ),
   step(

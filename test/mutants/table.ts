@@ -18,6 +18,7 @@ import { LOG } from './log.js'
 import { LOG_RESIZE } from './log-resize.js'
 import { SLINK } from './slink.js'
 import { STRANGERS } from './strangers.js'
+import { VERIFY } from './verify.js'
 import { WIRE } from './wire.js'
 import { WRITE_BACK } from './write-back.js'
 import type { Mutant } from './mutant.js'
@@ -31,6 +32,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...GROUP,
   ...GROUP_OPENING,
   ...SLINK,
+  ...VERIFY,
   ...LINKS,
   ...HTTP3_MUTANTS,
   ...AGENT_STREAM,

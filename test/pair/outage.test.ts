@@ -52,6 +52,27 @@ for (const how of ['crash', 'power-cut', 'stop'] as const) {
   })
 }
 
+test('[MSG-16] a site that is dropped by hand lets go of the log, and gets copies of exactly what it missed', async () => {
+  const world = await pair('dropped by hand', { overflow: 'stall' }, { deviceBytes: [8 * MIB, 8 * MIB] })
+  const { primary } = world
+  world.agent.crash()
+  await fill(world, 0, steps(20, MIB))
+  await fill(world, 1, steps(20, 5 * MIB))
+  assert(primary.group.log.status().usedBytes > 2 * MIB, 'the log holds it for the site')
+  assert.equal(await world.run(primary.admin.dropSite(1)), true)
+  assert.equal(primary.word(), 'behind')
+  assert.deepEqual(dirtyRegions(world), ['1:1', '2:5'])
+  await world.until('the log has let go of it', () => primary.group.log.status().usedBytes < MIB)
+  assert.equal(await world.run(primary.admin.dropSite(1)), false, 'there is nothing more to give up')
+  await world.restartPrimary('power-cut')
+  assert.deepEqual(dirtyRegions(world), ['1:1', '2:5'])
+  await world.startAgent()
+  await world.settle()
+  assert.equal(primary.slink().copiedBytes, 2 * MIB)
+  assert.equal(await world.run(primary.admin.dropSite(1)), true, 'one that is connected as well')
+  await world.settle()
+})
+
 function dirtyRegions(world: World): string[] {
   const found: string[] = []
   for (const mapping of world.primary.slink().mappings) {

@@ -17,6 +17,15 @@ const LIVES_MAX = 400
 
 const CANARIES: readonly (readonly [checker: string, mutant: Mutant])[] = [
   [
+    'verify',
+    rule(
+      'the agent leaves out the end of a range that it is asked for',
+      'agent/apply/range-answer',
+      'await writeBack.read(deviceId, offset, length)',
+      'await writeBack.read(deviceId, offset, length - 512)',
+    ),
+  ],
+  [
     'order',
     rule(
       'an agent calls itself consistent while regions are dirty',

@@ -4,7 +4,7 @@
  * Owns births, deaths and restarts, and the verbs of the operator with the knowledge of what they mean for the cast. It
  * knows what was done to each host; what the programs made of it is for the checkers.
  */
-import type { NewMapping, SlinkChange } from '@sitelink/primary'
+import type { NewMapping, SlinkChange, VerifyReport } from '@sitelink/primary'
 import type { AgentHost } from '../pair/agent-host.js'
 import { PRIMARY } from '../pair/primary-host.js'
 import { MIB } from '../pair/world.js'
@@ -40,6 +40,8 @@ const RESTORE_MS = 1000
 export class Cast {
   readonly sites: Site[]
   readonly devices: SimDevice[] = []
+  /** What verifies have found that are over; each is judged once. */
+  readonly verified: VerifyReport[] = []
   readonly #sim: Simulation
   #restoreAtMs = 0
 

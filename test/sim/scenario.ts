@@ -25,6 +25,8 @@ export interface Scenario {
   /** Disks take time, so that deaths fall between the steps of anything. */
   readonly slow: boolean
   readonly steps: number
+  /** The operator verifies now and then. From a stream of its own: what older seeds draw stays what it was. */
+  readonly verifies: boolean
 }
 
 /** How likely a life knows a family. */
@@ -48,6 +50,7 @@ export function drawScenario(seed: string, draw: Prng): Scenario {
     families,
     sites,
     steps: draw.between(5, 30),
+    verifies: new Prng(`${seed}/verifies`).chance(0.5),
     world: {
       seed,
       // With few regions everything is soon dirty, with many a region that was forgotten shows.

@@ -3,8 +3,10 @@
  * room's. Text, hint and exit status follow from the code alone.
  */
 import { defineErrors, EXIT } from '@sitelink/daemon'
+import { VERIFY_ERRORS } from './verify/verify-errors.js'
 
 export const primaryErrors = defineErrors('primary', {
+  ...VERIFY_ERRORS,
   DEVICE_EXISTS: {
     kind: 'usage',
     retry: false,

@@ -1,7 +1,13 @@
 /**
  * Limits of the primary, each with its unit last and its reason. Nothing in this room grows beyond one of them.
  */
-import { assert, ENTRY_BOUNDARY_BYTES, ENTRY_PAYLOAD_BYTES_MAX } from '@sitelink/protocol'
+import {
+  assert,
+  ENTRY_BOUNDARY_BYTES,
+  ENTRY_PAYLOAD_BYTES_MAX,
+  VERIFY_BYTES_MAX,
+  VERIFY_REQUESTS_MAX,
+} from '@sitelink/protocol'
 
 /** Slinks are numbered 0 .. 2047; 0 is the local site. */
 export const SLINK_NUMBER_MAX = 2047
@@ -115,6 +121,19 @@ export const COPY_FRAME_BYTES = ENTRY_PAYLOAD_BYTES_MAX
 /** Copies sent and not yet durable at the agent: a window, so that a slow agent does not hold them all in its journal. */
 export const COPY_REGIONS_IN_FLIGHT_MAX = 256
 
+/** What a verify compares at once: one read at either side. */
+export const VERIFY_RANGE_BYTES = 1024 * 1024
+/** Ranges of one site that are being read for a verify. */
+export const VERIFY_READS_MAX = 2
+/** Ranges of one site that are being read or wait for their place in the stream: looked at for each entry. */
+export const VERIFY_WAITING_MAX = 16
+/** A range that was written to while it was read is read again in so many pieces ... */
+export const VERIFY_SPLIT = 16
+/** ... down to this size: what is written so often is in memory, and such a read is over at once. */
+export const VERIFY_PIECE_BYTES_MIN = 4096
+/** Ranges that a verify names; beyond them it counts bytes. */
+export const VERIFY_RANGES_NAMED_MAX = 1000
+
 /** Part of the stream that a resync is sure of while live entries wait, in percent. */
 export const RESYNC_SHARE_PERCENT_DEFAULT = 50
 /** Live entries are never starved. */
@@ -145,4 +164,7 @@ export const WAITING_REQUESTS_MAX = 65_536
 assert(REGION_BYTES_MIN % ENTRY_BOUNDARY_BYTES === 0, 'an entry lies in one region')
 assert(COPY_FRAME_BYTES <= REGION_BYTES_MIN, 'a copy frame lies in one region')
 assert(COPY_BYTES_IN_MEMORY_MAX >= 2 * COPY_FRAME_BYTES, 'reading and sending of copies overlap')
+assert(VERIFY_RANGE_BYTES <= VERIFY_BYTES_MAX, 'an agent answers for a whole range')
+assert(REGION_BYTES_MIN % VERIFY_RANGE_BYTES === 0, 'a range that is verified lies in one region')
+assert(VERIFY_WAITING_MAX < VERIFY_REQUESTS_MAX, 'ranges are read while answers are on their way')
 assert(CAUGHT_UP_ENTRIES < LEDGER_EXACT_ENTRIES, 'lag near the head is exact')

@@ -76,6 +76,13 @@ export const PACK_RUN_BYTES_MIN = 512
 /** Compressions that an agent can name. */
 export const CODECS_MAX = 16
 
+/** Range of one `verify`: it is read in one piece at either side, and nothing is applied at the agent meanwhile. */
+export const VERIFY_BYTES_MAX = 1024 * 1024
+/** `verify` messages without an answer. Bounds what an agent keeps of them. */
+export const VERIFY_REQUESTS_MAX = 64
+/** Digest of a range: SHA-256. */
+export const VERIFY_DIGEST_BYTES = 32
+
 /** The largest frame with its header. */
 export const LARGEST_FRAME_BYTES = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX
 

@@ -7,13 +7,17 @@
  *
  *   1  the first: frames of 96 header bytes, control messages as in control/messages.ts
  *   2  `packed` frames, and the message `codecs` by which an agent says which of them it reads
+ *   3  `verify` and `verified`: digests of ranges at one place of the stream
  */
 
 /** Highest wire version that this release speaks. */
-export const WIRE_VERSION = 2
+export const WIRE_VERSION = 3
 
 /** From this version on an agent says `codecs`, and packed frames may come. */
 export const WIRE_PACKED = 2
+
+/** From this version on an agent answers `verify`. */
+export const WIRE_VERIFY = 3
 
 /** Lowest wire version that this release still speaks. */
 export const WIRE_FLOOR = 1

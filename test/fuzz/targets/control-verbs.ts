@@ -278,6 +278,8 @@ const BODIES: readonly (readonly [on: string, verb: string, body: unknown])[] = 
   ['primary', 'suspend', { device: 0 }],
   ['primary', 'resume', {}],
   ['primary', 'resync', { slink: 1, full: true }],
+  ['primary', 'slink-drop', { slink: 1 }],
+  ['primary', 'verify', { slink: 1, device: 0, mark: true, waitMs: 10 }],
   ['primary', 'drain', { slinks: [1], timeoutMs: 10 }],
   ['primary', 'events', { afterSeq: 1, follow: true }],
   ['agent', 'status', null],

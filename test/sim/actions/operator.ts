@@ -3,6 +3,7 @@ import type { SlinkChange } from '@sitelink/primary'
 import { SparseBytes } from '@sitelink/storage/testing'
 import { MIB } from '../../pair/world.js'
 import type { Site } from '../cast.js'
+import { verifyOf } from '../checkers/verify.js'
 import type { Simulation } from '../simulation.js'
 import { demand } from '../violation.js'
 import type { Action } from './action.js'
@@ -51,8 +52,10 @@ export const OPERATOR: readonly Action[] = [
     await cast.change(site, change)
     return `slink ${site.slink}: ${JSON.stringify(change)}`
   }),
-  ofSite('resync', 2, async ({ cast, world, prng }, site) => {
+  ofSite('resync', 2, async (sim, site) => {
+    const { cast, world, prng } = sim
     if (site.paused) return
+    if (sim.scenario.verifies) beginVerify(sim, site)
     const full = prng.chance(0.5)
     await cast.verb(`resync ${site.slink}`, () => world.primary.admin.resync(site.slink, full))
     return full ? 'full' : ''
@@ -112,6 +115,16 @@ export const OPERATOR: readonly Action[] = [
     run: (sim) => lookFrozen(sim, sim.prng.pick(sim.cast.sites.filter(({ agent }) => agent.running))),
   },
 ]
+
+/** Begins, beside a resync or for itself; everything else comes while it goes on. It may be refused, or die with the primary. */
+function beginVerify(sim: Simulation, { slink }: Site): void {
+  verifyOf(sim, slink, 5000).then(
+    (report) => void sim.cast.verified.push(report),
+    (error: Error & { code?: string }) => {
+      if (error.code === undefined || error.code === 'ERR_ASSERTION') throw error
+    },
+  )
+}
 
 /** Begins; writes, deaths and disks that fail come while it goes on. */
 async function resizeLog({ world, cast, prng }: Simulation): Promise<string> {

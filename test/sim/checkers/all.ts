@@ -8,6 +8,7 @@ import { equalChecker } from './equal.js'
 import { keptChecker } from './kept.js'
 import { memoryChecker } from './memory.js'
 import { orderChecker } from './order.js'
+import { verifyChecker } from './verify.js'
 
 /** Reads are judged where they are made (`actions/reads.ts`), progress where something is waited for. */
 export const CHECKERS: readonly MakeChecker[] = [
@@ -19,4 +20,5 @@ export const CHECKERS: readonly MakeChecker[] = [
   memoryChecker,
   causesChecker,
   equalChecker,
+  verifyChecker,
 ]

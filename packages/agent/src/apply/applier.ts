@@ -3,8 +3,9 @@
  *
  * Owns the cursor and the decision how far it goes. A frame is handed to write-back only when {@link mayApply} lets it,
  * because what is noted there can never be taken back: so a cut of the journal never concerns write-back. Frames are
- * handed over in order; an unmap waits until its device is done. Invariant: nothing above the limit reaches a device, and
- * while it is frozen nothing at all does, once the freeze has been answered.
+ * handed over in order; an unmap waits until its device is done; a look at a place in the order holds all behind it until
+ * it is over. Invariant: nothing above the limit reaches a device, and while it is frozen nothing at all does, once the
+ * freeze has been answered.
  *
  *   journal  |======= noted =======|--- waits for the limit ---|        receiver appends here
  *                     applied ^     ^ cursor
@@ -36,6 +37,13 @@ export interface ApplierHost {
 /** Whether frames are passed on: `frozen` by an export, `cutting` while the journal is being cut. */
 type Flow = 'flowing' | 'frozen' | 'cutting'
 
+/** Somebody looks at the devices as they are behind so many frames of the session. */
+interface Look {
+  readonly frames: number
+  /** Nothing is passed until it resolves. Never rejects. */
+  readonly run: () => Promise<void>
+}
+
 /** Bytes that are passed in one turn of the event loop. */
 const TURN_BYTES_MAX = 4 * 1024 * 1024
 
@@ -63,6 +71,8 @@ export class Applier {
   #pumped: Promise<void> = Promise.resolve()
   /** Something happened while the pump waited: look again. */
   #again = false
+  /** In order of their places, none of which was passed. */
+  #looks: Look[] = []
   #stopped = false
   #damaged = false
   /** Changes when what a read brings is of no use any more. */
@@ -104,6 +114,20 @@ export class Applier {
     this.#countFrom = position
     this.#frames = 0
     this.#mark = { ...this.#mark, frames: 0 }
+  }
+
+  /**
+   * Runs `run` behind the first `frames` frames of the session, and passes none behind them before it is over. Asked for
+   * before any of those is in the journal, and at later places than what was asked for before.
+   */
+  look(frames: number, run: () => Promise<void>): void {
+    this.#looks.push({ frames, run })
+    this.wake()
+  }
+
+  /** The session is over: nobody waits for a look any more. */
+  dropLooks(): void {
+    this.#looks = []
   }
 
   /** Nothing more is passed to write-back until {@link thaw}. What was passed goes on. */
@@ -167,7 +191,13 @@ export class Applier {
       while (this.#flow === 'flowing') {
         const left = this.#next < this.#batch.length ? true : this.#readSome()
         const more = typeof left === 'boolean' ? left : await left
-        if (!more || this.#stopped) break
+        if (this.#stopped) break
+        if (this.#lookIsDue(more)) {
+          await this.#takeLook()
+          if (this.#stopped) break
+          continue
+        }
+        if (!more) break
         const passed = this.#passBatch()
         const goesOn = typeof passed === 'boolean' ? passed : await passed
         this.#tell()
@@ -177,6 +207,20 @@ export class Applier {
         turnFrom = this.#mark.end
       }
     }
+  }
+
+  /** The next look stands here: in front of the next frame, or where there is no more. */
+  #lookIsDue(more: boolean): boolean {
+    const look = this.#looks[0]
+    if (look === undefined || look.frames > this.#frames) return false
+    // Before the first frame of the session all of the sessions before it have to be passed.
+    return !more || (this.#batch[this.#next] as LogEntry | LogHole).position >= this.#countFrom
+  }
+
+  async #takeLook(): Promise<void> {
+    const look = this.#looks.shift() as Look
+    assert(look.frames === this.#frames, 'a look is taken at its place')
+    await look.run()
   }
 
   /** Reads on. True if there is something to pass. */
@@ -216,6 +260,7 @@ export class Applier {
       }
       const { frame } = entry
       if (this.#flow !== 'flowing') return false
+      if (this.#lookIsDue(true)) return true
       const isVoid = isVoidCopy(frame, entry.position, this.#host.voids())
       if (!mayApply(frame, entry.end, this.#host.limit(), isVoid)) {
         this.#host.limitWanted(frame)

@@ -18,10 +18,13 @@ import {
   type Frame,
   type LogPoint,
   type LogPosition,
+  type RangeAnswer,
+  type VerifiedRange,
   type WireIncarnation,
 } from '@sitelink/protocol'
 import { LayeredWriteBack, type WriteBack, type WriteBackStatus } from '@sitelink/storage'
 import { Applier } from '../apply/applier.js'
+import { rangeAnswer } from '../apply/range-answer.js'
 import { RegionCopies, type DirtyAgain } from '../apply/region-copies.js'
 import type { DeviceSet } from '../device/device-set.js'
 import type { CutPlace } from '../journal/cut-place.js'
@@ -193,6 +196,7 @@ export class Line {
     this.#unplacedDirty = null
     this.#unannounced.clear()
     this.#copies.dropUnplaced()
+    this.applier.dropLooks()
   }
 
   /** The journal is cut at `position`, behind `common`; durable on return. Nothing gathers. */
@@ -229,6 +233,13 @@ export class Line {
 
   thaw(): void {
     if (this.#parts.hole === null) this.applier.thaw()
+  }
+
+  /** Answers what a range reads as when so many frames of the session are applied, and none behind them. */
+  verify(range: VerifiedRange, frames: number, answered: (answer: RangeAnswer) => void): void {
+    this.applier.look(frames, async () =>
+      answered(await rangeAnswer(this.#writeBack, this.table.appliedRow(range.deviceId), range)),
+    )
   }
 
   /** Asks for room in the journal: what may be applied is applied soon. */

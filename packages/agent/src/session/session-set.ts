@@ -127,6 +127,10 @@ export class SessionSet {
         return Math.min(limits.windowBytesMax, Math.floor(replica.line.journal.log.ringBytes / 4))
       },
       told: (point) => replica.told(point),
+      verify: (range, streamFrames, answered) => {
+        if (replica.broken !== null) answered({ digest: null, problem: replica.broken })
+        else replica.line.verify(range, streamFrames, answered)
+      },
       ack: () => replica.ack(),
       ended: (session, end) => this.#ended(session, end),
     }

@@ -233,6 +233,8 @@ export class BlockdevSite implements Transport {
       }),
       windowBytesMax: SITE_WINDOW_BYTES,
       told: (point) => writer.told(point.lsn),
+      verify: (_range, _frames, answered) =>
+        answered({ digest: null, problem: 'a blockdev site cannot be asked for digests' }),
       ack: () => this.#ack(),
       ended: (session) => {
         if (session === this.#session) void writer.end()

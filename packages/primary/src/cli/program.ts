@@ -24,6 +24,7 @@ const VERBS: readonly VerbSource[] = [
   { verbs: ['identity'], load: async () => identityCommand },
   { verbs: ['status', 'events'], load: async () => (await import('./commands/status.js')).statusCommand },
   { verbs: ['resync', 'drain'], load: async () => (await import('./commands/resync.js')).resyncCommand },
+  { verbs: ['verify'], load: async () => (await import('./commands/verify.js')).verifyCommand },
   { verbs: ['log'], load: async () => (await import('./commands/log.js')).logCommand },
   { verbs: ['table'], load: async () => (await import('./commands/table.js')).tableCommand },
   { verbs: ['message'], load: async () => (await import('./commands/message.js')).messageCommand },

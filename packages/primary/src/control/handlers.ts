@@ -15,6 +15,7 @@ import { addedSlink, changedSlink } from '../trust/slink-wishes.js'
 import { linkMetrics } from './link-metrics.js'
 import { registerDmVerbs } from './dm-verbs.js'
 import { registerLogVerbs } from './log-verbs.js'
+import { registerVerifyVerb } from './verify-verb.js'
 
 /** How often streams of progress look. */
 const PROGRESS_MS = 200
@@ -67,12 +68,16 @@ export function registerVerbs(server: ControlServer, parts: ControlParts): void 
     await admin.deleteSlink(slinkNumberOf(fields), flagOf(fields, 'unmap'))
     return done(links.forget(slinkNumberOf(fields)))
   })
+  verb('slink-drop', async (body) => ({
+    dropped: await admin.dropSite(slinkNumberOf(bodyOf(body, ['slink']))),
+  }))
   verb('suspend', (body) => done(admin.suspend(optionalDevice(body))))
   verb('resume', (body) => done(admin.resume(optionalDevice(body))))
   registerLogVerbs(server, group, admin)
   registerDmVerbs(server, group, admin, () => links.pins)
   server.page('/metrics', 'text/plain; version=0.0.4', () => linkMetrics(groupStatus(group)))
   server.stream('resync', (body, { signal }) => resync(parts, body, signal))
+  registerVerifyVerb(server, group, admin)
   server.stream('drain', (body, { signal }) => drain(parts, body, signal))
   server.stream('events', async function* (body, { signal }) {
     const fields = bodyOf(body, ['afterSeq', 'follow'])

@@ -16,6 +16,7 @@ import type { Step } from '../admin/steps.js'
 import type { GroupConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
 import type { Slink } from '../slink/slink.js'
+import type { VerifyRun } from '../verify/verify-run.js'
 import { attachDevice } from './attach-device.js'
 import type { Group } from './group.js'
 import { dropMapping, GroupChange } from './group-change.js'
@@ -122,19 +123,39 @@ export class GroupAdmin {
     return this.#serial(async () => {
       const slink = this.#slink(number)
       if (slink.config.paused) throw primaryErrors.create('SLINK_PAUSED', { slink: number })
-      if (full) {
-        slink.mappings.markAll()
-        try {
-          await slink.flushMarks()
-        } finally {
-          // They are marked in any case: where that could not be stored, the next session stores it before it begins.
-          slink.dirtied()
-          this.#group.superblockWanted()
-        }
-      }
+      if (full) await this.#mark(slink, () => slink.mappings.markAll())
       const dirtyRegions = slink.mappings.dirtyRegions
       return { running: dirtyRegions > 0 || slink.standing.kind !== 'log', dirtyRegions }
     })
+  }
+
+  /** Makes the regions dirty in which a verify found a difference; they are copied in the next session. Answers how many. */
+  markDifferent(number: number, run: VerifyRun): Promise<number> {
+    return this.#serial(async () => {
+      const slink = this.#slink(number)
+      let count = 0
+      await this.#mark(slink, () => {
+        for (const { device, region } of run.differentRegions()) {
+          const mapping = slink.mappings.get(device.deviceId)
+          if (mapping === undefined || mapping.config.mappingId !== device.mappingId) continue
+          const offset = region * device.regionBytes
+          mapping.mark(offset, Math.min(device.regionBytes, device.sizeBytes - offset))
+          count += 1
+        }
+      })
+      return count
+    })
+  }
+
+  /**
+   * Gives up a site's place in the log: what it misses is in its dirty logs, durably, on return, and the log may let go of it.
+   * False if it has no place, or needs nothing of the log.
+   */
+  async dropSite(number: number): Promise<boolean> {
+    const slink = this.#slink(number)
+    if (slink.standing.kind !== 'log' || !slink.mapped) return false
+    await slink.overflow.drop('the operator gave up its place in the log')
+    return true
   }
 
   resyncProgress(number: number): ReturnType<typeof resyncStatus> {
@@ -168,6 +189,17 @@ export class GroupAdmin {
     if (slink === undefined)
       throw primaryErrors.create(number === 0 ? 'SLINK_LOCAL' : 'SLINK_UNKNOWN', { slink: number })
     return slink
+  }
+
+  async #mark(slink: Slink, mark: () => void): Promise<void> {
+    mark()
+    try {
+      await slink.flushMarks()
+    } finally {
+      // They are marked in any case: where that could not be stored, the next session stores it before it begins.
+      slink.dirtied()
+      this.#group.superblockWanted()
+    }
   }
 
   #setSuspended(device: number | null, suspended: boolean): void {

@@ -7,7 +7,7 @@
  */
 import type { Clock, Lsn, Timer } from '@sitelink/protocol'
 import { COPY_BYTES_IN_MEMORY_MAX, COPY_FRAME_BYTES, COPY_REGIONS_IN_FLIGHT_MAX } from '../limits.js'
-import { TokenBucket } from '../slink/token-bucket.js'
+import type { TokenBucket } from '../slink/token-bucket.js'
 import type { RegionTracker } from './region-tracker.js'
 
 /** A device of the slink that has dirty regions. */
@@ -36,6 +36,8 @@ export interface CopierOptions {
   readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
   /** Head of the log now. */
   readonly headLsn: () => Lsn
+  /** What may be read in a second, shared with a verify. */
+  readonly bucket: TokenBucket
   /** Bytes per second; 0: no limit. Asked anew each time, so that it can be changed at any time. */
   readonly bytesPerSecond: () => number
   /** A copy is ready, or a read failed: the feed should look. */
@@ -59,14 +61,12 @@ export class Copier {
   #bytesInMemory = 0
   #turn = 0
   #closed = false
-  readonly #bucket: TokenBucket
   #timer: Timer | null = null
   /** Regions whose failure was told and that have not been read since. */
   readonly #unreadable = new Map<CopySource, Set<number>>()
 
   constructor(options: CopierOptions) {
     this.#options = options
-    this.#bucket = new TokenBucket(options.clock.nowMs())
   }
 
   /** Bytes that are being read or wait to be sent. */
@@ -124,7 +124,7 @@ export class Copier {
     const regionEnd = Math.min((region + 1) * source.regionBytes, source.sizeBytes)
     const length = Math.min(COPY_FRAME_BYTES, regionEnd - offset)
     this.#bytesInMemory += length
-    this.#bucket.spend(length)
+    this.#options.bucket.spend(length)
     this.#options.read(source.deviceId, offset, length).then(
       (pieces) => {
         if (this.#closed) return
@@ -167,8 +167,8 @@ export class Copier {
   }
 
   #maySpend(): boolean {
-    const { clock, bytesPerSecond } = this.#options
-    const waitMs = this.#bucket.waitMs(bytesPerSecond(), clock.nowMs())
+    const { clock, bytesPerSecond, bucket } = this.#options
+    const waitMs = bucket.waitMs(bytesPerSecond(), clock.nowMs())
     if (waitMs === 0) return true
     this.#timer?.cancel()
     this.#timer = clock.after(Math.min(waitMs, RATE_LOOK_MS), () => this.pump())

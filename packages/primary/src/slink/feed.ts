@@ -22,6 +22,7 @@ import type { LogCursor, LogEntry, LogHole, RingLog } from '@sitelink/storage'
 import { COPY_FRAME_BYTES, FEED_BYTES_MAX } from '../limits.js'
 import type { Copier, ReadyCopy } from '../resync/copier.js'
 import type { RegionTracker } from '../resync/region-tracker.js'
+import type { Verifier } from '../verify/verifier.js'
 
 /** What the feed needs of a session. */
 export interface FeedSession {
@@ -59,6 +60,7 @@ export interface FeedOptions {
   readonly point: LogPoint
   readonly device: (deviceId: number) => FedDevice | undefined
   readonly copier: Copier
+  readonly verifier: Pick<Verifier, 'pump' | 'meets' | 'stands'>
   readonly pacer: FeedPacer
   /** Part of the stream that copies are sure of while entries wait, in percent. */
   readonly resyncSharePercent: () => number
@@ -138,9 +140,10 @@ export class Feed {
   }
 
   #step(): void {
-    const { session, copier, pacer } = this.#options
+    const { session, copier, verifier, pacer } = this.#options
     if (!this.#sendPreamble()) return
     copier.pump()
+    verifier.pump()
     while (!this.#closed && session.writable && session.creditBytes >= STEP_BYTES && pacer.mayGo()) {
       const before = this.#stopped
       const copies = this.#sendCopies()
@@ -216,13 +219,15 @@ export class Feed {
   #sendEntries(): boolean {
     if (this.#at >= this.#batch.length && !this.#fetch()) {
       this.#flushSkip()
+      this.#options.verifier.stands(this.#point.lsn)
       return false
     }
-    const { session, pacer } = this.#options
+    const { session, verifier, pacer } = this.#options
     const credit = session.creditBytes
     const { runBytes, runFrames } = pacer
     let end: LogPosition = -1
     let hole: LogHole | null = null
+    let asked = false
     this.#stopped = false
     while (this.#at < this.#batch.length) {
       const item = this.#batch[this.#at] as Item
@@ -231,7 +236,12 @@ export class Feed {
         break
       }
       const { frame } = item
-      const verdict = this.#judge(frame)
+      const asks = verifier.meets(frame)
+      if (asks === 'ask-first') {
+        asked = true
+        break
+      }
+      const verdict = asks === 'wait' ? 'stop' : this.#judge(frame)
       if (verdict === 'stop') {
         this.#stopped = true
         break
@@ -256,12 +266,13 @@ export class Feed {
     this.#entryBytesBeforeCopy = Math.max(0, this.#entryBytesBeforeCopy - this.#outBytes)
     if (this.#stopped || hole !== null) this.#queueSkip()
     this.#sendOut()
+    verifier.stands(this.#point.lsn)
     if (moved) this.#options.passed(this.#point.lsn, end)
     if (hole !== null) {
       this.close()
       this.#options.hole(hole)
     }
-    return moved
+    return moved || asked
   }
 
   #judge(frame: Frame): 'send' | 'skip' | 'stop' {

@@ -267,6 +267,10 @@ export class Link {
         if (this.#slink.stream === null) this.#earlyAck = message
         else this.#slink.stream.onAck(message)
         return
+      case 'verified':
+        if (this.#slink.stream?.verifier.answered(message) !== true)
+          this.#failed('the agent sent an answer to a verify that was not asked for')
+        return
       case 'error':
         this.#context.event({
           kind: 'agent-error',

@@ -56,6 +56,13 @@ export class MappingSet {
     return false
   }
 
+  /** The region at `offset` is clean, and the device mapped under this id. */
+  isClean(deviceId: number, mappingId: string, offset: number): boolean {
+    const mapping = this.#byDevice.get(deviceId)
+    if (mapping === undefined || mapping.config.mappingId !== mappingId) return false
+    return !mapping.dirty.bitmap.isDirty(Math.floor(offset / mapping.config.regionBytes))
+  }
+
   /** Marks a range in memory; entries of a device that is not mapped here, or from before its mapping, mark nothing. */
   mark(deviceId: number, offset: number, length: number, point: LogPoint): void {
     const mapping = this.#byDevice.get(deviceId)

@@ -69,6 +69,7 @@ export async function beginStream(
   slink.mappings.beginSession()
   const stream = new StreamSession({
     session,
+    wireVersion: welcome.wireVersion,
     log: context.log,
     clock: context.clock,
     place,
@@ -78,6 +79,7 @@ export async function beginStream(
     position,
     read: (deviceId, offset, length) => context.read(deviceId, offset, length),
     headLsn: () => context.appended().lsn,
+    writtenLsn: () => context.written().point.lsn,
     taken: ({ lsn, wallUs }) => context.ledger.old.note(lsn, wallUs),
     terms: () => slink.config,
     owner,

@@ -7,11 +7,13 @@
 import type { Ack, Clock, Frame, LogPoint, LogPosition, Lsn, Session } from '@sitelink/protocol'
 import type { LogHole, RingLog } from '@sitelink/storage'
 import { Copier } from '../resync/copier.js'
+import { Verifier } from '../verify/verifier.js'
 import { Feed } from './feed.js'
 import type { LinkTerms } from './link-terms.js'
 import type { MappingSet } from './mapping-set.js'
 import { Pacer } from './pacer.js'
 import type { Place } from './place.js'
+import { TokenBucket } from './token-bucket.js'
 
 export interface StreamOwner {
   /** Marks moved: `pinned` if log space may be free now. */
@@ -25,6 +27,8 @@ export interface StreamOwner {
 
 export interface StreamOptions {
   readonly session: Session
+  /** As agreed with the agent. */
+  readonly wireVersion: number
   readonly log: RingLog
   readonly clock: Clock
   readonly place: Place
@@ -36,6 +40,8 @@ export interface StreamOptions {
   readonly acked: LogPoint
   readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
   readonly headLsn: () => Lsn
+  /** The last entry in the overlay. */
+  readonly writtenLsn: () => Lsn
   readonly taken: (entry: Frame) => void
   readonly terms: () => LinkTerms
   readonly owner: StreamOwner
@@ -45,6 +51,7 @@ export class StreamSession {
   readonly session: Session
   readonly feed: Feed
   readonly pacer: Pacer
+  readonly verifier: Verifier
   readonly #options: StreamOptions
   readonly #copier: Copier
   #closed = false
@@ -75,14 +82,17 @@ export class StreamSession {
     this.#trusted = mappings.dirtyRegions === 0 && options.acked.lsn === options.start.lsn
     this.startedMs = clock.nowMs()
     this.dirtyBytesAtStart = mappings.dirtyBytes
+    const bucket = new TokenBucket(clock.nowMs())
+    const bytesPerSecond = (): number => options.terms().resyncBytesPerSecond
     this.#copier = new Copier({
       clock,
+      bucket,
       read: options.read,
       headLsn: () => {
         this.#stamp = Math.max(this.#stamp, options.headLsn())
         return options.headLsn()
       },
-      bytesPerSecond: () => options.terms().resyncBytesPerSecond,
+      bytesPerSecond,
       ready: () => this.feed.pump(),
       readFailed: owner.readFailed,
     })
@@ -100,6 +110,17 @@ export class StreamSession {
             ],
       ),
     )
+    this.verifier = new Verifier({
+      clock,
+      session: options.session,
+      wireVersion: options.wireVersion,
+      read: options.read,
+      writtenLsn: options.writtenLsn,
+      isClean: ({ device, offset }) => mappings.isClean(device.deviceId, device.mappingId, offset),
+      bucket,
+      bytesPerSecond,
+      wake: () => this.feed.pump(),
+    })
     this.pacer = new Pacer({ clock, terms: options.terms, wake: () => this.feed.pump() })
     this.feed = new Feed({
       session: options.session,
@@ -108,6 +129,7 @@ export class StreamSession {
       point: options.start,
       device: (deviceId) => mappings.get(deviceId),
       copier: this.#copier,
+      verifier: this.verifier,
       pacer: this.pacer,
       resyncSharePercent: () => options.terms().resyncSharePercent,
       passed: (lsn, position) => options.place.passed(lsn, position),
@@ -181,6 +203,7 @@ export class StreamSession {
   /** The terms of the link were changed. */
   termsChanged(): void {
     this.#copier.pump()
+    this.verifier.pump()
     this.feed.pump()
   }
 
@@ -196,5 +219,6 @@ export class StreamSession {
     this.pacer.close()
     this.feed.close()
     this.#copier.close()
+    this.verifier.close()
   }
 }

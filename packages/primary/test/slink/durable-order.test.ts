@@ -11,6 +11,7 @@ import { slinkSurroundings } from '../../src/group/slink-surroundings.js'
 import { Place } from '../../src/slink/place.js'
 import { Protection } from '../../src/slink/protection.js'
 import { prepareResume } from '../../src/slink/resume.js'
+import { TokenBucket } from '../../src/slink/token-bucket.js'
 import { marksTo } from '../../src/slink/standing.js'
 import { beginStream } from '../../src/slink/stream-begin.js'
 import type { StreamOwner, StreamSession } from '../../src/slink/stream-session.js'
@@ -144,6 +145,7 @@ test('a copy has the stamp of the end of its read, not of its begin', async () =
   const tracker = site.marks.get(1)?.tracker ?? assert.fail('a session has begun')
   const copier = new Copier({
     clock,
+    bucket: new TokenBucket(0),
     read: () => new Promise((resolve) => (finish = resolve)),
     headLsn: () => headLsn,
     bytesPerSecond: () => 0,

@@ -12,6 +12,8 @@
  *     <--------------- codecs, ready        which compressions it reads; it is cut durably; credit
  *     frames, durable --------------->
  *     <----------------- ack, credit        heartbeats both ways, error and bye at any time
+ *     verify ------------------------>      what reads a range as, behind the frames so far?
+ *     <--------------------- verified
  */
 import type { Lsn } from '../entry/lsn.js'
 
@@ -196,6 +198,27 @@ export interface Heartbeat {
   readonly heldUs: number
 }
 
+/**
+ * What is the range's digest, when every stream frame that was sent before this message is applied and none behind it?
+ * From wire version 3 on. Each is answered by a {@link Verified}, in no order.
+ */
+export interface Verify {
+  readonly kind: 'verify'
+  /** Of this question, once in a session. */
+  readonly id: number
+  readonly deviceId: number
+  readonly offset: number
+  readonly length: number
+}
+
+export interface Verified {
+  readonly kind: 'verified'
+  readonly id: number
+  /** SHA-256 of the range; null where it could not be read, and then `problem` says why. */
+  readonly digest: Buffer | null
+  readonly problem: string | null
+}
+
 /** Something went wrong at the sender; the session ends after it if `fatal`. */
 export interface PeerError {
   readonly kind: 'error'
@@ -222,6 +245,8 @@ export type ControlMessage =
   | Credit
   | Durable
   | Heartbeat
+  | Verify
+  | Verified
   | PeerError
   | Bye
 

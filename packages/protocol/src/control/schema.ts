@@ -20,6 +20,8 @@ import {
   REGION_BYTES_MAX,
   REGION_BYTES_MIN,
   SLINK_MAX,
+  VERIFY_BYTES_MAX,
+  VERIFY_DIGEST_BYTES,
 } from '../limits.js'
 import { DEVICE_ID_MAX } from '../entry/limits.js'
 import type { Field } from './fields.js'
@@ -151,6 +153,12 @@ export const messageShapes: {
   credit: { bytes: count },
   durable: { point },
   heartbeat: { sentUs: count, echoUs: count, heldUs: count },
+  verify: { id: count, deviceId, offset: count, length: uint(1, VERIFY_BYTES_MAX) },
+  verified: {
+    id: count,
+    digest: { is: 'nullable', of: { is: 'bytes', min: VERIFY_DIGEST_BYTES, max: VERIFY_DIGEST_BYTES } },
+    problem: { is: 'nullable', of: prose },
+  },
   error: { code: { is: 'text', min: 1, max: 64 }, message: prose, fatal: flag },
   bye: { reason: prose },
 }
@@ -178,6 +186,10 @@ export function ruleProblem(message: ControlMessage): string | null {
       if (compareTuples(message.applied, message.durable) > 0) return 'ack.applied lies above ack.durable'
       if (compareTuples(message.durable, message.received) > 0) return 'ack.durable lies above ack.received'
       return message.journalUsedBytes > message.journalBytes ? 'ack.journalUsedBytes is larger than the journal' : null
+    case 'verified':
+      return (message.digest === null) === (message.problem === null)
+        ? 'verified says both a digest and a problem, or neither'
+        : null
     default:
       return null
   }

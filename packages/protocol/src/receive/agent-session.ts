@@ -8,11 +8,21 @@
  */
 import { reasonOf } from './reason.js'
 import { clipText } from '../control/fields.js'
-import type { Ack, ControlMessage, DirtyMap, Durable, Hello, RefuseCode, Resume } from '../control/messages.js'
+import type {
+  Ack,
+  ControlMessage,
+  DirtyMap,
+  Durable,
+  Hello,
+  RefuseCode,
+  Resume,
+  Verified,
+  Verify,
+} from '../control/messages.js'
 import { must } from '../entry/assert.js'
 import type { Clock, Timer } from '../entry/clock.js'
 import { parseId64, type Frame, type LogPoint } from '../entry/index.js'
-import { HANDSHAKE_MS_MAX, WINDOW_BYTES_MIN } from '../limits.js'
+import { HANDSHAKE_MS_MAX, VERIFY_REQUESTS_MAX, WINDOW_BYTES_MIN } from '../limits.js'
 import { CreditWindow } from '../session/credit.js'
 import {
   stepAgent,
@@ -28,6 +38,10 @@ import type { Connection } from '../transport/transport.js'
 import { checkedAck, worthSending } from './ack-policy.js'
 import { StreamOrder, type StreamPlace } from './order-check.js'
 import { Receiver, type ReceiverHost } from './receiver.js'
+
+/** What is to be read for a verify, and what it was. */
+export type VerifiedRange = Pick<Verify, 'deviceId' | 'offset' | 'length'>
+export type RangeAnswer = Pick<Verified, 'digest' | 'problem'>
 
 /** What a session asks of the agent. Promises reject where the agent cannot go on. */
 export interface SessionHost {
@@ -48,6 +62,11 @@ export interface SessionHost {
   receiverHost(): Omit<ReceiverHost, 'refuseFrame' | 'grant' | 'windowBytesMax'>
   readonly windowBytesMax: number
   told(point: LogPoint): void
+  /**
+   * Calls `answered` once, when so many frames of the session are applied and none behind them: with what the range reads
+   * as then. Never, if the session ends first.
+   */
+  verify(range: VerifiedRange, streamFrames: number, answered: (answer: RangeAnswer) => void): void
   /** How far the agent is, for this session. */
   ack(): Ack
   ended(session: AgentSession, end: SessionEnd): void
@@ -65,6 +84,8 @@ export class AgentSession {
   #window: CreditWindow | null = null
   #receiver: Receiver | null = null
   #lastAck: Ack | null = null
+  /** Verifies without an answer. */
+  #verifying = 0
   #ackAsked = false
   #fenced = false
   #establishedAtMs: number | null = null
@@ -219,6 +240,8 @@ export class AgentSession {
     switch (message.kind) {
       case 'durable':
         return this.#onDurable(message)
+      case 'verify':
+        return this.#onVerify(message)
       case 'error':
         return
       default:
@@ -231,6 +254,17 @@ export class AgentSession {
     if (incarnation > (this.#hello?.head[0] ?? 0))
       return this.#session.fail('order', `durable names incarnation ${incarnation} of the future`)
     this.#host.told({ incarnation, lsn })
+  }
+
+  /** It stands behind the frames that came so far, whether they are in the journal yet or not. */
+  #onVerify({ id, deviceId, offset, length }: Verify): void {
+    if (this.#verifying === VERIFY_REQUESTS_MAX)
+      return this.#session.fail('order', `more than ${VERIFY_REQUESTS_MAX} ranges are to be verified at once`)
+    this.#verifying += 1
+    this.#host.verify({ deviceId, offset, length }, this.#session.streamFrames, ({ digest, problem }) => {
+      this.#verifying -= 1
+      if (!this.#fenced) this.#session.sendControl({ kind: 'verified', id, digest, problem })
+    })
   }
 
   #step(event: AgentHandshakeEvent): void {

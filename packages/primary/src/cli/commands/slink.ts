@@ -24,7 +24,7 @@ import { addedSlink, changedSlink } from '../../trust/slink-wishes.js'
 import { openAgentLinks } from '../open-links.js'
 import { linkTermsOf } from '../link-words.js'
 import { readConfig } from '../read-config.js'
-import { changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
+import { askDaemon, changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
 
 interface Options {
   readonly to?: string[]
@@ -148,6 +148,25 @@ export function slinkCommand(program: SitelinkCommand): void {
     .description('connect to a paused site again')
     .addHelpText('after', examples([`${PROGRAM} slink resume 1 --state DIR`]))
     .action(action(async (context, word) => change(context, slinkNumber(word), { paused: false }, 'resumed')))
+  slink
+    .command('drop <number>')
+    .description(
+      'give up the place of a site in the log, so that the log has room: the site gets copies of what it misses instead',
+    )
+    .addHelpText('after', examples([`${PROGRAM} slink drop 1 --state DIR`]))
+    .action(
+      action(async (context, word) => {
+        const number = slinkNumber(word)
+        const { dropped } = await askDaemon(context, (client) =>
+          client.call<{ dropped: boolean }>('slink-drop', { slink: number }),
+        )
+        context.output.result({ slink: number, dropped }, () =>
+          dropped
+            ? `slink ${number} has no place in the log any more, its dirty logs know what it misses`
+            : `slink ${number} has no place in the log that could be given up`,
+        )
+      }),
+    )
   slink
     .command('ls')
     .description('list the sites')

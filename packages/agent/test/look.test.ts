@@ -1,0 +1,141 @@
+/** Looks at a place in the order: what is passed before them, what after, and what while they are under way. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { encodeFrame, FrameType, rangeDigest, type LogPosition } from '@sitelink/protocol'
+import type { LogCursor, LogEntry, WriteBack } from '@sitelink/storage'
+import { SimClock } from '@sitelink/storage/testing'
+import { Applier } from '../src/apply/applier.js'
+import { rangeAnswer } from '../src/apply/range-answer.js'
+
+const START = { end: 0, incarnation: 1, lsn: 0, crc: 0, frames: 0 }
+const BYTES = 4096
+
+function entryOf(lsn: number): LogEntry {
+  const frame = encodeFrame(
+    { type: FrameType.write, deviceId: 1, lsn, incarnation: 1, offset: 0, length: 512 },
+    Buffer.alloc(512, lsn),
+  )
+  return { frame, position: (lsn - 1) * BYTES, end: lsn * BYTES }
+}
+
+/** An applier of a journal with `count` entries, of which those from `sessionFrom` on are of the session. */
+function scene(count: number, sessionFrom: number) {
+  const journal = Array.from({ length: count }, (_, at) => entryOf(at + 1))
+  const noted: number[] = []
+  const state = { told: Infinity }
+  const cursor = (position: LogPosition): LogCursor => {
+    let next = position / BYTES
+    const take = (): readonly LogEntry[] | null => {
+      const entries = journal.slice(next)
+      next = journal.length
+      return entries.length === 0 ? null : entries
+    }
+    return { next: take, close() {} } as unknown as LogCursor
+  }
+  const clock = new SimClock()
+  const applier = new Applier(
+    {
+      limit: () => ({ told: { incarnation: 1, lsn: state.told }, journalDurableEnd: Infinity }),
+      voids: () => [],
+      cursor,
+      mapped() {},
+      unmapped: () => Promise.resolve(),
+      passed() {},
+      limitWanted() {},
+      damaged: () => assert.fail('nothing is damaged'),
+    },
+    {
+      hasRoom: () => true,
+      allow() {},
+      note: ({ frame }: LogEntry) => void noted.push(frame.lsn),
+    } as unknown as WriteBack,
+    START,
+    clock,
+    1 << 20,
+  )
+  applier.countFrom((sessionFrom - 1) * BYTES)
+  /** A look that says what was applied when it began, and goes on until it is let go. */
+  const look = (frames: number) => {
+    const one = { began: null as readonly number[] | null, end: () => {} }
+    applier.look(frames, async () => {
+      one.began = [...noted]
+      await new Promise<void>((resolve) => (one.end = resolve))
+    })
+    return one
+  }
+  return { applier, journal, noted, state, clock, look }
+}
+
+test('a look sees all frames of the session before its place, and nothing is passed before it is over', async () => {
+  const { applier, noted, clock, look } = scene(6, 3)
+  const first = look(2)
+  const second = look(2)
+  applier.wake()
+  await clock.settle()
+  assert.deepEqual(first.began, [1, 2, 3, 4])
+  assert.deepEqual(noted, [1, 2, 3, 4])
+  assert.equal(second.began, null)
+  first.end()
+  await clock.settle()
+  assert.deepEqual(second.began, [1, 2, 3, 4])
+  assert.deepEqual(noted, [1, 2, 3, 4])
+  second.end()
+  await clock.settle()
+  assert.deepEqual(noted, [1, 2, 3, 4, 5, 6])
+})
+
+test('a look before the first frame of a session sees all of the sessions before, also where they are still to be applied', async () => {
+  const { applier, noted, state, clock, look } = scene(4, 3)
+  state.told = 1
+  const one = look(0)
+  applier.wake()
+  await clock.settle()
+  assert.deepEqual(noted, [1])
+  assert.equal(one.began, null)
+  state.told = Infinity
+  applier.wake()
+  await clock.settle()
+  assert.deepEqual(one.began, [1, 2])
+})
+
+test('a look behind the last frame that there is comes at once, one behind a frame that is to come waits for that', async () => {
+  const { applier, journal, clock, look } = scene(3, 1)
+  applier.wake()
+  await clock.settle()
+  const now = look(3)
+  await clock.settle()
+  assert.deepEqual(now.began, [1, 2, 3])
+  now.end()
+  const later = look(4)
+  await clock.settle()
+  assert.equal(later.began, null)
+  journal.push(entryOf(4))
+  applier.wake()
+  await clock.settle()
+  assert.deepEqual(later.began, [1, 2, 3, 4])
+})
+
+test('looks of a session that is over are not taken', async () => {
+  const { applier, noted, state, clock, look } = scene(3, 1)
+  state.told = 0
+  const one = look(2)
+  applier.dropLooks()
+  state.told = Infinity
+  applier.wake()
+  await clock.settle()
+  assert.equal(one.began, null)
+  assert.deepEqual(noted, [1, 2, 3])
+})
+
+test('a range is answered with its digest, or with why there is none', async () => {
+  const bytes = [Buffer.alloc(512, 7), Buffer.alloc(512, 8)]
+  const range = { deviceId: 1, offset: 0, length: 1024 }
+  const reads = { read: () => Promise.resolve(bytes) }
+  const mapped = { sizeBytes: 1024 }
+  assert.deepEqual(await rangeAnswer(reads, mapped, range), { digest: rangeDigest(bytes), problem: null })
+  assert.deepEqual(rangeDigest(bytes), rangeDigest([Buffer.concat(bytes)]))
+  assert.match((await rangeAnswer(reads, null, range)).problem ?? '', /not mapped/)
+  assert.match((await rangeAnswer(reads, mapped, { ...range, offset: 512 })).problem ?? '', /ends at 1536/)
+  const fails = { read: () => Promise.reject(new Error('EIO')) }
+  assert.deepEqual(await rangeAnswer(fails, mapped, range), { digest: null, problem: 'EIO' })
+})

@@ -1,0 +1,157 @@
+/**
+ * The verb: compares a site with the local devices from beginning to end, over as many sessions as it takes.
+ *
+ * Owns the wait for the site and the end: it yields how far it is, and stops when nobody listens any more, so that no verify
+ * runs that nobody sees. Decides nothing about a range. Invariant: at most one verify of a site is under way.
+ */
+import { delay } from '@sitelink/daemon'
+import { isBlockdev } from '../blockdev/address.js'
+import { primaryErrors } from '../errors.js'
+import type { GroupAdmin } from '../group/group-admin.js'
+import type { Group } from '../group/group.js'
+import type { Slink } from '../slink/slink.js'
+import type { Verifier } from './verifier.js'
+import { VerifyRun, type NamedRange, type Unreadable, type VerifyCounts, type VerifyDevice } from './verify-run.js'
+
+export interface VerifyWish {
+  readonly slink: number
+  /** Number of one device; null: all that are mapped. */
+  readonly device: number | null
+  /** Make the regions dirty in which something differs: they are copied then. */
+  readonly mark: boolean
+  /** How long to wait for a site that is not connected, in milliseconds. */
+  readonly waitMs: number
+}
+
+export interface VerifyProgress {
+  readonly doneBytes: number
+  readonly totalBytes: number
+  readonly differentBytes: number
+}
+
+export interface VerifyReport extends VerifyCounts {
+  readonly slink: number
+  readonly devices: readonly { readonly device: number; readonly name: string; readonly sizeBytes: number }[]
+  /** False where it was stopped before everything was compared. */
+  readonly complete: boolean
+  readonly different: readonly NamedRange[]
+  /** Differing bytes beyond those in `different`: there are too many ranges to name. */
+  readonly notNamedBytes: number
+  readonly unreadable: readonly (NamedRange & Unreadable)[]
+  /** Regions that were made dirty. */
+  readonly markedRegions: number
+}
+
+/** How often progress is told, and a new session looked for. */
+const PROGRESS_MS = 200
+
+const underWay = new WeakSet<Slink>()
+
+/** Rejects with a coded error where it cannot be done. `signal`: it is stopped; what was found until then still counts. */
+export async function* verifySite(
+  group: Group,
+  admin: GroupAdmin,
+  wish: VerifyWish,
+  signal: AbortSignal,
+): AsyncGenerator<VerifyProgress, VerifyReport, void> {
+  const slink = admin.slink(wish.slink)
+  if (slink.config.paused) throw primaryErrors.create('SLINK_PAUSED', { slink: wish.slink })
+  if (isBlockdev(slink.config)) throw primaryErrors.create('VERIFY_BLOCKDEV', { slink: wish.slink })
+  if (underWay.has(slink)) throw primaryErrors.create('VERIFY_BUSY', { slink: wish.slink })
+  const run = new VerifyRun(devicesOf(slink, wish.device))
+  let report: VerifyReport
+  underWay.add(slink)
+  try {
+    yield* follow(group, admin, slink, run, wish.waitMs, signal)
+  } finally {
+    slink.stream?.verifier.detach()
+    underWay.delete(slink)
+    // Whoever goes away ends this generator where it stands: what was found is not lost with it.
+    report = await end(group, admin, run, wish)
+  }
+  return report
+}
+
+async function* follow(
+  group: Group,
+  admin: GroupAdmin,
+  slink: Slink,
+  run: VerifyRun,
+  waitMs: number,
+  signal: AbortSignal,
+): AsyncGenerator<VerifyProgress, void, void> {
+  const { clock } = group.parts
+  let over = false
+  const finished = run.finished.then(() => (over = true))
+  let aloneSinceMs: number | null = null
+  while (!signal.aborted) {
+    // It was deleted meanwhile, perhaps made anew.
+    if (admin.slink(slink.number) !== slink) throw primaryErrors.create('SLINK_UNKNOWN', { slink: slink.number })
+    const verifier = slink.stream?.verifier ?? null
+    if (verifier === null) {
+      aloneSinceMs ??= clock.nowMs()
+      if (clock.nowMs() - aloneSinceMs > waitMs) throw unreachable(slink)
+    } else {
+      aloneSinceMs = null
+      begin(slink, verifier, run)
+    }
+    await Promise.race([finished, delay(clock, PROGRESS_MS)])
+    const { counts, doneBytes, totalBytes } = run
+    yield { doneBytes, totalBytes, differentBytes: counts.differentBytes }
+    if (over) return
+  }
+}
+
+function begin(slink: Slink, verifier: Verifier, run: VerifyRun): void {
+  if (!verifier.supported) throw primaryErrors.create('VERIFY_AGENT_OLD', { slink: slink.number })
+  verifier.attach(run)
+}
+
+function unreachable(slink: Slink): Error {
+  const { state } = slink.link
+  const why = state.kind === 'waiting' || state.kind === 'stopped' ? state.reason : `it is ${state.kind}`
+  return primaryErrors.create('VERIFY_UNREACHABLE', { slink: slink.number, why })
+}
+
+async function end(group: Group, admin: GroupAdmin, run: VerifyRun, wish: VerifyWish): Promise<VerifyReport> {
+  const { counts, different, unreadable, notNamedBytes, doneBytes, totalBytes, devices } = run
+  const markedRegions = wish.mark && counts.differentBytes > 0 ? await admin.markDifferent(wish.slink, run) : 0
+  const complete = doneBytes === totalBytes
+  const { slink } = wish
+  const { differentBytes, leftOutBytes, unreadableBytes } = counts
+  const found = differentBytes === 0 ? 'no difference' : `${differentBytes} bytes in ranges that differ`
+  const event = {
+    kind: 'verify-finished',
+    level: differentBytes === 0 ? 'info' : 'error',
+    message: `the verify of slink ${slink} ${complete ? 'is over' : 'was stopped'}: ${found}`,
+    facts: { slink, differentBytes, leftOutBytes, unreadableBytes, markedRegions },
+  } as const
+  if (doneBytes > 0) group.parts.event(event)
+  return {
+    slink,
+    devices: devices.map(({ number, name, sizeBytes }) => ({ device: number, name, sizeBytes })),
+    complete,
+    ...counts,
+    different,
+    notNamedBytes,
+    unreadable,
+    markedRegions,
+  }
+}
+
+function devicesOf(slink: Slink, device: number | null): VerifyDevice[] {
+  const devices = [...slink.mappings]
+    .filter(({ deviceNumber }) => device === null || deviceNumber === device)
+    .map(({ deviceId, config, deviceNumber, deviceName, sizeBytes }) => ({
+      deviceId,
+      mappingId: config.mappingId,
+      number: deviceNumber,
+      name: deviceName,
+      sizeBytes,
+      regionBytes: config.regionBytes,
+    }))
+    .sort((a, b) => a.number - b.number)
+  if (devices.length > 0) return devices
+  const why = device === null ? 'it has no devices' : `device ${device} is not mapped to it`
+  throw primaryErrors.create('VERIFY_NOTHING', { slink: slink.number, why })
+}

@@ -1,0 +1,95 @@
+/** A verify: what is compared, at which place, and what of it must not count. */
+import { by, rule, stops, type Mutant } from './mutant.js'
+
+export const VERIFY: readonly Mutant[] = [
+  rule(
+    'what was written while a range was read counts as read',
+    'primary/verify/verifier',
+    'waiting.read = { untilLsn: writtenLsn(), digest: rangeDigest(pieces) };',
+    'waiting.read = { untilLsn: waiting.sinceLsn, digest: rangeDigest(pieces) };',
+    by(
+      'primary/verify/verifier',
+      'what an entry may have changed while it was read is worth nothing: it is read again, in smaller pieces',
+    ),
+  ),
+  rule(
+    'the stream passes an entry to a range that is still being read',
+    'primary/verify/verifier',
+    "if (read === null) return 'wait';",
+    'if (read === null) continue;',
+    by(
+      'primary/verify/verifier',
+      'an entry that touches a range waits while that is read, and goes behind its question',
+    ),
+  ),
+  rule(
+    'a question is put before the stream has passed what may be in what was read',
+    'primary/verify/verifier',
+    'if (read === null || read.untilLsn > lsn) {',
+    'if (read === null) {',
+    by(
+      'primary/verify/verifier',
+      'a question is put where the stream has passed all that may be in what was read, and no sooner',
+    ),
+  ),
+  rule(
+    'a region that became dirty is asked about',
+    'primary/verify/verifier',
+    "if (!this.#options.isClean(range)) return run.note(range, 'left-out');",
+    '',
+    by('primary/verify/verifier', 'a region that became dirty before its question could be put is left out'),
+  ),
+  rule(
+    'a digest that differs passes for equal',
+    'primary/verify/verifier',
+    'digest.equals(asked.digest)',
+    'digest.length === asked.digest.length',
+    by(
+      'pair/verify',
+      'a byte that changed behind the back of everybody is reported with its range, marked, and healed by the resync',
+    ),
+  ),
+  stops(
+    rule(
+      'what has no answer when a session ends is never compared',
+      'primary/verify/verifier',
+      'if (asked.run === run) run.giveBack(asked.range);',
+      '',
+      by(
+        'primary/verify/verifier',
+        'what has no answer when the session ends is compared in the next one, whatever an old read brings',
+      ),
+    ),
+  ),
+  rule(
+    'the feed does not show entries to the verifier',
+    'primary/slink/feed',
+    'const asks = verifier.meets(frame);',
+    "const asks = 'pass';",
+    by('pair/verify', 'writes during a verify never look like a difference, and it ends under them'),
+  ),
+  rule(
+    'the agent goes on applying while it looks',
+    'agent/apply/applier',
+    'await look.run();',
+    'void look.run();',
+    by('agent/look', 'a look sees all frames of the session before its place, and nothing is passed before it is over'),
+  ),
+  rule(
+    'the agent looks before the sessions before are applied',
+    'agent/apply/applier',
+    'return !more || this.#batch[this.#next].position >= this.#countFrom;',
+    'return true;',
+    by(
+      'agent/look',
+      'a look before the first frame of a session sees all of the sessions before, also where they are still to be applied',
+    ),
+  ),
+  rule(
+    'the agent passes frames behind the place of a look',
+    'agent/apply/applier',
+    'if (this.#lookIsDue(true)) return true;',
+    '',
+    by('agent/look', 'a look sees all frames of the session before its place, and nothing is passed before it is over'),
+  ),
+]
