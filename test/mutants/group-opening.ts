@@ -140,8 +140,8 @@ export const GROUP_OPENING: readonly Mutant[] = [
   step(
     'a deleted device is not written down',
     'primary/group/group-admin',
-    'await this.#persist(() => next).catch((error) => { // It stays',
-    'await Promise.resolve().catch((error) => { // It stays',
+    'await this.#persist(() => next); } catch (error) { // It stays',
+    '} catch (error) { // It stays',
     by('primary/group/group', 'devices come and go while others work; a deleted one has its writes first'),
   ),
   step(

@@ -433,6 +433,16 @@ export const LOG: readonly Mutant[] = [
     ),
   ),
   rule(
+    'a group that was cut counts as long as it says',
+    'storage/ring-log/scan',
+    'Math.min(position + groupSpan(found.bodyBytes), alignUp(span.end)) > limit',
+    'position + groupSpan(found.bodyBytes) > limit',
+    by(
+      'storage/ring-log/readers',
+      'what is left of a group that was cut is read, also where the bytes before it have to be passed over',
+    ),
+  ),
+  rule(
     'recovery looks for no proof that what does not check was durable',
     'storage/ring-log/scan',
     'if (proofBytes === 0) return;',

@@ -80,8 +80,8 @@ export const WRITE_BACK: readonly Mutant[] = [
   step(
     'a device goes before what waits for it is applied',
     'storage/write-back/flusher',
-    'await this.#waiters.add({ sequence: this.#stack.active.sequence - 1, lane });',
-    '',
+    'await this.#waiters.add({ sequence: this.#stack.active.sequence - 1, lane }).catch(',
+    'await Promise.resolve().catch(',
     by(
       'storage/write-back/lifecycle',
       'detaching applies first what was noted, waiting for the limit, and drops what comes later',
@@ -128,6 +128,28 @@ export const WRITE_BACK: readonly Mutant[] = [
 
   // ----- other bugs -----
 
+  stops(
+    rule(
+      'who waits for what may never be written waits for ever',
+      'storage/write-back/flusher',
+      'return this.#limitEnded && this.#stack',
+      'return false && this.#stack',
+      by(
+        'storage/write-back/lifecycle',
+        'who waits for entries above a limit that has ended is refused, keeps the device, and nobody else is',
+      ),
+    ),
+  ),
+  rule(
+    'write-back does not hear that the log failed',
+    'primary/group/group',
+    'this.#writeBack?.endLimit();',
+    '',
+    by(
+      'primary/group/group',
+      'a device whose deletion is under way when the log fails stays with all its bytes, and the verb ends and says why',
+    ),
+  ),
   rule(
     'the overlay ignores the device number',
     'storage/write-back/write-back',

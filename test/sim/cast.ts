@@ -154,6 +154,8 @@ export class Cast {
     for (const host of [primary, ...world.agents]) host.disks.clearFaults()
     for (const site of this.sites) await this.agentStarts(site)
     await this.primaryStarts()
+    // A group that a fault has just failed refuses every verb until it is restarted.
+    await this.#sim.supervise()
     if (suspended && primary.running) await this.verb('resume the group', () => primary.admin.resume(null))
     this.#sim.suspended = false
     for (const site of this.present) await this.pause(site, false)

@@ -19,6 +19,7 @@ const ONCE_FAILED = [
   'proof/264 proof/1190 proof/1383 proof/1475 proof/1504 proof/1616 proof/1780 proof/2045 proof/2092 proof/2595',
   'proof/3146 proof/3206 proof/3293 proof/3306 proof/3398 proof/3964 proof/5101 proof/5839 proof/6798 proof/7586',
   'proof/7590 proof/7845 proof/8187 proof/9177 proof/9459 proof/20065 proof/21654 proof/46750',
+  'proof/61263 proof/61758 proof/97741',
   'lives/735',
 ].flatMap((line) => line.split(' '))
 

@@ -65,14 +65,16 @@ export class GroupAdmin {
       )
       group.exports.delete(config.id)
       group.writePath.failDevice(config.id)
-      // What has its place in the order and is not noted yet would be dropped, and missing if the device stays after all.
-      await group.allWritten().catch(() => {})
-      if (local?.device !== undefined && local.device !== null) await group.writeBack.detach(config.id, 'apply-first')
-      await this.#persist(() => next).catch((error: unknown) => {
-        // It stays: its writes are applied and durable, so it simply goes on.
+      try {
+        // What has its place in the order and is not noted yet would be dropped, and missing if the device stays after all.
+        await group.allWritten()
+        if (local?.device !== undefined && local.device !== null) await group.writeBack.detach(config.id, 'apply-first')
+        await this.#persist(() => next)
+      } catch (error) {
+        // It stays: its writes are applied and durable, or still noted where the log failed, so it simply goes on.
         if (local?.device !== undefined && local.device !== null) attachDevice(group, local, local.device)
-        throw error
-      })
+        throw group.failure === null ? error : primaryErrors.create('GROUP_FAILED', { why: group.failure })
+      }
       for (const { number: slinkNumber } of mapped) await dropMapping(group, slinkNumber, config.id)
       if (local?.device === null) await group.writeBack.detach(config.id, 'drop')
       group.devices.delete(config.id)

@@ -298,18 +298,18 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
     })
     this.holds.fail(null)
     this.#refuseWaiting()
+    this.#writeBack?.endLimit()
     this.#writtenWaiters.fail(error)
     this.#durableWaiters.fail(error)
   }
 
   ownerState(): Buffer {
     const { uuid, epoch } = this.config
-    const slinks = [...this.slinks.values()].map((slink) => slink.record())
     return encodeOwnerState({
       groupUuid: uuid,
       epoch,
       appliedLsn: this.#writeBack?.appliedLsn ?? 0,
-      slinks,
+      slinks: [...this.slinks.values()].map((slink) => slink.record()),
       lost: this.#writeBack?.lostRanges() ?? [],
     })
   }

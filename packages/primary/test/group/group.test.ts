@@ -436,6 +436,23 @@ test('a write that has its place in the order while its device is deleted reache
   }
 })
 
+test('a device whose deletion is under way when the log fails stays with all its bytes, and the verb ends and says why', async () => {
+  const world = await GroupWorld.running()
+  await world.ok(world.write(1, 0, bytes(4096, 1)))
+  await world.applied()
+  world.disks.inject(LOG_PATH, { on: 'sync', error: 'EIO', count: 1 })
+  await world.ok(world.write(1, 0, bytes(4096, 2)))
+  let ended: unknown = 'it goes on'
+  world.admin.deleteDevice(1, false).then(
+    () => (ended = 'done'),
+    (error: { readonly code: string }) => (ended = error.code),
+  )
+  await world.clock.advance(5000)
+  assert.equal(ended, 'GROUP_FAILED')
+  assert.equal(world.config.current.devices.length, 2)
+  assert.deepEqual(await world.read(1, 0, 4096), bytes(4096, 2), 'what only the log has is still read')
+})
+
 test('[DEV-06] a path that is in use under whatever name is refused', async () => {
   const world = await GroupWorld.running()
   world.disks.link('/dev/0', '/dev/by-id/zero')

@@ -151,7 +151,10 @@ export class Scanner {
     if (position + BLOCK_BYTES > limit) return this.#end('full', position, null)
     const span = spans[spanIndexAt(spans, position)] as LifeSpan
     const found = decodeGroupHeader(await this.#bytes(position, GROUP_HEADER_BYTES), 0)
-    const header = typeof found === 'object' && position + groupSpan(found.bodyBytes) > limit ? 'field' : found
+    // Of a group that was cut only what lies below the cut is there, however long it says it is.
+    const isTooLong =
+      typeof found === 'object' && Math.min(position + groupSpan(found.bodyBytes), alignUp(span.end)) > limit
+    const header = isTooLong ? 'field' : found
     const row = await this.#judge(groupFacts(header, position, span, this.#chain, this.#options))
     switch (row.then) {
       case 'accept':

@@ -72,7 +72,8 @@ export interface WriteBack {
   attach(deviceId: number, device: BlockDevice): void
   /**
    * Entries of this id are dropped from here on; resolves once nothing of it is under way. `apply-first`: what was noted
-   * before the call is applied durably first, which waits for the limit and for a failing device; a `drop` ends that wait.
+   * before the call is applied durably first, which waits for the limit and for a failing device; a `drop` ends that wait,
+   * and {@link endLimit} refuses it with {@link WriteBackLimitEnded}: the device then stays, and so does what was noted.
    */
   detach(deviceId: number, mode: 'apply-first' | 'drop'): Promise<void>
   /**
@@ -98,6 +99,8 @@ export interface WriteBack {
   lostRanges(): readonly LostRange[]
   /** Entries below `position` may be written to the devices. Grows only. */
   allow(position: LogPosition): void
+  /** The log failed, `allow` comes no more: drains and detaches that wait for entries above the limit are refused, now and later. */
+  endLimit(): void
   /** Plans a read in this very turn: what stands where now. */
   plan(deviceId: number, offset: number, length: number): readonly ReadPiece[]
   /**
@@ -112,7 +115,7 @@ export interface WriteBack {
   /**
    * Writes and syncs everything noted so far and allowed; resolves when it is applied durably. What is noted but not
    * allowed, or held for an unknown device, is left; `appliedPosition` tells. A failing device is waited for. Rejects with
-   * {@link WriteBackStopped} at a stop.
+   * {@link WriteBackStopped} at a stop, and with {@link WriteBackLimitEnded} after {@link endLimit}.
    */
   drain(): Promise<void>
   /** Stops new batches and waits for the one under way; reads go on. Waiting drains and detaches reject. */

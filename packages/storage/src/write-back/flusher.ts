@@ -45,6 +45,7 @@ export class Flusher implements LaneHost {
   /** Layers up to here are to be written and synced whatever the limits say. */
   #hurryTarget = -1
   #limitAsked: LogPosition
+  #limitEnded = false
   readonly #waiters = new Waiters()
   #pumpAsked = false
   #stopped = false
@@ -105,7 +106,10 @@ export class Flusher implements LaneHost {
       if (mode === 'apply-first') {
         if (!this.#stack.active.empty) this.close()
         this.askPump()
-        await this.#waiters.add({ sequence: this.#stack.active.sequence - 1, lane })
+        await this.#waiters.add({ sequence: this.#stack.active.sequence - 1, lane }).catch((error: unknown) => {
+          this.dropped.delete(deviceId)
+          throw error
+        })
       }
       const halted = lane.halt()
       this.askPump()
@@ -131,6 +135,12 @@ export class Flusher implements LaneHost {
   allow(position: LogPosition): void {
     if (position <= this.allowed) return
     this.allowed = position
+    this.askPump()
+  }
+
+  /** `allow` will not be called any more: who waits for what lies above the limit is refused. */
+  endLimit(): void {
+    this.#limitEnded = true
     this.askPump()
   }
 
@@ -239,8 +249,16 @@ export class Flusher implements LaneHost {
       this.#roomFreed = false
       this.#listener.roomFreed()
     }
-    this.#waiters.answer((wait) => this.#isDone(wait))
+    this.#waiters.answer(
+      (wait) => this.#isDone(wait),
+      (wait) => this.#isHopeless(wait),
+    )
     this.#setTimer()
+  }
+
+  /** It waits for layers that will never be allowed. */
+  #isHopeless({ sequence }: Wait): boolean {
+    return this.#limitEnded && this.#stack.layers.some((one) => one.sequence <= sequence && one.end > this.allowed)
   }
 
   /** Closed layers are not left to wait for others. */

@@ -128,6 +128,10 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     this.#flusher.allow(position)
   }
 
+  endLimit(): void {
+    this.#flusher.endLimit()
+  }
+
   plan(deviceId: number, offset: number, length: number): readonly ReadPiece[] {
     const { layers, lost } = this.#stack
     const plan = new PiecePlan(offset, length)

@@ -1,7 +1,7 @@
 /** Cursors, look-ups, region walks and truncation. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FRAME_HEADER_BYTES, FrameType } from '@sitelink/protocol/entry'
+import { FRAME_HEADER_BYTES, FRAME_MAGIC, FrameType } from '@sitelink/protocol/entry'
 import { ChunkPool, type ChunkHolder } from '../../src/ring-log/chunk-pool.js'
 import type { LogEntry, RegionRun, SegmentRegions } from '../../src/ring-log/contract.js'
 import { checkLog } from '../../src/ring-log/inspect.js'
@@ -42,6 +42,30 @@ test('a cursor reads the same from memory and from the disk, from any entry on, 
     assert.deepEqual(lsnsOf(await readAll(bench, log, fromEnd ? end : position, bytesMax)), expected)
     assert.deepEqual(lsnsOf(await readAll(bench, cold.log, fromEnd ? end : position, bytesMax)), expected)
   }
+})
+
+test('what is left of a group that was cut is read, also where the bytes before it have to be passed over', async () => {
+  const bench = new Bench()
+  const opened = await bench.open(bench.disk())
+  append(opened.log, 100)
+  await bench.clock.advance(1000)
+  // One group: its first entry is whole, the second one torn by a power cut.
+  append(opened.log, 4096)
+  const torn = append(opened.log, 30_000)
+  await bench.clock.settle()
+  const disk = opened.disk.crashProcess()
+  disk.flipBit(RING_OFFSET_BYTES + torn.position + 20_000)
+  const { log } = await bench.open(disk)
+  assert.equal(log.lastLsn, 2)
+  const [first] = await readAll(bench, log)
+  assert.ok(first !== undefined && 'frame' in first)
+  log.releaseBelow(first.end)
+  await bench.clock.runUntil(log.writeSuperblock())
+  // What lies between the tail and the next group is nobody's: here it looks like the beginning of a frame.
+  const magic = Buffer.alloc(4)
+  magic.writeUInt32LE(FRAME_MAGIC)
+  await bench.clock.runUntil(disk.write([magic], RING_OFFSET_BYTES + first.end))
+  assert.deepEqual(lsnsOf(await readAll(bench, log, log.tail)), [2])
 })
 
 test('a cursor that follows closely gets entries without a promise, the very ones that were appended', async () => {

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { encodeFrame, FrameType, type Frame } from '@sitelink/protocol/entry'
 import { FaultDisk, Prng } from '../../src/testing/index.js'
 import { WriteBackReadError } from '../../src/write-back/read.js'
-import { WriteBackStopped } from '../../src/write-back/stopped.js'
+import { WriteBackLimitEnded, WriteBackStopped } from '../../src/write-back/stopped.js'
 import { MIB, World } from './world.js'
 
 const world = (options: Partial<ConstructorParameters<typeof World>[0]> = {}): World =>
@@ -189,6 +189,20 @@ test('a drain waits for a failing device', async () => {
   w.allow()
   await w.drain()
   assert.equal(w.applied.lsn, 1)
+})
+
+test('who waits for entries above a limit that has ended is refused, keeps the device, and nobody else is', async () => {
+  const w = world()
+  w.write(0, 4096)
+  w.allow()
+  w.write(4096, 4096)
+  const detached = assert.rejects(w.writeBack.detach(1, 'apply-first'), WriteBackLimitEnded)
+  await w.clock.advance(1000)
+  w.writeBack.endLimit()
+  await w.clock.runUntil(detached)
+  assert.deepEqual(new Set(await w.read(4096, 4096)), new Set([2]), 'its entries are still there')
+  await assert.rejects(w.clock.runUntil(w.writeBack.detach(1, 'apply-first')), WriteBackLimitEnded, 'later as well')
+  await w.clock.runUntil(w.writeBack.detach(1, 'drop'))
 })
 
 test('a stop waits for what is under way, starts nothing, and ends the waits', async () => {
