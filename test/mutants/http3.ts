@@ -6,6 +6,13 @@ const BOTH_HAVE_IT = 'auto goes over HTTP/3 where both sides have it, and both s
 
 export const HTTP3_MUTANTS: readonly Mutant[] = [
   rule(
+    'a probe sends where its socket could not be connected',
+    'protocol/transport/udp-probe',
+    'if (error === undefined) return',
+    'if (true) return',
+    by('protocol/transport/udp-probe', 'an address that nothing can be sent to is told of, and nothing is thrown'),
+  ),
+  rule(
     'a library that takes HTTP/2 by itself is believed',
     'protocol/transport/http3-dial',
     'if (!isQuic(session)) {',

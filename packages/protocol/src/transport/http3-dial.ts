@@ -41,13 +41,13 @@ export async function dialHttp3({ library, clock, host, address, hash, on }: Htt
   const resolving = resolveHost(host, address).catch(() => [])
   const ip = (await Promise.race([resolving, on.failed])).find(({ family }) => family === 4)
   if (ip === undefined) return { kind: 'not', why: `${host.host} has no IPv4 address, and HTTP/3 goes over no other` }
-  let nobody = (): void => {}
+  let nobody = (_error: NodeJS.ErrnoException): void => {}
   let silent = (): void => {}
   const notThere = new Promise<Http3Dial>((resolve) => {
-    nobody = () => resolve({ kind: 'not', why: `nobody has UDP port ${host.port} there` })
+    nobody = (error) => resolve({ kind: 'not', why: whyNotThere(error, host.port) })
     silent = () => resolve({ kind: 'not', why: `no answer over UDP within ${HTTP3_ANSWER_MS} ms` })
   })
-  const stop = probeUdp(ip, host.port, () => nobody())
+  const stop = probeUdp(ip, host.port, (error) => nobody(error))
   const timer = clock.after(HTTP3_ANSWER_MS, () => silent())
   const opening = open(library, `https://${formatHostPort(ip.ip, host.port)}${WT_PATH}`, hash)
   let taken = false
@@ -86,6 +86,11 @@ async function open(library: Http3Library, url: string, hash: string): Promise<H
   } catch (error) {
     return { kind: 'not', why: `QUIC does not come about: ${reasonOf(error)}` }
   }
+}
+
+function whyNotThere(error: NodeJS.ErrnoException, port: number): string {
+  if (error.code === 'ECONNREFUSED') return `nobody has UDP port ${port} there`
+  return `nothing can be sent there over UDP: ${reasonOf(error)}`
 }
 
 function isQuic({ reliability }: Http3Session): boolean {
