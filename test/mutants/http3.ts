@@ -6,6 +6,13 @@ const BOTH_HAVE_IT = 'auto goes over HTTP/3 where both sides have it, and both s
 
 export const HTTP3_MUTANTS: readonly Mutant[] = [
   rule(
+    'an agent keeps to itself that its listener fails to renew its certificate',
+    'agent/cli/links',
+    'const acceptFailed = tellListenerTroubles(clock, event);',
+    'const acceptFailed = () => {};',
+    by('agent/links', 'a certificate that an agent cannot renew is an event'),
+  ),
+  rule(
     'a probe sends where its socket could not be connected',
     'protocol/transport/udp-probe',
     'if (error === undefined) return',
