@@ -6,6 +6,13 @@ const BOTH_HAVE_IT = 'auto goes over HTTP/3 where both sides have it, and both s
 
 export const HTTP3_MUTANTS: readonly Mutant[] = [
   rule(
+    'an invitation is not carried over HTTP/2 where HTTP/3 broke',
+    'primary/trust/enrol',
+    "if (quic !== 'auto' || !address.startsWith('https:'))",
+    'if (true)',
+    by('primary/trust/enrol', 'an invitation reaches an agent over HTTP/2 where HTTP/3 opens and carries nothing'),
+  ),
+  rule(
     'an agent keeps to itself that its listener fails to renew its certificate',
     'agent/cli/links',
     'const acceptFailed = tellListenerTroubles(clock, event);',
