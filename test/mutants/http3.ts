@@ -1,10 +1,26 @@
 /** `https://` over HTTP/3: when it is used and when not, and that it neither weakens HTTP/2 nor takes it along. */
-import { by, rule, type Mutant } from './mutant.js'
+import { by, rule, stops, type Mutant } from './mutant.js'
 
 const HTTP3 = 'protocol/transport/http3'
 const BOTH_HAVE_IT = 'auto goes over HTTP/3 where both sides have it, and both say so'
 
 export const HTTP3_MUTANTS: readonly Mutant[] = [
+  rule(
+    'the library has as long to load as a dial has',
+    'protocol/transport/http3-library',
+    'HTTP3_LOAD_MS = 2000;',
+    'HTTP3_LOAD_MS = 5000;',
+    by(HTTP3, 'a library that loads slowly leaves a dial the time for HTTP/2'),
+  ),
+  stops(
+    rule(
+      'every dial waits anew for a library that loads slowly',
+      'protocol/transport/http3-library',
+      'slow.add(load);',
+      '',
+      by(HTTP3, 'nobody waits a second time for a library that loads slowly, until it is there'),
+    ),
+  ),
   rule(
     'an invitation is not carried over HTTP/2 where HTTP/3 broke',
     'primary/trust/enrol',

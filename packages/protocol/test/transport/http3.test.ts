@@ -218,6 +218,32 @@ test('a library that never finishes loading is given up', LIMIT, async () => {
   assert.deepEqual(found, { kind: 'missing', why: `the package ${HTTP3_PACKAGE} did not load in ${HTTP3_LOAD_MS} ms` })
 })
 
+test('a library that loads slowly leaves a dial the time for HTTP/2', LIMIT, async (t) => {
+  const { listener } = await door(t, hasNone)
+  const client = dialler({ loadHttp3: () => new Promise(() => {}), clock: clockThat({ once: [HTTP3_LOAD_MS] }) })
+  // As long as a primary gives a dial.
+  const connection = await client.dial(listener.address, { timeoutMs: 5000 })
+  connection.destroy()
+  assert.deepEqual(connection.carrier, http2(`the package ${HTTP3_PACKAGE} did not load in ${HTTP3_LOAD_MS} ms`))
+})
+
+test('nobody waits a second time for a library that loads slowly, until it is there', LIMIT, async () => {
+  let loads = 0
+  let loaded!: (library: FakeHttp3['library']) => void
+  const loading = new Promise<FakeHttp3['library']>((resolve) => (loaded = resolve))
+  const load = (): typeof loading => {
+    loads += 1
+    return loading
+  }
+  assert.equal((await findHttp3(clockThat({ once: [HTTP3_LOAD_MS] }), load)).kind, 'missing')
+  const patient = clockThat({ never: [HTTP3_LOAD_MS] })
+  assert.match(JSON.stringify(await findHttp3(patient, load)), /did not load in/)
+  assert.equal(loads, 1)
+  loaded(fakeHttp3().library)
+  await turn()
+  assert.equal((await findHttp3(patient, load)).kind, 'loaded')
+})
+
 test(
   'the library of this host is found or said to be missing, and each way of missing has its words',
   LIMIT,
