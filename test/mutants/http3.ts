@@ -2,9 +2,24 @@
 import { by, rule, stops, type Mutant } from './mutant.js'
 
 const HTTP3 = 'protocol/transport/http3'
+const HANGING = 'sessions that neither open nor fail are few in a process, and count no more once they end'
 const BOTH_HAVE_IT = 'auto goes over HTTP/3 where both sides have it, and both say so'
 
 export const HTTP3_MUTANTS: readonly Mutant[] = [
+  rule(
+    'sessions that never end are begun without bounds',
+    'protocol/transport/http3-dial',
+    'if (hanging >= HTTP3_HANGING_MAX)',
+    'if (false)',
+    by(HTTP3, HANGING),
+  ),
+  rule(
+    'a session that has ended counts as one that hangs',
+    'protocol/transport/http3-dial',
+    '.finally(() => (hanging -= 1))',
+    '',
+    by(HTTP3, HANGING),
+  ),
   rule(
     'the library has as long to load as a dial has',
     'protocol/transport/http3-library',
