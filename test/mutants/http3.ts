@@ -1,10 +1,62 @@
 /** `https://` over HTTP/3: when it is used and when not, and that it neither weakens HTTP/2 nor takes it along. */
-import { by, rule, type Mutant } from './mutant.js'
+import { by, rule, stops, type Mutant } from './mutant.js'
 
 const HTTP3 = 'protocol/transport/http3'
+const HANGING = 'sessions that neither open nor fail are few in a process, and count no more once they end'
 const BOTH_HAVE_IT = 'auto goes over HTTP/3 where both sides have it, and both say so'
 
 export const HTTP3_MUTANTS: readonly Mutant[] = [
+  rule(
+    'sessions that never end are begun without bounds',
+    'protocol/transport/http3-dial',
+    'if (hanging >= HTTP3_HANGING_MAX)',
+    'if (false)',
+    by(HTTP3, HANGING),
+  ),
+  rule(
+    'a session that has ended counts as one that hangs',
+    'protocol/transport/http3-dial',
+    '.finally(() => (hanging -= 1))',
+    '',
+    by(HTTP3, HANGING),
+  ),
+  rule(
+    'the library has as long to load as a dial has',
+    'protocol/transport/http3-library',
+    'HTTP3_LOAD_MS = 2000;',
+    'HTTP3_LOAD_MS = 5000;',
+    by(HTTP3, 'a library that loads slowly leaves a dial the time for HTTP/2'),
+  ),
+  stops(
+    rule(
+      'every dial waits anew for a library that loads slowly',
+      'protocol/transport/http3-library',
+      'slow.add(load);',
+      '',
+      by(HTTP3, 'nobody waits a second time for a library that loads slowly, until it is there'),
+    ),
+  ),
+  rule(
+    'an invitation is not carried over HTTP/2 where HTTP/3 broke',
+    'primary/trust/enrol',
+    "if (quic !== 'auto' || !address.startsWith('https:'))",
+    'if (true)',
+    by('primary/trust/enrol', 'an invitation reaches an agent over HTTP/2 where HTTP/3 opens and carries nothing'),
+  ),
+  rule(
+    'an agent keeps to itself that its listener fails to renew its certificate',
+    'agent/cli/links',
+    'const acceptFailed = tellListenerTroubles(clock, event);',
+    'const acceptFailed = () => {};',
+    by('agent/links', 'a certificate that an agent cannot renew is an event'),
+  ),
+  rule(
+    'a probe sends where its socket could not be connected',
+    'protocol/transport/udp-probe',
+    'if (error === undefined) return',
+    'if (true) return',
+    by('protocol/transport/udp-probe', 'an address that nothing can be sent to is told of, and nothing is thrown'),
+  ),
   rule(
     'a library that takes HTTP/2 by itself is believed',
     'protocol/transport/http3-dial',

@@ -21,6 +21,7 @@ export type AgentEventKind =
   | 'identity-rotated'
   | 'link-plain'
   | 'http3-missing'
+  | 'listener-failed'
   | 'dial-failed'
   | 'journal-cut'
   | 'journal-failed'

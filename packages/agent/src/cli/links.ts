@@ -21,6 +21,7 @@ import {
 } from '@sitelink/protocol'
 import type { AgentEventSink } from '../events.js'
 import { Gatekeeper } from '../trust/gatekeeper.js'
+import { tellListenerTroubles } from '../trust/listener-troubles.js'
 import { trustFormat } from '../trust/trust-format.js'
 import { NOBODY, type AgentTrust } from '../trust/trust.js'
 
@@ -44,6 +45,7 @@ export async function openLinks(
 ): Promise<Links> {
   const identity = await IdentityFile.open(state, lock)
   const trust = await openTrust(state, lock)
+  const acceptFailed = tellListenerTroubles(clock, event)
   const gatekeeper: Gatekeeper = new Gatekeeper({
     clock,
     random,
@@ -61,8 +63,9 @@ export async function openLinks(
     judge: gatekeeper.judge,
     enrol: gatekeeper.enrol,
     refused: gatekeeper.refused,
+    acceptFailed,
   })
-  return { identity, trust, gatekeeper, keyed, transports: [new TcpTransport({ clock }), ...keyed.all] }
+  return { identity, trust, gatekeeper, keyed, transports: [new TcpTransport({ clock, acceptFailed }), ...keyed.all] }
 }
 
 /** Whom the agent of this directory trusts. */

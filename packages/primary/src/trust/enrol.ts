@@ -2,10 +2,12 @@
  * Enrolling at an agent: an invitation is used up there, and the key that was met is what is to be pinned here.
  *
  * Owns one exchange, at the first address that answers. It pins nothing itself: what it answers is worth nothing until
- * the caller has stored it. The key is judged against the invitation before anything is said to the other side.
+ * the caller has stored it. The key is judged against the invitation before anything is said to the other side. Only a
+ * dial is ever made a second time, never the exchange: a token counts once.
  */
 import {
   askToEnrol,
+  isIdentityRefusal,
   KeyedTransports,
   ProtocolError,
   type LoadHttp3,
@@ -50,7 +52,7 @@ export async function enrol(
   let unreachable: ProtocolError | null = null
   for (const address of addresses) {
     try {
-      const { connection, peer } = await transports.dialFor('enrol', address, { timeoutMs: DIAL_MS_MAX, quic })
+      const { connection, peer } = await dialAgent(transports, address, quic)
       const agent = keyOf(peer)
       const pair = { primary: identity.fingerprint, agent }
       await askToEnrol(connection, invitation, pair, address, { clock, timeoutMs: DIAL_MS_MAX })
@@ -70,6 +72,23 @@ export async function enrol(
     throw primaryErrors.create('LINK_HTTP3', { why: unreachable.message }, { cause: unreachable })
   const why = unreachable?.message ?? 'the invitation has no address'
   throw primaryErrors.create('ENROL_UNREACHABLE', { why, reason: unreachable?.code ?? null }, { cause: unreachable })
+}
+
+/** Where HTTP/3 may have opened and carried nothing, the second dial goes over HTTP/2: the transports remember that. */
+async function dialAgent(
+  transports: KeyedTransports,
+  address: string,
+  quic: QuicMode,
+): ReturnType<KeyedTransports['dialFor']> {
+  const dial = (): ReturnType<KeyedTransports['dialFor']> =>
+    transports.dialFor('enrol', address, { timeoutMs: DIAL_MS_MAX, quic })
+  if (quic !== 'auto' || !address.startsWith('https:')) return dial()
+  try {
+    return await dial()
+  } catch (error) {
+    if (!(error instanceof ProtocolError) || isIdentityRefusal(error)) throw error
+    return dial()
+  }
 }
 
 function keyOf({ keys }: ShownPeer): string {

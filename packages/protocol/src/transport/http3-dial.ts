@@ -3,7 +3,8 @@
  *
  * Owns the session until its stream is handed over. Works around what the library gets wrong: it resolves no name and gets
  * an IPv4 address only, because another one ends the process; it is never ended before it is ready, for the same reason,
- * but ends by its own time; and what it says of itself is looked at, because it may take HTTP/2 without a word.
+ * but ends by its own time; and what it says of itself is looked at, because it may take HTTP/2 without a word. Where the
+ * library never says how such a session ended, at most {@link HTTP3_HANGING_MAX} of them hang in this process.
  */
 import type { Clock } from '../entry/clock.js'
 import { reasonOf } from '../errors.js'
@@ -19,6 +20,11 @@ import { WebTransportByteStream } from './webtransport-stream.js'
 
 /** Whoever does not answer over UDP within so long is reached over TCP instead. */
 export const HTTP3_ANSWER_MS = 1500
+/** So many sessions of this process may be neither ready nor failed; no more are begun then. */
+export const HTTP3_HANGING_MAX = 8
+
+/** Sessions of this process that are neither ready nor failed. */
+let hanging = 0
 
 export type Http3Dial =
   | { readonly kind: 'open'; readonly stream: CreditedStream }
@@ -41,13 +47,14 @@ export async function dialHttp3({ library, clock, host, address, hash, on }: Htt
   const resolving = resolveHost(host, address).catch(() => [])
   const ip = (await Promise.race([resolving, on.failed])).find(({ family }) => family === 4)
   if (ip === undefined) return { kind: 'not', why: `${host.host} has no IPv4 address, and HTTP/3 goes over no other` }
-  let nobody = (): void => {}
+  let nobody = (_error: NodeJS.ErrnoException): void => {}
   let silent = (): void => {}
   const notThere = new Promise<Http3Dial>((resolve) => {
-    nobody = () => resolve({ kind: 'not', why: `nobody has UDP port ${host.port} there` })
+    nobody = (error) => resolve({ kind: 'not', why: whyNotThere(error, host.port) })
     silent = () => resolve({ kind: 'not', why: `no answer over UDP within ${HTTP3_ANSWER_MS} ms` })
   })
-  const stop = probeUdp(ip, host.port, () => nobody())
+  if (hanging >= HTTP3_HANGING_MAX) return { kind: 'not', why: 'earlier sessions still hang' }
+  const stop = probeUdp(ip, host.port, (error) => nobody(error))
   const timer = clock.after(HTTP3_ANSWER_MS, () => silent())
   const opening = open(library, `https://${formatHostPort(ip.ip, host.port)}${WT_PATH}`, hash)
   let taken = false
@@ -73,7 +80,8 @@ async function open(library: Http3Library, url: string, hash: string): Promise<H
       ...WINDOWS,
     })
     session.closed.catch(() => {})
-    await session.ready
+    hanging += 1
+    await session.ready.finally(() => (hanging -= 1))
     if (!isQuic(session)) {
       endSession(session)
       return { kind: 'not', why: 'the library took HTTP/2 by itself' }
@@ -86,6 +94,11 @@ async function open(library: Http3Library, url: string, hash: string): Promise<H
   } catch (error) {
     return { kind: 'not', why: `QUIC does not come about: ${reasonOf(error)}` }
   }
+}
+
+function whyNotThere(error: NodeJS.ErrnoException, port: number): string {
+  if (error.code === 'ECONNREFUSED') return `nobody has UDP port ${port} there`
+  return `nothing can be sent there over UDP: ${reasonOf(error)}`
 }
 
 function isQuic({ reliability }: Http3Session): boolean {

@@ -3,7 +3,8 @@
  *
  * Owns how it is found: from where the main library looks for it, so that both see the same one. It is installed without
  * its native part, which only its install script fetches, and the main library waits for ever where that is missing: here
- * it is loaded first, within {@link HTTP3_LOAD_MS}, and whoever asks hears why it cannot be had. It is asked for on use.
+ * it is loaded first, within {@link HTTP3_LOAD_MS}, and whoever asks hears why it cannot be had. It is asked for on use;
+ * nobody waits a second time for a load that was too slow for somebody before, until that is over.
  */
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
@@ -12,7 +13,8 @@ import { reasonOf } from '../errors.js'
 import { loadWebTransport, type WtServer, type WtSession } from './webtransport-library.js'
 
 export const HTTP3_PACKAGE = '@fails-components/webtransport-transport-http3-quiche'
-export const HTTP3_LOAD_MS = 5000
+/** Well below what a dial has, so that HTTP/2 has the rest of it. */
+export const HTTP3_LOAD_MS = 2000
 
 export interface Http3Session extends WtSession {
   /** `supports-unreliable` says QUIC; only the side that dials is told the truth. */
@@ -32,17 +34,31 @@ export type Http3Loaded =
   /** `why`: a sentence without a full stop. */
   | { readonly kind: 'missing'; readonly why: string }
 
+const TOO_SLOW: Http3Loaded = {
+  kind: 'missing',
+  why: `the package ${HTTP3_PACKAGE} did not load in ${HTTP3_LOAD_MS} ms`,
+}
+
+/** Ways to the library that somebody has given up and that go on. */
+const slow = new WeakSet<LoadHttp3>()
+
 /** The library, or why it cannot be had, in bounded time. Never rejects. */
 export async function findHttp3(clock: Clock, load: LoadHttp3 = loadHttp3): Promise<Http3Loaded> {
+  if (slow.has(load)) return TOO_SLOW
   let late!: () => void
   const tooLate = new Promise<Http3Loaded>((resolve) => {
-    late = () => resolve({ kind: 'missing', why: `the package ${HTTP3_PACKAGE} did not load in ${HTTP3_LOAD_MS} ms` })
+    late = () => {
+      slow.add(load)
+      resolve(TOO_SLOW)
+    }
   })
   const timer = clock.after(HTTP3_LOAD_MS, late)
-  const loading = load().then(
-    (library): Http3Loaded => ({ kind: 'loaded', library }),
-    (error: unknown): Http3Loaded => ({ kind: 'missing', why: whyMissing(error) }),
-  )
+  const loading = load()
+    .then(
+      (library): Http3Loaded => ({ kind: 'loaded', library }),
+      (error: unknown): Http3Loaded => ({ kind: 'missing', why: whyMissing(error) }),
+    )
+    .finally(() => slow.delete(load))
   try {
     return await Promise.race([loading, tooLate])
   } finally {

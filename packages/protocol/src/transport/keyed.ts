@@ -21,7 +21,7 @@ export interface KeyedOptions {
   /** Takes a connection that came to enrol. Absent: none is taken. */
   readonly enrol?: (connection: Connection, peer: ShownPeer) => void
   readonly refused?: (refusal: TlsRefusal) => void
-  /** The system could not hand over a connection (out of file descriptors, say); listening goes on. */
+  /** Listening goes on, but something failed: the system could not hand over a connection, a certificate is not renewed. */
   readonly acceptFailed?: (error: Error) => void
 }
 

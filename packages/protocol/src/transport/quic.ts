@@ -150,9 +150,9 @@ export class QuicTransport implements KeyedTransport {
     tearsDown: (how: () => void) => void,
   ): Promise<Opened> {
     const { endpoint, release } = this.#endpoint(native, host.family)
-    let nobody = (): void => {}
+    let nobody = (_error: NodeJS.ErrnoException): void => {}
     const refused = new Promise<never>((_resolve, reject) => {
-      nobody = () => reject(new NotThere(new ProtocolError('DIAL_REFUSED', { address })))
+      nobody = (error) => reject(new NotThere(probeError(address, error)))
     })
     const stop = probeUdp(host, port, nobody)
     let given = false
@@ -230,6 +230,11 @@ function onFailure(on: Attempt, address: string): (error: unknown) => never {
     on.fail(failure)
     throw failure
   }
+}
+
+function probeError(address: string, error: NodeJS.ErrnoException): ProtocolError {
+  if (error.code === 'ECONNREFUSED') return new ProtocolError('DIAL_REFUSED', { address }, { cause: error })
+  return new ProtocolError('DIAL_FAILED', { address, why: reasonOf(error) }, { cause: error })
 }
 
 function dialError(address: string, error: unknown): ProtocolError {

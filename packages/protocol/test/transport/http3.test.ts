@@ -25,6 +25,7 @@ import {
   type TlsRefusal,
 } from '../../src/index.js'
 import { CreditedStream } from '../../src/transport/credited-stream.js'
+import { HTTP3_HANGING_MAX } from '../../src/transport/http3-dial.js'
 import { HTTP3_LISTEN_MS } from '../../src/transport/http3-listener.js'
 import { HTTP3_LOAD_MS, whyMissing } from '../../src/transport/http3-library.js'
 import { RENEW_MS } from '../../src/transport/short-certificate.js'
@@ -218,6 +219,32 @@ test('a library that never finishes loading is given up', LIMIT, async () => {
   assert.deepEqual(found, { kind: 'missing', why: `the package ${HTTP3_PACKAGE} did not load in ${HTTP3_LOAD_MS} ms` })
 })
 
+test('a library that loads slowly leaves a dial the time for HTTP/2', LIMIT, async (t) => {
+  const { listener } = await door(t, hasNone)
+  const client = dialler({ loadHttp3: () => new Promise(() => {}), clock: clockThat({ once: [HTTP3_LOAD_MS] }) })
+  // As long as a primary gives a dial.
+  const connection = await client.dial(listener.address, { timeoutMs: 5000 })
+  connection.destroy()
+  assert.deepEqual(connection.carrier, http2(`the package ${HTTP3_PACKAGE} did not load in ${HTTP3_LOAD_MS} ms`))
+})
+
+test('nobody waits a second time for a library that loads slowly, until it is there', LIMIT, async () => {
+  let loads = 0
+  let loaded!: (library: FakeHttp3['library']) => void
+  const loading = new Promise<FakeHttp3['library']>((resolve) => (loaded = resolve))
+  const load = (): typeof loading => {
+    loads += 1
+    return loading
+  }
+  assert.equal((await findHttp3(clockThat({ once: [HTTP3_LOAD_MS] }), load)).kind, 'missing')
+  const patient = clockThat({ never: [HTTP3_LOAD_MS] })
+  assert.match(JSON.stringify(await findHttp3(patient, load)), /did not load in/)
+  assert.equal(loads, 1)
+  loaded(fakeHttp3().library)
+  await turn()
+  assert.equal((await findHttp3(patient, load)).kind, 'loaded')
+})
+
 test(
   'the library of this host is found or said to be missing, and each way of missing has its words',
   LIMIT,
@@ -399,6 +426,29 @@ test('a library that takes HTTP/2 by itself is not believed', LIMIT, async (t) =
   const { listener } = await door(t, has(fake))
   await assert.rejects(carried(dialler(has(fake)), listener.address, 'require'), { code: 'HTTP3_UNREACHABLE' })
   assert.deepEqual(await carried(dialler(has(fake)), listener.address), http2('the library took HTTP/2 by itself'))
+})
+
+test('sessions that neither open nor fail are few in a process, and count no more once they end', LIMIT, async (t) => {
+  const fake = fakeHttp3()
+  const { listener } = await door(t, has(fake))
+  const hung: ((error: Error) => void)[] = []
+  const hangs = class {
+    readonly ready = new Promise((_resolve, reject) => hung.push(reject))
+    readonly closed = new Promise(() => {})
+  }
+  const loadHttp3 = async () => ({ Http3Server: fake.library.Http3Server, WebTransport: hangs as never })
+  const dial = async (): Promise<string> => {
+    const client = dialler({ loadHttp3, clock: clockThat({ once: [HTTP3_ANSWER_MS] }) })
+    return (await carried(client, listener.address))?.why ?? ''
+  }
+  for (let count = 0; count < HTTP3_HANGING_MAX; count++) assert.match(await dial(), /^no answer over UDP/)
+  assert.equal(await dial(), 'earlier sessions still hang')
+  assert.equal(hung.length, HTTP3_HANGING_MAX)
+  for (const fail of hung) fail(new Error('it is over'))
+  assert.match(await dial(), /^no answer over UDP/)
+  hung.at(-1)?.(new Error('it is over'))
+  await turn()
+  assert.deepEqual(await carried(dialler(has(fake)), listener.address), HTTP3)
 })
 
 test('HTTP/3 that opens and then carries nothing is left alone at the next dial', LIMIT, async (t) => {
