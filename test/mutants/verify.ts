@@ -78,7 +78,7 @@ export const VERIFY: readonly Mutant[] = [
   rule(
     'the agent looks before the sessions before are applied',
     'agent/apply/applier',
-    'return !more || this.#batch[this.#next].position >= this.#countFrom;',
+    'return next === undefined ? !more : next.position >= this.#countFrom;',
     'return true;',
     by(
       'agent/look',
@@ -91,5 +91,51 @@ export const VERIFY: readonly Mutant[] = [
     'if (this.#lookIsDue(true)) return true;',
     '',
     by('agent/look', 'a look sees all frames of the session before its place, and nothing is passed before it is over'),
+  ),
+  rule(
+    'a look is taken although a freeze is wanted',
+    'agent/apply/applier',
+    'if (this.#freezeWish !== null) break;',
+    '',
+    by(
+      'agent/export',
+      'an export opens in the middle of a verify whose reads take long, and the verify waits for its end',
+    ),
+    by(
+      'agent/look',
+      'while a freeze is wanted no look is taken and nothing is passed behind one; after the thaw all goes on',
+    ),
+  ),
+  rule(
+    'a freeze that was given up freezes late, and nobody thaws it',
+    'agent/apply/applier',
+    'if (this.#freezeWish !== wish) return false;',
+    '',
+    by('agent/export', 'an export that was given up because a device is slow freezes nothing later'),
+    by('agent/look', 'a freeze that was given up while it waited freezes nothing, and the one after it does'),
+  ),
+  rule(
+    'an export that is forced goes on applying until its freeze comes',
+    'agent/export/export-set',
+    'if (force) return replica.line.applier.freeze();',
+    'if (force) return;',
+    by('agent/export', 'an export that is forced although a device is slow stands still from its beginning'),
+  ),
+  rule(
+    'a look is taken in a journal that cannot be read',
+    'agent/apply/applier',
+    'if (this.#stopped || this.#damaged) break;',
+    'if (this.#stopped) break;',
+    by('agent/look', 'no look is taken once the journal cannot be read: sessions before may not be applied'),
+  ),
+  rule(
+    'a look asks for the place of a frame that was not read',
+    'agent/apply/applier',
+    'return next === undefined ? !more : next.position >= this.#countFrom;',
+    'return !more || next.position >= this.#countFrom;',
+    by(
+      'agent/look',
+      'a read of the journal from before a cut that ends after it brings no look forward and harms nothing',
+    ),
   ),
 ]
