@@ -138,4 +138,57 @@ export const VERIFY: readonly Mutant[] = [
       'a read of the journal from before a cut that ends after it brings no look forward and harms nothing',
     ),
   ),
+  rule(
+    'a dirty log that cannot be stored during a verify passes for a bug of the program',
+    'primary/verify/verify-site',
+    'await mapped(() => admin.markDifferent(slink, run))',
+    'await admin.markDifferent(slink, run)',
+    by(
+      'pair/verify',
+      'a dirty log that cannot be stored refuses a verify that marks, by a code, and what it found is told',
+    ),
+  ),
+  rule(
+    'a verify that is stopped goes on until it looks again',
+    'primary/verify/verify-site',
+    'await delay(clock, PROGRESS_MS, signal);',
+    'await delay(clock, PROGRESS_MS);',
+    by('pair/verify', 'a verify that is stopped tells what it has found, and leaves nothing behind'),
+  ),
+  rule(
+    'what an agent says is printed as it is',
+    'primary/cli/commands/verify',
+    'printable(why)',
+    'why',
+    by(
+      'primary/cli/verify-text',
+      'what an agent says about a range that it cannot read never reaches the terminal as it is',
+    ),
+  ),
+  rule(
+    'a verify leaves out all of a device in one turn',
+    'primary/verify/verifier',
+    'if (leftOut === VERIFY_LEFT_OUT_TURN_MAX) return this.#rest();',
+    '',
+    by('primary/verify/verifier', 'a device that is all dirty is left out over many turns, each of them short'),
+  ),
+  rule(
+    'whoever wakes a verify lets it leave out as much again in the same turn',
+    'primary/verify/verifier',
+    'if (run === null || this.#closed || this.#resting) return;',
+    'if (run === null || this.#closed) return;',
+    by('primary/verify/verifier', 'a device that is all dirty is left out over many turns, each of them short'),
+  ),
+  stops(
+    rule(
+      'a place that is written to all the time is tried for ever',
+      'primary/verify/verify-run',
+      "if (tries === VERIFY_TRIES_MAX) return this.note(range, 'left-out');",
+      '',
+      by(
+        'primary/verify/verifier',
+        'a place that is written to whenever it is read is left out in the end, and all beside it is compared',
+      ),
+    ),
+  ),
 ]

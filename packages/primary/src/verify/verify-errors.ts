@@ -59,7 +59,7 @@ export const VERIFY_ERRORS = {
     kind: 'operating',
     retry: true,
     exit: EXIT.tempFail,
-    text: 'slink {slink} shows no difference, but not everything was compared: {leftOut} bytes are dirty, {unreadable} could not be read',
+    text: 'slink {slink} shows no difference, but not everything was compared: {leftOut} bytes are dirty or were written to all the time, {unreadable} could not be read',
     hint: '<prog> resync {slink}, then <prog> verify {slink}',
   },
 } as const

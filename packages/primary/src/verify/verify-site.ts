@@ -6,6 +6,7 @@
  */
 import { delay } from '@sitelink/daemon'
 import { isBlockdev } from '../blockdev/address.js'
+import { mapped } from '../error-map.js'
 import { primaryErrors } from '../errors.js'
 import type { GroupAdmin } from '../group/group-admin.js'
 import type { Group } from '../group/group.js'
@@ -81,8 +82,6 @@ async function* follow(
   signal: AbortSignal,
 ): AsyncGenerator<VerifyProgress, void, void> {
   const { clock } = group.parts
-  let over = false
-  const finished = run.finished.then(() => (over = true))
   let aloneSinceMs: number | null = null
   while (!signal.aborted) {
     // It was deleted meanwhile, perhaps made anew.
@@ -95,10 +94,10 @@ async function* follow(
       aloneSinceMs = null
       begin(slink, verifier, run)
     }
-    await Promise.race([finished, delay(clock, PROGRESS_MS)])
+    await delay(clock, PROGRESS_MS, signal)
     const { counts, doneBytes, totalBytes } = run
     yield { doneBytes, totalBytes, differentBytes: counts.differentBytes }
-    if (over) return
+    if (doneBytes === totalBytes) return
   }
 }
 
@@ -115,7 +114,6 @@ function unreachable(slink: Slink): Error {
 
 async function end(group: Group, admin: GroupAdmin, run: VerifyRun, wish: VerifyWish): Promise<VerifyReport> {
   const { counts, different, unreadable, notNamedBytes, doneBytes, totalBytes, devices } = run
-  const markedRegions = wish.mark && counts.differentBytes > 0 ? await admin.markDifferent(wish.slink, run) : 0
   const complete = doneBytes === totalBytes
   const { slink } = wish
   const { differentBytes, leftOutBytes, unreadableBytes } = counts
@@ -124,9 +122,12 @@ async function end(group: Group, admin: GroupAdmin, run: VerifyRun, wish: Verify
     kind: 'verify-finished',
     level: differentBytes === 0 ? 'info' : 'error',
     message: `the verify of slink ${slink} ${complete ? 'is over' : 'was stopped'}: ${found}`,
-    facts: { slink, differentBytes, leftOutBytes, unreadableBytes, markedRegions },
+    facts: { slink, differentBytes, leftOutBytes, unreadableBytes },
   } as const
+  // Told before it marks, which may fail.
   if (doneBytes > 0) group.parts.event(event)
+  const marks = wish.mark && differentBytes > 0
+  const markedRegions = marks ? await mapped(() => admin.markDifferent(slink, run)) : 0
   return {
     slink,
     devices: devices.map(({ number, name, sizeBytes }) => ({ device: number, name, sizeBytes })),

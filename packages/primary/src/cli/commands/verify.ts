@@ -10,6 +10,7 @@ import {
   formatTable,
   parseCount,
   parseDurationMs,
+  printable,
   Progress,
   RealClock,
   type SitelinkCommand,
@@ -59,13 +60,15 @@ export function verifyCommand(program: SitelinkCommand): void {
           }
         })
         const tookMs = Math.round(clock.nowMs() - beganMs)
-        output.result({ ...report, tookMs }, (shown) => textOf(shown, tookMs, output.columns))
+        output.result({ ...report, tookMs }, (shown) => verifyText(shown, tookMs, output.columns))
         refuse(report)
       }),
     )
 }
 
-function textOf({ different, unreadable, notNamedBytes, equalBytes }: VerifyReport, tookMs: number, columns: number) {
+/** What was found, for a person. */
+export function verifyText(report: VerifyReport, tookMs: number, columns: number): string {
+  const { different, unreadable, notNamedBytes, equalBytes } = report
   const lines: string[] = []
   if (different.length > 0)
     lines.push(
@@ -82,7 +85,9 @@ function textOf({ different, unreadable, notNamedBytes, equalBytes }: VerifyRepo
     )
   if (notNamedBytes > 0) lines.push(`and ${formatBytes(notNamedBytes)} in further ranges`)
   for (const { device, offsetBytes, lengthBytes, side, why } of unreadable)
-    lines.push(`device ${device}: ${lengthBytes} bytes at ${offsetBytes} cannot be read at the ${side}: ${why}`)
+    lines.push(
+      `device ${device}: ${lengthBytes} bytes at ${offsetBytes} cannot be read at the ${side}: ${printable(why)}`,
+    )
   lines.push(`${formatBytes(equalBytes)} are equal, ${formatDuration(tookMs)}`)
   return lines.join('\n')
 }
