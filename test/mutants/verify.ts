@@ -158,8 +158,8 @@ export const VERIFY: readonly Mutant[] = [
   rule(
     'what an agent says is printed as it is',
     'primary/cli/commands/verify',
-    'printable(why)',
-    'why',
+    'printable(problem)',
+    'problem',
     by(
       'primary/cli/verify-text',
       'what an agent says about a range that it cannot read never reaches the terminal as it is',
@@ -189,6 +189,26 @@ export const VERIFY: readonly Mutant[] = [
         'primary/verify/verifier',
         'a place that is written to whenever it is read is left out in the end, and all beside it is compared',
       ),
+    ),
+  ),
+  rule(
+    'a link that is lost takes with it what a verify has found',
+    'primary/verify/verify-site',
+    'if (run.doneBytes > 0) return why;',
+    '',
+    by(
+      'pair/verify',
+      'a site that does not come back ends a verify with what it has found, and with why it is not all',
+    ),
+  ),
+  rule(
+    'a verify that was stopped passes for one of everything',
+    'primary/cli/commands/verify',
+    'if (!report.complete)',
+    'if (false)',
+    by(
+      'primary/cli/verify-text',
+      'a verify that did not come to its end is never a success, and says what it did not compare',
     ),
   ),
 ]

@@ -214,6 +214,21 @@ test('a verify that is stopped tells what it has found, and leaves nothing behin
   assert.equal((await world.run(verify(world))).equalBytes, 17 * MIB, 'another one may begin')
 })
 
+test('a site that does not come back ends a verify with what it has found, and with why it is not all', async () => {
+  const world = await livePair('lost for good', {}, { deviceBytes: [16 * MIB, MIB] })
+  await world.settle()
+  flip(world, 'dev0', 5)
+  await world.run(world.primary.admin.changeSlink(1, { resyncBytesPerSecond: 2 * MIB }))
+  const running = verify(world, { mark: true, waitMs: 1000 })
+  await world.advance(2000)
+  world.agent.crash()
+  const report = await world.run(running)
+  assert.equal(report.complete, false)
+  assert.notEqual(report.why, null)
+  assert.deepEqual(report.different, [{ device: 0, offsetBytes: 0, lengthBytes: MIB }])
+  assert.equal(report.markedRegions, 1)
+})
+
 test('a dirty log that cannot be stored refuses a verify that marks, by a code, and what it found is told', async () => {
   const world = await livePair('marks cannot be stored', {}, LARGE)
   await world.settle()
