@@ -147,8 +147,8 @@ export const AGENT_REPLICA: readonly Mutant[] = [
   step(
     'an export does not wait until the devices have the applied point',
     'agent/replica/line',
-    'this.applier.freeze(); await this.#writeBack.drain();',
-    'this.applier.freeze();',
+    'if (await this.applier.freezeSettled()) await this.#writeBack.drain();',
+    'await this.applier.freezeSettled();',
     by('agent/export', 'an inconsistent replica is not exported without force, and an unknown device never'),
   ),
   step(

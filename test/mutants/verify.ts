@@ -78,7 +78,7 @@ export const VERIFY: readonly Mutant[] = [
   rule(
     'the agent looks before the sessions before are applied',
     'agent/apply/applier',
-    'return !more || this.#batch[this.#next].position >= this.#countFrom;',
+    'return next === undefined ? !more : next.position >= this.#countFrom;',
     'return true;',
     by(
       'agent/look',
@@ -91,5 +91,124 @@ export const VERIFY: readonly Mutant[] = [
     'if (this.#lookIsDue(true)) return true;',
     '',
     by('agent/look', 'a look sees all frames of the session before its place, and nothing is passed before it is over'),
+  ),
+  rule(
+    'a look is taken although a freeze is wanted',
+    'agent/apply/applier',
+    'if (this.#freezeWish !== null) break;',
+    '',
+    by(
+      'agent/export',
+      'an export opens in the middle of a verify whose reads take long, and the verify waits for its end',
+    ),
+    by(
+      'agent/look',
+      'while a freeze is wanted no look is taken and nothing is passed behind one; after the thaw all goes on',
+    ),
+  ),
+  rule(
+    'a freeze that was given up freezes late, and nobody thaws it',
+    'agent/apply/applier',
+    'if (this.#freezeWish !== wish) return false;',
+    '',
+    by('agent/export', 'an export that was given up because a device is slow freezes nothing later'),
+    by('agent/look', 'a freeze that was given up while it waited freezes nothing, and the one after it does'),
+  ),
+  rule(
+    'an export that is forced goes on applying until its freeze comes',
+    'agent/export/export-set',
+    'if (force) return replica.line.applier.freeze();',
+    'if (force) return;',
+    by('agent/export', 'an export that is forced although a device is slow stands still from its beginning'),
+  ),
+  rule(
+    'a look is taken in a journal that cannot be read',
+    'agent/apply/applier',
+    'if (this.#stopped || this.#damaged) break;',
+    'if (this.#stopped) break;',
+    by('agent/look', 'no look is taken once the journal cannot be read: sessions before may not be applied'),
+  ),
+  rule(
+    'a look asks for the place of a frame that was not read',
+    'agent/apply/applier',
+    'return next === undefined ? !more : next.position >= this.#countFrom;',
+    'return !more || next.position >= this.#countFrom;',
+    by(
+      'agent/look',
+      'a read of the journal from before a cut that ends after it brings no look forward and harms nothing',
+    ),
+  ),
+  rule(
+    'a dirty log that cannot be stored during a verify passes for a bug of the program',
+    'primary/verify/verify-site',
+    'await mapped(() => admin.markDifferent(slink, run))',
+    'await admin.markDifferent(slink, run)',
+    by(
+      'pair/verify',
+      'a dirty log that cannot be stored refuses a verify that marks, by a code, and what it found is told',
+    ),
+  ),
+  rule(
+    'a verify that is stopped goes on until it looks again',
+    'primary/verify/verify-site',
+    'await delay(clock, PROGRESS_MS, signal);',
+    'await delay(clock, PROGRESS_MS);',
+    by('pair/verify', 'a verify that is stopped tells what it has found, and leaves nothing behind'),
+  ),
+  rule(
+    'what an agent says is printed as it is',
+    'primary/cli/commands/verify',
+    'printable(problem)',
+    'problem',
+    by(
+      'primary/cli/verify-text',
+      'what an agent says about a range that it cannot read never reaches the terminal as it is',
+    ),
+  ),
+  rule(
+    'a verify leaves out all of a device in one turn',
+    'primary/verify/verifier',
+    'if (leftOut === VERIFY_LEFT_OUT_TURN_MAX) return this.#rest();',
+    '',
+    by('primary/verify/verifier', 'a device that is all dirty is left out over many turns, each of them short'),
+  ),
+  rule(
+    'whoever wakes a verify lets it leave out as much again in the same turn',
+    'primary/verify/verifier',
+    'if (run === null || this.#closed || this.#resting) return;',
+    'if (run === null || this.#closed) return;',
+    by('primary/verify/verifier', 'a device that is all dirty is left out over many turns, each of them short'),
+  ),
+  stops(
+    rule(
+      'a place that is written to all the time is tried for ever',
+      'primary/verify/verify-run',
+      "if (tries === VERIFY_TRIES_MAX) return this.note(range, 'left-out');",
+      '',
+      by(
+        'primary/verify/verifier',
+        'a place that is written to whenever it is read is left out in the end, and all beside it is compared',
+      ),
+    ),
+  ),
+  rule(
+    'a link that is lost takes with it what a verify has found',
+    'primary/verify/verify-site',
+    'if (run.doneBytes > 0) return why;',
+    '',
+    by(
+      'pair/verify',
+      'a site that does not come back ends a verify with what it has found, and with why it is not all',
+    ),
+  ),
+  rule(
+    'a verify that was stopped passes for one of everything',
+    'primary/cli/commands/verify',
+    'if (!report.complete)',
+    'if (false)',
+    by(
+      'primary/cli/verify-text',
+      'a verify that did not come to its end is never a success, and says what it did not compare',
+    ),
   ),
 ]

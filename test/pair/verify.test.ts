@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { SitelinkError } from '@sitelink/daemon'
 import { verifySite, type VerifyReport, type VerifyWish } from '@sitelink/primary'
 import { dirtyRegions, livePair, round, writeAt } from './pairs.js'
 import { MIB, type World } from './world.js'
@@ -201,14 +202,47 @@ test('a verify that is stopped tells what it has found, and leaves nothing behin
   const running = verify(world, { mark: true }, { signal: stop.signal })
   await world.advance(2000)
   await assert.rejects(verify(world), { code: 'VERIFY_BUSY' })
+  const stoppedMs = world.clock.nowMs()
   stop.abort()
   const report = await world.run(running)
+  assert.equal(world.clock.nowMs(), stoppedMs, 'at once')
   assert.equal(report.complete, false)
   assert.deepEqual(report.different, [{ device: 0, offsetBytes: 0, lengthBytes: MIB }])
   assert.equal(report.markedRegions, 1)
   await world.settle()
   await world.run(world.primary.admin.changeSlink(1, { resyncBytesPerSecond: 0 }))
   assert.equal((await world.run(verify(world))).equalBytes, 17 * MIB, 'another one may begin')
+})
+
+test('a site that does not come back ends a verify with what it has found, and with why it is not all', async () => {
+  const world = await livePair('lost for good', {}, { deviceBytes: [16 * MIB, MIB] })
+  await world.settle()
+  flip(world, 'dev0', 5)
+  await world.run(world.primary.admin.changeSlink(1, { resyncBytesPerSecond: 2 * MIB }))
+  const running = verify(world, { mark: true, waitMs: 1000 })
+  await world.advance(2000)
+  world.agent.crash()
+  const report = await world.run(running)
+  assert.equal(report.complete, false)
+  assert.notEqual(report.why, null)
+  assert.deepEqual(report.different, [{ device: 0, offsetBytes: 0, lengthBytes: MIB }])
+  assert.equal(report.markedRegions, 1)
+})
+
+test('a dirty log that cannot be stored refuses a verify that marks, by a code, and what it found is told', async () => {
+  const world = await livePair('marks cannot be stored', {}, LARGE)
+  await world.settle()
+  flip(world, 'dev0', 5)
+  const path = world.primary.disks.paths().find((one) => one.startsWith('/state/dirty-1-')) as string
+  const faults = (['write', 'sync'] as const).map((on) =>
+    world.primary.disks.inject(path, { on, error: 'EIO', count: Infinity }),
+  )
+  const isCoded = (error: unknown): boolean => SitelinkError.is(error) && error.code === 'DISK_IO'
+  await assert.rejects(world.run(verify(world, { mark: true })), isCoded)
+  assert.equal(world.primary.eventsOf('verify-finished').at(-1)?.facts['differentBytes'], MIB)
+  for (const fault of faults) fault.remove()
+  await world.settle()
+  assert.equal((await world.run(verify(world))).equalBytes, 7 * MIB, 'it is copied once that can be stored')
 })
 
 test('a client that goes away in the middle of a verify ends it, and what it found is told and marked', async () => {
@@ -225,7 +259,8 @@ test('a client that goes away in the middle of a verify ends it, and what it fou
   while ((await world.run(different())) === 0);
   await world.run(steps.return(undefined as never))
   const { level, facts } = world.primary.eventsOf('verify-finished').at(-1) ?? assert.fail('it is told')
-  assert.deepEqual([level, facts['differentBytes'], facts['markedRegions']], ['error', MIB, 1])
+  assert.deepEqual([level, facts['differentBytes']], ['error', MIB])
+  await world.until('it is marked', () => dirtyRegions(world).length === 1)
   await world.run(admin.changeSlink(1, { resyncBytesPerSecond: 0 }))
   await world.settle()
 })

@@ -135,3 +135,52 @@ test('an inconsistent replica is not exported without force, and an unknown devi
   assert.equal(await refused('dev0'), 'AGENT_EXPORT_BUSY')
   await world.stop()
 })
+
+/** Asks for so many digests of a device whose every read takes so long, then for the rest of what is written. */
+async function underVerify(looks: number, readMs: number): Promise<World> {
+  const world = await pair({ diskMs: 0, limits: { freezeMsMax: 1000 } })
+  const { primary } = world
+  world.disks.inject('/dev/dev0', { on: 'read', delayMs: readMs, count: Infinity })
+  // What the primary has durably is asked for by this one: the frames behind the looks may be applied as well.
+  primary.write(1, 0, world.randomBytes(4096))
+  primary.feed()
+  for (let id = 1; id <= looks; id++)
+    primary.current?.session.sendControl({ kind: 'verify', id, deviceId: 1, offset: 0, length: MIB })
+  for (let i = 1; i < 10; i++) primary.write(1, MIB + i * 4096, world.randomBytes(4096))
+  primary.feed()
+  primary.makeDurable()
+  await world.until(() => world.agent.status().replica?.appliedLsn === 11)
+  assert.equal(primary.current?.acks.at(-1)?.durable[1], 20)
+  return world
+}
+
+test('an export opens in the middle of a verify whose reads take long, and the verify waits for its end', async () => {
+  const world = await underVerify(60, 200)
+  const opened = await world.clock.runUntil(world.agent.openExport({ name: 'dev1', hold: false, force: false }), 900)
+  assert.equal(opened.point.lsn, 11)
+  await world.clock.advance(20_000)
+  world.assertContent(11, 'while it is frozen')
+  await world.clock.runUntil(opened.close('done'), 1000)
+  await world.until(() => world.agent.status().replica?.appliedLsn === 20)
+  await world.stop()
+})
+
+test('an export that was given up because a device is slow freezes nothing later', async () => {
+  const world = await underVerify(1, 5000)
+  const opening = world.agent.openExport({ name: 'dev1', hold: false, force: false })
+  await assert.rejects(world.clock.runUntil(opening, 2000), { code: 'AGENT_EXPORT_STUCK' })
+  await world.until(() => world.agent.status().replica?.appliedLsn === 20)
+  world.assertContent(20)
+  await world.stop()
+})
+
+test('an export that is forced although a device is slow stands still from its beginning', async () => {
+  const world = await underVerify(1, 5000)
+  const opened = await world.clock.runUntil(world.agent.openExport({ name: 'dev1', hold: false, force: true }), 2000)
+  assert.equal(opened.point.lsn, 11)
+  await world.clock.advance(20_000)
+  world.assertContent(11, 'while it is frozen')
+  await world.clock.runUntil(opened.close('done'), 1000)
+  await world.until(() => world.agent.status().replica?.appliedLsn === 20)
+  await world.stop()
+})

@@ -22,7 +22,8 @@ function entryOf(lsn: number): LogEntry {
 function scene(count: number, sessionFrom: number) {
   const journal = Array.from({ length: count }, (_, at) => entryOf(at + 1))
   const noted: number[] = []
-  const state = { told: Infinity }
+  /** `read` stands in for a read of the journal. */
+  const state = { told: Infinity, read: null as LogCursor['next'] | null, damages: 0 }
   const cursor = (position: LogPosition): LogCursor => {
     let next = position / BYTES
     const take = (): readonly LogEntry[] | null => {
@@ -30,7 +31,7 @@ function scene(count: number, sessionFrom: number) {
       next = journal.length
       return entries.length === 0 ? null : entries
     }
-    return { next: take, close() {} } as unknown as LogCursor
+    return { next: (bytes: number) => state.read?.(bytes) ?? take(), close() {} } as unknown as LogCursor
   }
   const clock = new SimClock()
   const applier = new Applier(
@@ -42,7 +43,7 @@ function scene(count: number, sessionFrom: number) {
       unmapped: () => Promise.resolve(),
       passed() {},
       limitWanted() {},
-      damaged: () => assert.fail('nothing is damaged'),
+      damaged: () => void (state.damages += 1),
     },
     {
       hasRoom: () => true,
@@ -125,6 +126,71 @@ test('looks of a session that is over are not taken', async () => {
   await clock.settle()
   assert.equal(one.began, null)
   assert.deepEqual(noted, [1, 2, 3])
+})
+
+test('while a freeze is wanted no look is taken and nothing is passed behind one; after the thaw all goes on', async () => {
+  const { applier, noted, clock, look } = scene(6, 1)
+  const [first, second] = [look(2), look(2)]
+  await clock.settle()
+  assert.deepEqual(first.began, [1, 2])
+  const freezing = applier.freezeSettled()
+  first.end()
+  assert.equal(await freezing, true)
+  const third = look(4)
+  await clock.settle()
+  assert.deepEqual([second.began, third.began, noted], [null, null, [1, 2]])
+  applier.thaw()
+  await clock.settle()
+  assert.deepEqual(second.began, [1, 2])
+  second.end()
+  await clock.settle()
+  assert.deepEqual(third.began, [1, 2, 3, 4])
+  third.end()
+  await clock.settle()
+  assert.deepEqual(noted, [1, 2, 3, 4, 5, 6])
+})
+
+test('a freeze that was given up while it waited freezes nothing, and the one after it does', async () => {
+  const { applier, noted, clock, look } = scene(4, 1)
+  const one = look(2)
+  await clock.settle()
+  const late = applier.freezeSettled()
+  applier.thaw()
+  one.end()
+  assert.equal(await late, false)
+  await clock.settle()
+  assert.deepEqual([applier.frozen, noted], [false, [1, 2, 3, 4]])
+  assert.equal(await applier.freezeSettled(), true)
+  assert.equal(applier.frozen, true)
+})
+
+test('no look is taken once the journal cannot be read: sessions before may not be applied', async () => {
+  const { state, clock, look } = scene(4, 3)
+  state.read = () => {
+    throw new Error('EIO')
+  }
+  const one = look(0)
+  await clock.settle()
+  assert.deepEqual([state.damages, one.began], [1, null])
+})
+
+test('a read of the journal from before a cut that ends after it brings no look forward and harms nothing', async () => {
+  const { applier, noted, state, clock, look } = scene(2, 1)
+  let end: (read: null) => void = () => assert.fail('it reads')
+  state.read = () => new Promise((resolve) => (end = resolve))
+  applier.wake()
+  await clock.settle()
+  applier.beginCut(0)
+  applier.endCut()
+  applier.countFrom(0)
+  state.read = null
+  const one = look(0)
+  end(null)
+  await clock.settle()
+  assert.deepEqual([one.began, noted], [[], []])
+  one.end()
+  await clock.settle()
+  assert.deepEqual(noted, [1, 2])
 })
 
 test('a range is answered with its digest, or with why there is none', async () => {

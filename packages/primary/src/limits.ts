@@ -131,6 +131,10 @@ export const VERIFY_WAITING_MAX = 16
 export const VERIFY_SPLIT = 16
 /** ... down to this size: what is written so often is in memory, and such a read is over at once. */
 export const VERIFY_PIECE_BYTES_MIN = 4096
+/** So often the smallest piece is read that is written to meanwhile; then it is left out, so that a verify ends. */
+export const VERIFY_TRIES_MAX = 64
+/** Ranges that a verify leaves out in one turn of the event loop. */
+export const VERIFY_LEFT_OUT_TURN_MAX = 4096
 /** Ranges that a verify names; beyond them it counts bytes. */
 export const VERIFY_RANGES_NAMED_MAX = 1000
 

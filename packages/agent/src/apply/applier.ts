@@ -4,7 +4,7 @@
  * Owns the cursor and the decision how far it goes. A frame is handed to write-back only when {@link mayApply} lets it,
  * because what is noted there can never be taken back: so a cut of the journal never concerns write-back. Frames are
  * handed over in order; an unmap waits until its device is done; a look at a place in the order holds all behind it until
- * it is over. Invariant: nothing above the limit reaches a device, and while it is frozen nothing at all does, once the
+ * it is over, and waits itself for a freeze that is wanted. Invariant: nothing above the limit reaches a device, and while it is frozen nothing at all does, once the
  * freeze has been answered.
  *
  *   journal  |======= noted =======|--- waits for the limit ---|        receiver appends here
@@ -75,6 +75,8 @@ export class Applier {
   #looks: Look[] = []
   #stopped = false
   #damaged = false
+  /** A freeze that somebody waits for or that stands; another one, or none, after a thaw. No look is taken meanwhile. */
+  #freezeWish: object | null = null
   /** Changes when what a read brings is of no use any more. */
   #generation = 0
 
@@ -136,8 +138,21 @@ export class Applier {
     if (this.#flow === 'flowing') this.#flow = 'frozen'
   }
 
+  /**
+   * Passes what may be passed up to the next look, then freezes. False if it was thawed meanwhile, and is not frozen then:
+   * whoever gave up waiting would never thaw it.
+   */
+  async freezeSettled(): Promise<boolean> {
+    const wish = (this.#freezeWish = {})
+    await this.settled()
+    if (this.#freezeWish !== wish) return false
+    this.freeze()
+    return true
+  }
+
   thaw(): void {
     this.#frozen = false
+    this.#freezeWish = null
     if (this.#flow === 'frozen') this.#flow = 'flowing'
     this.wake()
   }
@@ -191,8 +206,9 @@ export class Applier {
       while (this.#flow === 'flowing') {
         const left = this.#next < this.#batch.length ? true : this.#readSome()
         const more = typeof left === 'boolean' ? left : await left
-        if (this.#stopped) break
+        if (this.#stopped || this.#damaged) break
         if (this.#lookIsDue(more)) {
+          if (this.#freezeWish !== null) break
           await this.#takeLook()
           if (this.#stopped) break
           continue
@@ -214,7 +230,8 @@ export class Applier {
     const look = this.#looks[0]
     if (look === undefined || look.frames > this.#frames) return false
     // Before the first frame of the session all of the sessions before it have to be passed.
-    return !more || (this.#batch[this.#next] as LogEntry | LogHole).position >= this.#countFrom
+    const next = this.#batch[this.#next]
+    return next === undefined ? !more : next.position >= this.#countFrom
   }
 
   async #takeLook(): Promise<void> {

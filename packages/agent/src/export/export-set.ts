@@ -141,7 +141,8 @@ export class ExportSet {
     const late = new Promise<'late'>((resolve) => (timer = clock.after(limits.freezeMsMax, () => resolve('late'))))
     const end = await Promise.race([replica.line.freeze().then(() => 'drained' as const), late])
     ;(timer as Timer | null)?.cancel()
-    if ((end === 'drained' && replica.line.drained) || force) return
+    if (end === 'drained' && replica.line.drained) return
+    if (force) return replica.line.applier.freeze()
     const { failedDeviceIds, heldDeviceIds } = replica.line.writeBackStatus()
     replica.thaw()
     const why =

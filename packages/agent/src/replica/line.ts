@@ -219,11 +219,9 @@ export class Line {
     }
   }
 
-  /** Resolves when all that may be applied is on the devices; nothing more follows until `thaw`. */
+  /** Resolves when all that may be applied is on the devices; nothing more follows until `thaw`, which also gives it up. */
   async freeze(): Promise<void> {
-    await this.applier.settled()
-    this.applier.freeze()
-    await this.#writeBack.drain()
+    if (await this.applier.freezeSettled()) await this.#writeBack.drain()
   }
 
   /** True if the devices are exactly where the applier stands. */

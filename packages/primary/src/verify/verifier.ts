@@ -27,7 +27,7 @@ import {
   type Timer,
   type Verified,
 } from '@sitelink/protocol'
-import { VERIFY_READS_MAX, VERIFY_WAITING_MAX } from '../limits.js'
+import { VERIFY_LEFT_OUT_TURN_MAX, VERIFY_READS_MAX, VERIFY_WAITING_MAX } from '../limits.js'
 import type { TokenBucket } from '../slink/token-bucket.js'
 import type { VerifyRange, VerifyRun } from './verify-run.js'
 
@@ -77,6 +77,8 @@ export class Verifier {
   readonly #asked = new Map<number, Asked>()
   #lastId = 0
   #timer: Timer | null = null
+  /** It has left out much in this turn, and goes on in a later one. */
+  #resting = false
   #closed = false
 
   constructor(options: VerifierOptions) {
@@ -106,7 +108,8 @@ export class Verifier {
   /** Starts as many reads as there may be. */
   pump(): void {
     const run = this.#run
-    if (run === null || this.#closed) return
+    if (run === null || this.#closed || this.#resting) return
+    let leftOut = 0
     while (
       this.#reading < VERIFY_READS_MAX &&
       this.#waiting.length < VERIFY_WAITING_MAX &&
@@ -116,7 +119,11 @@ export class Verifier {
       const range = run.take()
       if (range === null) return
       if (this.#options.isClean(range)) this.#read(run, range)
-      else run.note(range, 'left-out')
+      else {
+        run.note(range, 'left-out')
+        leftOut += 1
+        if (leftOut === VERIFY_LEFT_OUT_TURN_MAX) return this.#rest()
+      }
     }
   }
 
@@ -223,6 +230,14 @@ export class Verifier {
       deviceId: range.device.deviceId,
       offset,
       length,
+    })
+  }
+
+  #rest(): void {
+    this.#resting = true
+    this.#options.clock.soon(() => {
+      this.#resting = false
+      this.pump()
     })
   }
 

@@ -55,11 +55,18 @@ export const VERIFY_ERRORS = {
     text: 'slink {slink} differed: {bytes} bytes lie in ranges that differ, and {regions} regions are copied because of that',
     hint: '<prog> resync {slink}, then <prog> verify {slink}',
   },
+  VERIFY_STOPPED: {
+    kind: 'operating',
+    retry: true,
+    exit: EXIT.unavailable,
+    text: 'slink {slink} was lost before everything was compared, {done} of {total} bytes show no difference: {why}',
+    hint: 'start its agent, then <prog> verify {slink}',
+  },
   VERIFY_INCOMPLETE: {
     kind: 'operating',
     retry: true,
     exit: EXIT.tempFail,
-    text: 'slink {slink} shows no difference, but not everything was compared: {leftOut} bytes are dirty, {unreadable} could not be read',
+    text: 'slink {slink} shows no difference, but not everything was compared: {leftOut} bytes are dirty or were written to all the time, {unreadable} could not be read',
     hint: '<prog> resync {slink}, then <prog> verify {slink}',
   },
 } as const

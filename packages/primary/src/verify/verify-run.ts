@@ -6,7 +6,13 @@
  * every byte is counted once, as equal, different, left out or unreadable.
  */
 import { assert } from '@sitelink/protocol'
-import { VERIFY_PIECE_BYTES_MIN, VERIFY_RANGE_BYTES, VERIFY_RANGES_NAMED_MAX, VERIFY_SPLIT } from '../limits.js'
+import {
+  VERIFY_PIECE_BYTES_MIN,
+  VERIFY_RANGE_BYTES,
+  VERIFY_RANGES_NAMED_MAX,
+  VERIFY_SPLIT,
+  VERIFY_TRIES_MAX,
+} from '../limits.js'
 
 export interface VerifyDevice {
   readonly deviceId: number
@@ -22,9 +28,14 @@ export interface VerifyRange {
   readonly device: VerifyDevice
   readonly offset: number
   readonly length: number
+  /** So often it was read in vain, as small as it is. */
+  readonly tries: number
 }
 
-/** `left-out`: it may differ and is known to, because its region is dirty, or it is not mapped any more. */
+/**
+ * `left-out`: it may differ and is known to, because its region is dirty, or it is not mapped any more; or it was written to
+ * whenever it was read.
+ */
 export type VerifyOutcome = 'equal' | 'different' | 'left-out' | Unreadable
 
 export interface Unreadable {
@@ -50,9 +61,6 @@ export interface VerifyCounts {
 export class VerifyRun {
   readonly devices: readonly VerifyDevice[]
   readonly totalBytes: number
-  /** Resolves once every byte is counted. */
-  readonly finished: Promise<void>
-  #finish: () => void = () => {}
   #device = 0
   #offset = 0
   /** Ranges that were taken and are to be compared after all. */
@@ -72,8 +80,6 @@ export class VerifyRun {
   constructor(devices: readonly VerifyDevice[]) {
     this.devices = devices
     this.totalBytes = devices.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
-    this.finished = new Promise((resolve) => (this.#finish = resolve))
-    this.#maybeFinish()
   }
 
   get doneBytes(): number {
@@ -104,7 +110,7 @@ export class VerifyRun {
       if (offset < device.sizeBytes) {
         // A region is a multiple of it.
         this.#offset = offset + VERIFY_RANGE_BYTES
-        return { device, offset, length: Math.min(VERIFY_RANGE_BYTES, device.sizeBytes - offset) }
+        return { device, offset, length: Math.min(VERIFY_RANGE_BYTES, device.sizeBytes - offset), tries: 0 }
       }
       this.#device += 1
       this.#offset = 0
@@ -117,11 +123,17 @@ export class VerifyRun {
     this.#again.push(range)
   }
 
-  /** As {@link giveBack}, in smaller pieces: the less is read at once, the sooner no write comes in between. */
-  split({ device, offset, length }: VerifyRange): void {
+  /**
+   * As {@link giveBack}, in smaller pieces: the less is read at once, the sooner no write comes in between. The smallest is
+   * tried so often and no more.
+   */
+  split(range: VerifyRange): void {
+    const { device, offset, length } = range
+    const tries = length > VERIFY_PIECE_BYTES_MIN ? 0 : range.tries + 1
+    if (tries === VERIFY_TRIES_MAX) return this.note(range, 'left-out')
     const piece = Math.max(VERIFY_PIECE_BYTES_MIN, Math.ceil(length / VERIFY_SPLIT))
     for (let at = 0; at < length; at += piece)
-      this.#again.push({ device, offset: offset + at, length: Math.min(piece, length - at) })
+      this.#again.push({ device, offset: offset + at, length: Math.min(piece, length - at), tries })
   }
 
   /** A range that was taken has been compared. */
@@ -135,7 +147,6 @@ export class VerifyRun {
       if (this.#unreadable.length < VERIFY_RANGES_NAMED_MAX) this.#unreadable.push({ ...named(range), ...outcome })
     }
     assert(this.doneBytes <= this.totalBytes, 'every byte is counted once')
-    this.#maybeFinish()
   }
 
   /** What differs, in order, neighbours joined. */
@@ -178,10 +189,6 @@ export class VerifyRun {
     if (this.#different.length < VERIFY_RANGES_NAMED_MAX) return
     this.#different = join(this.#different)
     this.#full = this.#different.length > VERIFY_RANGES_NAMED_MAX / 2
-  }
-
-  #maybeFinish(): void {
-    if (this.doneBytes === this.totalBytes) this.#finish()
   }
 }
 

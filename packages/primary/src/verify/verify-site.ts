@@ -6,6 +6,7 @@
  */
 import { delay } from '@sitelink/daemon'
 import { isBlockdev } from '../blockdev/address.js'
+import { mapped } from '../error-map.js'
 import { primaryErrors } from '../errors.js'
 import type { GroupAdmin } from '../group/group-admin.js'
 import type { Group } from '../group/group.js'
@@ -34,6 +35,8 @@ export interface VerifyReport extends VerifyCounts {
   readonly devices: readonly { readonly device: number; readonly name: string; readonly sizeBytes: number }[]
   /** False where it was stopped before everything was compared. */
   readonly complete: boolean
+  /** Why it was stopped; null if it is complete, or its client went away. */
+  readonly why: string | null
   readonly different: readonly NamedRange[]
   /** Differing bytes beyond those in `different`: there are too many ranges to name. */
   readonly notNamedBytes: number
@@ -60,18 +63,20 @@ export async function* verifySite(
   if (underWay.has(slink)) throw primaryErrors.create('VERIFY_BUSY', { slink: wish.slink })
   const run = new VerifyRun(devicesOf(slink, wish.device))
   let report: VerifyReport
+  let why: string | null = null
   underWay.add(slink)
   try {
-    yield* follow(group, admin, slink, run, wish.waitMs, signal)
+    why = yield* follow(group, admin, slink, run, wish.waitMs, signal)
   } finally {
     slink.stream?.verifier.detach()
     underWay.delete(slink)
     // Whoever goes away ends this generator where it stands: what was found is not lost with it.
-    report = await end(group, admin, run, wish)
+    report = await end(group, admin, run, wish, why)
   }
   return report
 }
 
+/** Returns null, or why the rest could not be compared. Throws where nothing was compared at all. */
 async function* follow(
   group: Group,
   admin: GroupAdmin,
@@ -79,10 +84,8 @@ async function* follow(
   run: VerifyRun,
   waitMs: number,
   signal: AbortSignal,
-): AsyncGenerator<VerifyProgress, void, void> {
+): AsyncGenerator<VerifyProgress, string | null, void> {
   const { clock } = group.parts
-  let over = false
-  const finished = run.finished.then(() => (over = true))
   let aloneSinceMs: number | null = null
   while (!signal.aborted) {
     // It was deleted meanwhile, perhaps made anew.
@@ -90,16 +93,22 @@ async function* follow(
     const verifier = slink.stream?.verifier ?? null
     if (verifier === null) {
       aloneSinceMs ??= clock.nowMs()
-      if (clock.nowMs() - aloneSinceMs > waitMs) throw unreachable(slink)
+      if (clock.nowMs() - aloneSinceMs > waitMs) {
+        const why = whyAlone(slink)
+        // What was found in hours is not lost because a link is.
+        if (run.doneBytes > 0) return why
+        throw primaryErrors.create('VERIFY_UNREACHABLE', { slink: slink.number, why })
+      }
     } else {
       aloneSinceMs = null
       begin(slink, verifier, run)
     }
-    await Promise.race([finished, delay(clock, PROGRESS_MS)])
+    await delay(clock, PROGRESS_MS, signal)
     const { counts, doneBytes, totalBytes } = run
     yield { doneBytes, totalBytes, differentBytes: counts.differentBytes }
-    if (over) return
+    if (doneBytes === totalBytes) return null
   }
+  return null
 }
 
 function begin(slink: Slink, verifier: Verifier, run: VerifyRun): void {
@@ -107,15 +116,19 @@ function begin(slink: Slink, verifier: Verifier, run: VerifyRun): void {
   verifier.attach(run)
 }
 
-function unreachable(slink: Slink): Error {
+function whyAlone(slink: Slink): string {
   const { state } = slink.link
-  const why = state.kind === 'waiting' || state.kind === 'stopped' ? state.reason : `it is ${state.kind}`
-  return primaryErrors.create('VERIFY_UNREACHABLE', { slink: slink.number, why })
+  return state.kind === 'waiting' || state.kind === 'stopped' ? state.reason : `it is ${state.kind}`
 }
 
-async function end(group: Group, admin: GroupAdmin, run: VerifyRun, wish: VerifyWish): Promise<VerifyReport> {
+async function end(
+  group: Group,
+  admin: GroupAdmin,
+  run: VerifyRun,
+  wish: VerifyWish,
+  why: string | null,
+): Promise<VerifyReport> {
   const { counts, different, unreadable, notNamedBytes, doneBytes, totalBytes, devices } = run
-  const markedRegions = wish.mark && counts.differentBytes > 0 ? await admin.markDifferent(wish.slink, run) : 0
   const complete = doneBytes === totalBytes
   const { slink } = wish
   const { differentBytes, leftOutBytes, unreadableBytes } = counts
@@ -124,13 +137,17 @@ async function end(group: Group, admin: GroupAdmin, run: VerifyRun, wish: Verify
     kind: 'verify-finished',
     level: differentBytes === 0 ? 'info' : 'error',
     message: `the verify of slink ${slink} ${complete ? 'is over' : 'was stopped'}: ${found}`,
-    facts: { slink, differentBytes, leftOutBytes, unreadableBytes, markedRegions },
+    facts: { slink, differentBytes, leftOutBytes, unreadableBytes },
   } as const
+  // Told before it marks, which may fail.
   if (doneBytes > 0) group.parts.event(event)
+  const marks = wish.mark && differentBytes > 0
+  const markedRegions = marks ? await mapped(() => admin.markDifferent(slink, run)) : 0
   return {
     slink,
     devices: devices.map(({ number, name, sizeBytes }) => ({ device: number, name, sizeBytes })),
     complete,
+    why,
     ...counts,
     different,
     notNamedBytes,

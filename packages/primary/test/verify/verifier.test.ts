@@ -29,11 +29,11 @@ interface Read {
 }
 
 /** A verifier of one device whose run has begun at LSN 10. */
-function scene(sizeBytes = MIB, wireVersion = WIRE_VERIFY) {
+function scene(sizeBytes = MIB, wireVersion = WIRE_VERIFY, clean = true) {
   const clock = new SimClock()
   const reads: Read[] = []
   const asked: Extract<ControlMessage, { kind: 'verify' }>[] = []
-  const state = { writtenLsn: 10, clean: true, woken: 0 }
+  const state = { writtenLsn: 10, clean, woken: 0 }
   const verifier: Verifier = new Verifier({
     clock,
     session: {
@@ -77,7 +77,7 @@ function scene(sizeBytes = MIB, wireVersion = WIRE_VERIFY) {
       problem: null,
     })
   }
-  return { verifier, run, reads, asked, state, answer }
+  return { verifier, run, reads, asked, state, clock, answer }
 }
 
 test('a question is put where the stream has passed all that may be in what was read, and no sooner', async () => {
@@ -174,7 +174,7 @@ test('an answer that is different, and a side that cannot read, are told apart',
   await reads[2]?.end()
   verifier.stands(10)
   verifier.answered({ kind: 'verified', id: asked[1]?.id ?? 0, digest: null, problem: 'no such sector' })
-  await run.finished
+  assert.equal(run.doneBytes, run.totalBytes)
   assert.deepEqual(run.different, [{ device: 0, offsetBytes: 0, lengthBytes: MIB }])
   assert.deepEqual(
     run.unreadable.map(({ side, why, offsetBytes }) => [side, why, offsetBytes / MIB]),
@@ -183,6 +183,33 @@ test('an answer that is different, and a side that cannot read, are told apart',
       ['agent', 'no such sector', 2],
     ],
   )
+})
+
+test('a device that is all dirty is left out over many turns, each of them short', async () => {
+  const { verifier, run, state, reads, clock } = scene(10_001 * MIB, WIRE_VERIFY, false)
+  assert.equal(run.counts.leftOutBytes, 4096 * MIB)
+  verifier.pump()
+  verifier.stands(10)
+  assert.equal(run.counts.leftOutBytes, 4096 * MIB, 'no more in this turn, whoever asks')
+  await clock.settle()
+  assert.equal(run.counts.leftOutBytes, 10_001 * MIB)
+  state.clean = true
+  verifier.attach(new VerifyRun([deviceOf(MIB)]))
+  assert.equal(reads.length, 1, 'another run goes on as ever')
+})
+
+test('a place that is written to whenever it is read is left out in the end, and all beside it is compared', async () => {
+  const { verifier, run, reads, state, asked, answer } = scene(2 * MIB)
+  for (let at = 0; run.doneBytes < run.totalBytes; at++) {
+    assert(at < 1000, 'it ends')
+    const read = reads[at] ?? assert.fail('it goes on')
+    state.writtenLsn += 1
+    await read.end()
+    verifier.meets(write(state.writtenLsn, 4096 * 3, 512))
+    verifier.stands(state.writtenLsn)
+    for (let one = 0; one < asked.length; one++) if (asked[one] !== undefined) answer(one, 1)
+  }
+  assert.deepEqual([run.counts.leftOutBytes, run.counts.equalBytes], [4096, 2 * MIB - 4096])
 })
 
 test('an agent of a wire version without verify is never asked', () => {

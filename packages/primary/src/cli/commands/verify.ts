@@ -10,6 +10,7 @@ import {
   formatTable,
   parseCount,
   parseDurationMs,
+  printable,
   Progress,
   RealClock,
   type SitelinkCommand,
@@ -59,13 +60,15 @@ export function verifyCommand(program: SitelinkCommand): void {
           }
         })
         const tookMs = Math.round(clock.nowMs() - beganMs)
-        output.result({ ...report, tookMs }, (shown) => textOf(shown, tookMs, output.columns))
-        refuse(report)
+        output.result({ ...report, tookMs }, (shown) => verifyText(shown, tookMs, output.columns))
+        refuseVerify(report)
       }),
     )
 }
 
-function textOf({ different, unreadable, notNamedBytes, equalBytes }: VerifyReport, tookMs: number, columns: number) {
+/** What was found, for a person. */
+export function verifyText(report: VerifyReport, tookMs: number, columns: number): string {
+  const { different, unreadable, notNamedBytes, equalBytes, totalBytes, complete, why } = report
   const lines: string[] = []
   if (different.length > 0)
     lines.push(
@@ -81,16 +84,31 @@ function textOf({ different, unreadable, notNamedBytes, equalBytes }: VerifyRepo
       ).trimEnd(),
     )
   if (notNamedBytes > 0) lines.push(`and ${formatBytes(notNamedBytes)} in further ranges`)
-  for (const { device, offsetBytes, lengthBytes, side, why } of unreadable)
-    lines.push(`device ${device}: ${lengthBytes} bytes at ${offsetBytes} cannot be read at the ${side}: ${why}`)
+  for (const { device, offsetBytes, lengthBytes, side, why: problem } of unreadable)
+    lines.push(
+      `device ${device}: ${lengthBytes} bytes at ${offsetBytes} cannot be read at the ${side}: ${printable(problem)}`,
+    )
+  if (!complete)
+    lines.push(
+      `stopped before all of ${formatBytes(totalBytes)} was compared${why === null ? '' : `: ${printable(why)}`}`,
+    )
   lines.push(`${formatBytes(equalBytes)} are equal, ${formatDuration(tookMs)}`)
   return lines.join('\n')
 }
 
-function refuse({ slink, differentBytes, leftOutBytes, unreadableBytes, markedRegions }: VerifyReport): void {
+/** Throws unless all was compared and nothing differs. What differs comes first: nothing that follows changes it. */
+export function refuseVerify(report: VerifyReport): void {
+  const { slink, differentBytes, leftOutBytes, unreadableBytes, markedRegions, totalBytes, equalBytes } = report
   if (markedRegions > 0)
     throw primaryErrors.create('VERIFY_MARKED', { slink, bytes: differentBytes, regions: markedRegions })
   if (differentBytes > 0) throw primaryErrors.create('VERIFY_DIFFERENT', { slink, bytes: differentBytes })
+  if (!report.complete)
+    throw primaryErrors.create('VERIFY_STOPPED', {
+      slink,
+      done: equalBytes,
+      total: totalBytes,
+      why: report.why ?? 'it was stopped',
+    })
   if (leftOutBytes + unreadableBytes > 0)
     throw primaryErrors.create('VERIFY_INCOMPLETE', { slink, leftOut: leftOutBytes, unreadable: unreadableBytes })
 }
