@@ -44,15 +44,6 @@ export const STRANGERS: readonly Mutant[] = [
   ),
   stops(
     rule(
-      'the socket of a stranger who is turned away is left to him',
-      GUARD,
-      'this.#http2.destroy(); this.#socket.destroy();',
-      'this.#http2.destroy(); this.#lingers = { cancel: () => {} };',
-      by(HTTPS, 'a stranger whose session is turned away holds no socket, although he ends nothing'),
-    ),
-  ),
-  stops(
-    rule(
       'a connection may ask for any number of sessions',
       GUARD,
       'if (this.#hasStream)',
