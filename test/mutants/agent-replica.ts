@@ -84,13 +84,6 @@ export const AGENT_REPLICA: readonly Mutant[] = [
     by('agent/sessions', 'a cut that goes through a skip leaves the begin of it, durably'),
   ),
   rule(
-    'a mapping without a map frame is attached only when the unmap before it is applied',
-    'agent/replica/line',
-    'if (next !== null)',
-    'if (false)',
-    by('agent/sessions', 'a mapping whose map frame got lost with the journal takes what follows the unmap before it'),
-  ),
-  rule(
     'the end of a resync waits for the next regular sync',
     'agent/replica/line',
     'this.#catchUp.reached();',
