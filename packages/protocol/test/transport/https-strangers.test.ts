@@ -54,17 +54,18 @@ async function door(t: TestContext): Promise<{ readonly port: number; readonly r
 test('a stranger whose session is turned away holds no socket, although he ends nothing', LIMIT, async (t) => {
   const { port, refusals } = await door(t)
   const settled = descriptors()
-  for (const frames of [
+  for (const [frames, why] of [
     // A capsule that no link has; no request for a session; two of them.
-    Buffer.concat([headers(1, ASK_BLOCK, 4), data(1, capsule(0, Buffer.alloc(1)))]),
-    headers(1, GET_BLOCK, 5),
-    Buffer.concat([headers(1, ASK_BLOCK, 4), headers(3, ASK_BLOCK, 4)]),
-  ]) {
+    [Buffer.concat([headers(1, ASK_BLOCK, 4), data(1, capsule(0, Buffer.alloc(1)))]), null],
+    [headers(1, GET_BLOCK, 5), null],
+    [Buffer.concat([headers(1, ASK_BLOCK, 4), headers(3, ASK_BLOCK, 4)]), 'more than one session'],
+  ] as const) {
     const socket = await rawStranger(t, port)
     socket.write(frames)
     const told = refusals.length
     // His own stay; the one here goes.
     await until(() => descriptors() <= settled + 4)
+    if (why !== null) await until(() => JSON.stringify(refusals.slice(told)).includes(why))
     assert.ok(refusals.length <= told + 1)
     socket.destroy()
     await until(() => descriptors() === settled)
