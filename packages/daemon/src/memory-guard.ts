@@ -23,6 +23,12 @@ export interface MemoryGuardOptions {
 const STEP_BYTES = 32 * 1024 * 1024
 const INTERVAL_MS = 100
 
+/**
+ * Buffers count as heap of V8 once they have lived a little: it would look through the whole heap each time that twice
+ * what survived the last time has come in again, several times a second. Read by V8 whenever it sets its next limit.
+ */
+const HEAP_GROWTH_PERCENT = 400
+
 /** After so many looks without growth, a part of a step is worth a collection. */
 const IDLE_LOOKS = 20
 
@@ -34,6 +40,7 @@ export function guardMemory({
 }: MemoryGuardOptions): () => void {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`)
   keepFreedMemory()
   let floorBytes = outsideBytes()
   let lastBytes = floorBytes

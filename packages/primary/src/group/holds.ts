@@ -123,6 +123,11 @@ export class Holds {
     this.#sets.push(new HoldSet(sites))
   }
 
+  /** Plain writes wait for stable storage, here as well as there. */
+  get wantDurable(): boolean {
+    return this.#current().sites.some((site) => site.holds && site.level === 'durable')
+  }
+
   write(lsn: Lsn, fua: boolean, item: Held): void {
     const set = this.#current()
     ;(fua ? set.fua : set.plain).push(lsn, item)

@@ -218,7 +218,7 @@ export class WritePath {
       if (entries === ENTRIES_PER_STEP_MAX && done < length) this.#log.requestSync()
     }
     this.#holds.write(this.#lsn, request.fua, request)
-    if (request.fua) this.#log.requestSync()
+    if (request.fua || this.#holds.wantDurable) this.#log.requestSync()
     this.#owner.admitted()
     return done
   }
