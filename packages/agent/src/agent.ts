@@ -134,7 +134,7 @@ export class Agent {
           wiring.exports?.journalGrew()
         },
         spaceFreed: () => wiring.sessions?.current?.roomFreed(),
-        changed: () => wiring.sessions?.current?.askAck(),
+        changed: () => wiring.sessions?.current?.noteProgress(),
         broken: (code, message) => wiring.sessions?.failCurrent(code, message),
         trouble: (code, message) => wiring.sessions?.current?.reportTrouble(code, message),
       },

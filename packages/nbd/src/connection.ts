@@ -127,6 +127,10 @@ export class Connection implements Wire {
     this.#context.defer(turn)
   }
 
+  promptly(turn: () => void): void {
+    queueMicrotask(turn)
+  }
+
   finish(reason: string): void {
     if (this.#phase === 'closing') return
     this.#reason ??= reason

@@ -30,6 +30,8 @@ export interface Wire {
   resume(): void
   /** Runs `turn` once before the event loop waits again, and never inside this call. */
   defer(turn: () => void): void
+  /** Runs `turn` once as soon as the code that runs now has come to its end, and never inside this call. */
+  promptly(turn: () => void): void
   /** All is said: closes once everything has been sent. */
   finish(reason: string): void
   /** The client broke the protocol: closes at once. */
@@ -49,7 +51,14 @@ export class Transmission implements RequestOwner {
   readonly #reader = new ByteReader()
   readonly #header = new RequestHeader()
   readonly #batch = new ReplyBatch()
-  readonly #turn = (): void => this.#onTurn()
+  readonly #turn = (): void => {
+    this.#turnDue = false
+    this.#onTurn()
+  }
+  readonly #promptTurn = (): void => {
+    this.#promptTurnDue = false
+    this.#onTurn()
+  }
 
   #step: Step = 'header'
   /** Of the request being admitted or skipped; null: it may go to the device. */
@@ -57,6 +66,7 @@ export class Transmission implements RequestOwner {
   #waiting: WaitReason | null = null
   #paused = false
   #turnDue = false
+  #promptTurnDue = false
   /** Set once the connection takes no more requests; the reason it will close with. */
   #ending: string | null = null
   #shuttingDown = false
@@ -150,7 +160,7 @@ export class Transmission implements RequestOwner {
     if (errno === 0) this.#batch.simple(request, 0)
     else this.#error(request, this.#sanitize(request, errno), 'the device refused or failed the request')
     if (errno === 0 && request.payload !== null) this.#writtenBytes += request.length
-    this.#replied(before, request.replyBytes)
+    this.#replied(before, request.replyBytes, true)
   }
 
   onRead(request: PendingRequest, pieces: readonly Buffer[]): void {
@@ -179,13 +189,17 @@ export class Transmission implements RequestOwner {
     return -1
   }
 
-  /** A reply has been encoded: what it did not need of its reservation goes back. */
-  #replied(before: number, reservedBytes: number): void {
+  /**
+   * A reply has been encoded: what it did not need of its reservation goes back. `prompt`: those that are answered with
+   * it are answered in the same job, so that the socket need not wait for others.
+   */
+  #replied(before: number, reservedBytes: number, prompt = false): void {
     const bytes = this.#batch.bytes - before
     assert(bytes <= reservedBytes, 'a reply is larger than its reservation')
     this.#unsentBytes += bytes
     this.#admission.giveReply(reservedBytes - bytes)
-    this.#schedule()
+    if (prompt) this.#schedulePromptly()
+    else this.#schedule()
   }
 
   #error(to: PendingRequest | RequestHeader, errno: number, sentence: string): void {
@@ -204,8 +218,13 @@ export class Transmission implements RequestOwner {
     this.#wire.defer(this.#turn)
   }
 
+  #schedulePromptly(): void {
+    if (this.#promptTurnDue || this.#lost) return
+    this.#promptTurnDue = true
+    this.#wire.promptly(this.#promptTurn)
+  }
+
   #onTurn(): void {
-    this.#turnDue = false
     if (this.#lost) return
     if (this.#waiting !== null) this.#run()
     if (this.#batch.bytes > 0) {

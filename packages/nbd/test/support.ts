@@ -166,6 +166,10 @@ export class TestWire implements Wire {
     this.turns.push(turn)
   }
 
+  promptly(turn: () => void): void {
+    this.turns.push(turn)
+  }
+
   finish(reason: string): void {
     assert.equal(this.finished, null)
     this.finished = reason

@@ -48,6 +48,7 @@ const SHAPE_HASHES: Readonly<Record<number, string>> = {
   1: '33de4b595ab07e3fe3aa0df92f003faad323912455773bfe2c2c3425ed6dbeaa',
   2: 'e5de947d30bc944df24221f77f63b687cee2e864f6dfa27a652c1e8780e06abd',
   3: '4a86bd8d39c46f4e131cebc1d38ccb73500905726b0fd18833d5a442f06a318b',
+  4: 'a0079ba193441c3a9629e1351c0ec76d79733833054d347f8f4e1cfcbe336ce1',
 }
 
 if (process.env['UPDATE_VECTORS'] === '1') {

@@ -72,6 +72,10 @@ class Line implements Wire {
     this.turns.push(turn)
   }
 
+  promptly(turn: () => void): void {
+    this.turns.push(turn)
+  }
+
   finish(reason: string): void {
     this.over ??= reason
   }

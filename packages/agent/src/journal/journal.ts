@@ -76,6 +76,8 @@ export class Journal {
   #gathering = 0
   #frames = 0
   #countFrom = Number.POSITIVE_INFINITY
+  /** So many frames are wanted on stable storage; what else there is waits for the log's own time. */
+  #syncFrames = 0
   #superblock: Promise<void> | null = null
   #toldTimer: Timer | null = null
   #toldAtMs = Number.NEGATIVE_INFINITY
@@ -171,6 +173,12 @@ export class Journal {
     this.#stamp = maxPoint(this.#stamp, point)
   }
 
+  /** So many frames of the session are wanted on stable storage, those of them that are not in the file yet as well. */
+  syncWanted(frames: number): void {
+    this.#syncFrames = frames
+    if (this.#failure === null && !this.#closed && this.#durable.reached.frames < frames) this.log.requestSync()
+  }
+
   /** The frame at the cursor waits: brings about what it waits for, if that is in our hands. */
   limitWanted(frame: Frame): void {
     if (comparePoints(this.#told, this.#toldDurable) <= 0 || frame.lsn > this.#told.lsn) return
@@ -230,6 +238,7 @@ export class Journal {
   /** A session begins: its frames are counted from zero, from the end of the journal on. */
   beginCount(): void {
     this.#frames = 0
+    this.#syncFrames = 0
     this.#countFrom = this.log.writtenEnd
     this.#received = { ...this.#received, frames: 0 }
     this.#durable.recount()
@@ -280,8 +289,7 @@ export class Journal {
     this.#gathering -= entries.length
     this.#received = mark
     this.#durable.push(this.#received)
-    // Durable acknowledgements are waited for: a sync follows what was written, one at a time.
-    this.log.requestSync()
+    if (this.#durable.reached.frames < this.#syncFrames || this.#unsyncedIsMuch()) this.log.requestSync()
     this.#options.listener.written(entries.length, bytes)
     this.#tellQuiet()
   }
@@ -317,6 +325,11 @@ export class Journal {
     if (this.#holds > 0 || this.#log === null) return
     this.#recorded = this.#applied.reached
     this.#log.releaseBelow(this.#recorded.end)
+  }
+
+  /** What is not durable cannot be applied, and holds up the room that others will need. */
+  #unsyncedIsMuch(): boolean {
+    return (this.#received.end - this.#durable.reached.end) * 4 > this.log.freeBytes
   }
 
   #isQuiet(): boolean {

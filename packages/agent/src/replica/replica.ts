@@ -243,6 +243,11 @@ export class Replica {
     this.#line?.applier.wake()
   }
 
+  /** So many frames of the session are wanted on stable storage. */
+  syncWanted(frames: number): void {
+    this.#line?.journal.syncWanted(frames)
+  }
+
   /** How far it is, as acknowledgements say it. */
   ack(): Ack {
     const { journal, dirty } = this.line

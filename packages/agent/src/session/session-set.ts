@@ -127,6 +127,8 @@ export class SessionSet {
         return Math.min(limits.windowBytesMax, Math.floor(replica.line.journal.log.ringBytes / 4))
       },
       told: (point) => replica.told(point),
+      syncWanted: (streamFrames) => replica.syncWanted(streamFrames),
+      durableFrames: () => replica.lineOrNull?.journal.durable.frames ?? 0,
       verify: (range, streamFrames, answered) => {
         if (replica.broken !== null) answered({ digest: null, problem: replica.broken })
         else replica.line.verify(range, streamFrames, answered)

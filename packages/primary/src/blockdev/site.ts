@@ -233,6 +233,9 @@ export class BlockdevSite implements Transport {
       }),
       windowBytesMax: SITE_WINDOW_BYTES,
       told: (point) => writer.told(point.lsn),
+      // It makes everything durable as soon as it can, and says so at once.
+      syncWanted: () => {},
+      durableFrames: () => writer.mark[2],
       verify: (_range, _frames, answered) =>
         answered({ digest: null, problem: 'a blockdev site cannot be asked for digests' }),
       ack: () => this.#ack(),

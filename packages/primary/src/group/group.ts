@@ -235,10 +235,8 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   }
 
   logShort(): void {
-    if (!this.#starving) {
-      this.#starving = true
-      this.logStalls += 1
-    }
+    if (!this.#starving) this.logStalls += 1
+    this.#starving = true
     this.#writeBack.checkpoint()
     this.#tail.advance()
     this.#shortage.look()
@@ -257,6 +255,7 @@ export class Group implements WritePathOwner, RingLogListener, WriteBackListener
   flushed(): void {
     this.release()
     this.local.hurry()
+    for (const slink of this.slinks.values()) slink.stream?.askSync()
   }
 
   appendedPoint(): LogPoint {

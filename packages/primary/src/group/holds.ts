@@ -53,6 +53,11 @@ class LsnQueue {
     return this.size === 0 ? Infinity : (this.#lsns[this.#head] as Lsn)
   }
 
+  /** LSN of the newest, or 0. */
+  get lastLsn(): Lsn {
+    return this.size === 0 ? 0 : (this.#lsns[this.#lsns.length - 1] as Lsn)
+  }
+
   /** Takes out and answers all at or below `threshold`. */
   release(threshold: Lsn): void {
     while (this.#head < this.#lsns.length && (this.#lsns[this.#head] as Lsn) <= threshold) {
@@ -161,6 +166,17 @@ export class Holds {
       if (site.sync) oldest = Math.min(oldest, set.flush.firstLsn)
     }
     return oldest
+  }
+
+  /** The newest LSN that somebody waits for on the site's stable storage, or 0. */
+  newestDurableBy(site: HoldingSite): Lsn {
+    let newest = 0
+    for (const { sites, plain, fua, flush } of this.#sets) {
+      if (!site.holds || !sites.includes(site)) continue
+      if (site.sync) newest = Math.max(newest, fua.lastLsn, flush.lastLsn)
+      if (site.level === 'durable') newest = Math.max(newest, plain.lastLsn)
+    }
+    return newest
   }
 
   /** Answers everything that waits for `site` (or, without one, everything) with EIO. */

@@ -66,6 +66,8 @@ export interface FeedOptions {
   readonly resyncSharePercent: () => number
   /** Everything below `position` has been passed; `lsn` is the last of it. Called after it was sent. */
   readonly passed: (lsn: Lsn, position: LogPosition) => void
+  /** It has sent what could be sent for now. */
+  readonly pumped: () => void
   /** An entry came from the log, the first of several. */
   readonly taken: (entry: Frame) => void
   /** Entries that cannot be read: the site must be resynced; the feed has stopped. */
@@ -131,6 +133,7 @@ export class Feed {
       this.#step()
     } while (this.#again && !this.#closed)
     this.#pumping = false
+    if (!this.#closed) this.#options.pumped()
   }
 
   close(): void {

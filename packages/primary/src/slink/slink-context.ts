@@ -27,6 +27,8 @@ export interface SlinkContext {
   durable(): LogPoint
   /** The oldest LSN that a writer waits for at this site, or Infinity. */
   oldestHeld(slink: Slink): Lsn
+  /** The newest LSN that somebody wants on this site's stable storage now, or 0. */
+  durableWanted(slink: Slink): Lsn
   /** Fails the writers that wait for this site. */
   failHeld(slink: Slink): void
   /** Marks in the slink's dirty logs what the log holds from `position` to its present end. */

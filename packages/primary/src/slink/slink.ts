@@ -167,7 +167,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
 
   /** Entries are in the log file and in the overlay. */
   onWritten(): void {
-    this.#stream?.feed.pump()
+    this.#stream?.written(this.holding !== 'none')
   }
 
   onDurable(point: LogPoint): void {

@@ -79,6 +79,7 @@ export async function beginStream(
     position,
     read: (deviceId, offset, length) => context.read(deviceId, offset, length),
     headLsn: () => context.appended().lsn,
+    durableWanted: () => context.durableWanted(slink),
     writtenLsn: () => context.written().point.lsn,
     taken: ({ lsn, wallUs }) => context.ledger.old.note(lsn, wallUs),
     terms: () => slink.config,

@@ -4,7 +4,17 @@
  * Owns the marks of this session. It tells the slink when something moved and never decides about protection, overflow
  * or reconnecting. After `close` nothing of it is called or calls any more.
  */
-import type { Ack, Clock, Frame, LogPoint, LogPosition, Lsn, Session } from '@sitelink/protocol'
+import {
+  WIRE_SYNC,
+  type Ack,
+  type Clock,
+  type Frame,
+  type LogPoint,
+  type LogPosition,
+  type Lsn,
+  type Session,
+  type Timer,
+} from '@sitelink/protocol'
 import type { LogHole, RingLog } from '@sitelink/storage'
 import { Copier } from '../resync/copier.js'
 import { Verifier } from '../verify/verifier.js'
@@ -14,6 +24,12 @@ import type { MappingSet } from './mapping-set.js'
 import { Pacer } from './pacer.js'
 import type { Place } from './place.js'
 import { TokenBucket } from './token-bucket.js'
+
+/**
+ * Entries that no writer waits for go out together with what comes within a moment: each time that bytes go out costs the
+ * primary, the agent and the network as much as dozens of small entries.
+ */
+const GATHER_MS = 1
 
 export interface StreamOwner {
   /** Marks moved: `pinned` if log space may be free now. */
@@ -42,6 +58,8 @@ export interface StreamOptions {
   readonly headLsn: () => Lsn
   /** The last entry in the overlay. */
   readonly writtenLsn: () => Lsn
+  /** The newest LSN that somebody wants on the site's stable storage now, or 0. */
+  readonly durableWanted: () => Lsn
   readonly taken: (entry: Frame) => void
   readonly terms: () => LinkTerms
   readonly owner: StreamOwner
@@ -55,6 +73,10 @@ export class StreamSession {
   readonly #options: StreamOptions
   readonly #copier: Copier
   #closed = false
+  /** What the stream had passed when the agent was last asked to make it durable. */
+  #syncAsked: Lsn = 0
+  /** Entries that nobody waits for are gathered until it ends. */
+  #gather: Timer | null = null
   /** What the stream has passed at the agent. During a resync that is more than what the agent has. */
   receivedLsn: Lsn
   durableLsn: Lsn
@@ -134,6 +156,7 @@ export class StreamSession {
       resyncSharePercent: () => options.terms().resyncSharePercent,
       passed: (lsn, position) => options.place.passed(lsn, position),
       taken: options.taken,
+      pumped: () => this.askSync(),
       hole: owner.hole,
       failed: (error) => owner.failed(`the log could not be read: ${error.message}`),
     })
@@ -162,6 +185,24 @@ export class StreamSession {
 
   get heldDurableLsn(): Lsn {
     return this.#trusted ? this.durableLsn : Math.min(this.durableLsn, this.#options.acked.lsn)
+  }
+
+  /** Entries came into the log. `awaited`: writers wait until the site has them. */
+  written(awaited: boolean): void {
+    if (awaited) return this.feed.pump()
+    this.#gather ??= this.#options.clock.after(GATHER_MS, () => {
+      this.#gather = null
+      this.feed.pump()
+    })
+  }
+
+  /** Asks the agent to make durable what has been sent, where somebody waits for more of it than was asked for already. */
+  askSync(): void {
+    const { wireVersion, durableWanted } = this.#options
+    const sent = this.feed.point.lsn
+    if (sent <= this.#syncAsked || this.#closed || wireVersion < WIRE_SYNC || durableWanted() <= this.#syncAsked) return
+    this.#syncAsked = sent
+    this.session.sendControl({ kind: 'sync' })
   }
 
   onAck(ack: Ack): void {
@@ -216,6 +257,7 @@ export class StreamSession {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#gather?.cancel()
     this.pacer.close()
     this.feed.close()
     this.#copier.close()

@@ -68,6 +68,7 @@ function feedOf(entries: readonly Frame[], dirty: Set<number>, since: LogPoint =
     pacer: { mayGo: () => true, runBytes: MIB, runFrames: Infinity, sent: () => {} },
     resyncSharePercent: () => 50,
     passed: () => {},
+    pumped: () => {},
     taken: () => {},
     hole: () => assert.fail('there is no hole'),
     failed: (error) => assert.fail(error),

@@ -10,7 +10,7 @@
  *     <------------------- dirty-map *      one or more for each mapping with dirty regions
  *     resume ------------------------>      where we agree; what lies beyond is void
  *     <--------------- codecs, ready        which compressions it reads; it is cut durably; credit
- *     frames, durable --------------->
+ *     frames, durable, sync --------->
  *     <----------------- ack, credit        heartbeats both ways, error and bye at any time
  *     verify ------------------------>      what reads a range as, behind the frames so far?
  *     <--------------------- verified
@@ -189,6 +189,14 @@ export interface Durable {
   readonly point: WirePoint
 }
 
+/**
+ * Somebody waits until every frame that was sent before this message is on the journal's stable storage. The agent syncs
+ * at once, and says so as soon as it is true. Without it the agent syncs and tells in its own time. From wire version 4 on.
+ */
+export interface Sync {
+  readonly kind: 'sync'
+}
+
 export interface Heartbeat {
   readonly kind: 'heartbeat'
   /** Sender's wall clock in microseconds. */
@@ -244,6 +252,7 @@ export type ControlMessage =
   | Codecs
   | Credit
   | Durable
+  | Sync
   | Heartbeat
   | Verify
   | Verified

@@ -152,6 +152,7 @@ export const messageShapes: {
   codecs: { codecs: { is: 'list', max: CODECS_MAX, of: uint(1, 255) } },
   credit: { bytes: count },
   durable: { point },
+  sync: {},
   heartbeat: { sentUs: count, echoUs: count, heldUs: count },
   verify: { id: count, deviceId, offset: count, length: uint(1, VERIFY_BYTES_MAX) },
   verified: {

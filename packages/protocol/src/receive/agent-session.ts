@@ -35,7 +35,8 @@ import {
 import type { SessionEnd } from '../session/session-types.js'
 import { Session } from '../session/session.js'
 import type { Connection } from '../transport/transport.js'
-import { checkedAck, worthSending } from './ack-policy.js'
+import { Acknowledger } from './acknowledger.js'
+import { WIRE_SYNC } from '../version.js'
 import { StreamOrder, type StreamPlace } from './order-check.js'
 import { Receiver, type ReceiverHost } from './receiver.js'
 
@@ -62,6 +63,10 @@ export interface SessionHost {
   receiverHost(): Omit<ReceiverHost, 'refuseFrame' | 'grant' | 'windowBytesMax'>
   readonly windowBytesMax: number
   told(point: LogPoint): void
+  /** So many frames of the session are wanted on stable storage, as soon as they are in the journal. */
+  syncWanted(streamFrames: number): void
+  /** Frames of the session that are on the journal's stable storage. */
+  durableFrames(): number
   /**
    * Calls `answered` once, when so many frames of the session are applied and none behind them: with what the range reads
    * as then. Never, if the session ends first.
@@ -83,10 +88,11 @@ export class AgentSession {
   #place: StreamPlace | null = null
   #window: CreditWindow | null = null
   #receiver: Receiver | null = null
-  #lastAck: Ack | null = null
+  #acknowledger: Acknowledger | null = null
   /** Verifies without an answer. */
   #verifying = 0
-  #ackAsked = false
+  /** The primary does not say when it waits: it may always. */
+  #alwaysSyncs = false
   #fenced = false
   #establishedAtMs: number | null = null
   /** Effects that are under way; the next event waits for them. */
@@ -198,23 +204,15 @@ export class AgentSession {
     this.#receiver?.pump()
   }
 
-  /** An acknowledgement is due: one at the end of the turn, whatever happens in it. */
-  askAck(): void {
-    if (this.#ackAsked || !this.established) return
-    this.#ackAsked = true
-    this.#clock.soon(() => {
-      this.#ackAsked = false
-      this.#sendAck()
-    })
+  /** Marks moved that the primary seldom waits for. */
+  noteProgress(): void {
+    if (this.#alwaysSyncs) this.askAck()
+    else if (this.established) this.#acknowledger?.progressed()
   }
 
-  #sendAck(): void {
-    if (!this.established || this.#fenced || !this.#session.writable) return
-    this.#receiver?.noteRtt(this.#session.rttMs)
-    const ack = this.#host.ack()
-    if (!worthSending(this.#lastAck, ack)) return
-    this.#lastAck = checkedAck(this.#lastAck, ack)
-    this.#session.sendControl(ack)
+  /** An acknowledgement is due: one at the end of the turn, whatever happens in it. */
+  askAck(): void {
+    if (this.established) this.#acknowledger?.ask()
   }
 
   #onFrame(frame: Frame): void {
@@ -222,7 +220,9 @@ export class AgentSession {
   }
 
   #onBatchEnd(): void {
-    if (!this.#fenced) this.#receiver?.pump()
+    if (this.#fenced) return
+    this.#receiver?.pump()
+    if (this.#alwaysSyncs) this.#onSync()
   }
 
   #onControl(message: ControlMessage): void {
@@ -240,7 +240,11 @@ export class AgentSession {
     switch (message.kind) {
       case 'durable':
         return this.#onDurable(message)
+      case 'sync':
+        return this.#onSync()
       case 'verify':
+        // It is answered when they are applied, and nothing is applied that is not durable.
+        this.#onSync()
         return this.#onVerify(message)
       case 'error':
         return
@@ -254,6 +258,13 @@ export class AgentSession {
     if (incarnation > (this.#hello?.head[0] ?? 0))
       return this.#session.fail('order', `durable names incarnation ${incarnation} of the future`)
     this.#host.told({ incarnation, lsn })
+  }
+
+  /** It stands behind the frames that came so far, as {@link AgentSession.#onVerify}. */
+  #onSync(): void {
+    const { streamFrames } = this.#session
+    this.#acknowledger?.syncWanted(streamFrames)
+    this.#host.syncWanted(streamFrames)
   }
 
   /** It stands behind the frames that came so far, whether they are in the journal yet or not. */
@@ -309,7 +320,7 @@ export class AgentSession {
       case 'start-over':
         return this.#afterCut(await this.#host.startOver(this, effect.reason, effect.hello))
       case 'established':
-        return this.#become(effect.hello, effect.resume)
+        return this.#become(effect.hello, effect.resume, effect.wireVersion)
     }
   }
 
@@ -320,7 +331,8 @@ export class AgentSession {
     this.#step({ kind: 'cut', creditBytes: this.#window.grantedBytes })
   }
 
-  #become(hello: Hello, { heartbeatMs, detectMs }: Resume): void {
+  #become(hello: Hello, { heartbeatMs, detectMs }: Resume, wireVersion: number): void {
+    this.#alwaysSyncs = wireVersion < WIRE_SYNC
     const order = new StreamOrder(
       must(parseId64(hello.logId), 'a log id is 16 hex digits'),
       hello.head[0],
@@ -343,6 +355,16 @@ export class AgentSession {
       grant: (totalBytes) => this.#session.grant(totalBytes),
     }
     this.#receiver = new Receiver(receiverHost, order, must(this.#window, 'the window is open'), this.#clock)
+    this.#acknowledger = new Acknowledger({
+      clock: this.#clock,
+      ack: () => this.#host.ack(),
+      durableFrames: () => this.#host.durableFrames(),
+      maySend: () => this.established && !this.#fenced && this.#session.writable,
+      send: (ack) => {
+        this.#receiver?.noteRtt(this.#session.rttMs)
+        this.#session.sendControl(ack)
+      },
+    })
     this.#deadline.cancel()
     this.#establishedAtMs = this.#clock.nowMs()
     this.#session.setKeepAlive({ heartbeatMs, detectMs })
@@ -357,6 +379,7 @@ export class AgentSession {
 
   #onClosed(end: SessionEnd): void {
     this.#deadline.cancel()
+    this.#acknowledger?.stop()
     void this.#receiver?.close()
     this.#host.ended(this, end)
   }

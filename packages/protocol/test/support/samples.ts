@@ -102,6 +102,7 @@ export const sampleMessages: { readonly [K in ControlMessage['kind']]: Extract<C
   credit: { kind: 'credit', bytes: 8_589_934_592 },
   durable: { kind: 'durable', point: [2, 5_000_000_100] },
   heartbeat: { kind: 'heartbeat', sentUs: 1_753_000_000_123_456, echoUs: 1_753_000_000_000_001, heldUs: 1500 },
+  sync: { kind: 'sync' },
   verify: { kind: 'verify', id: 7, deviceId: 7, offset: 1_099_510_579_200, length: 1_048_576 },
   verified: { kind: 'verified', id: 7, digest: Buffer.alloc(32, 0xd1), problem: null },
   error: {

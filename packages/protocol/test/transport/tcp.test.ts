@@ -1,5 +1,6 @@
 /** What only TCP has: time-outs by the injected clock, names that do not resolve, IPv6, bound addresses. */
 import assert from 'node:assert/strict'
+import { Socket } from 'node:net'
 import { test } from 'node:test'
 import { TcpTransport, type Connection } from '../../src/index.js'
 import { realClock, SimClock } from '../support/clock.js'
@@ -50,5 +51,24 @@ test('IPv6 is listened on, printed with brackets and dialled', async (t) => {
   assert.match((await accepted).description, /^tcp \[::1\]:\d+$/)
   dialed.destroy()
   ;(await accepted).destroy()
+  await listener.close()
+})
+
+test('a dialled socket sends small messages at once and notices a dead peer', async (t) => {
+  const delays = t.mock.method(Socket.prototype, 'setNoDelay')
+  const keepAlives = t.mock.method(Socket.prototype, 'setKeepAlive')
+  const transport = new TcpTransport({ clock: realClock })
+  const listener = await transport.listen('tcp://127.0.0.1:0', (connection) => connection.destroy())
+  const dialed = await transport.dial(listener.address, { timeoutMs: 5000 })
+  // The accepted one has both from its server's options, without these calls.
+  assert.deepEqual(
+    delays.mock.calls.map((call) => call.arguments),
+    [[true]],
+  )
+  assert.deepEqual(
+    keepAlives.mock.calls.map((call) => call.arguments),
+    [[true, 30_000]],
+  )
+  dialed.destroy()
   await listener.close()
 })
