@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { WIRE_SYNC } from '@sitelink/protocol'
 import { seedFromEnv } from '@sitelink/storage/testing'
 import { ReplicaFile } from '../src/replica/replica-file.js'
 import { parseReplica, type ReplicaState } from '../src/replica/replica-state.js'
@@ -75,14 +76,35 @@ test('a state of the replica counts when it is durable, not before, and is what 
   assert.equal((await stateOf(world)).epoch, 9)
 })
 
-test('what is received is acknowledged as durable only when the journal is synced, which is asked for at once', async () => {
+test('what is received is acknowledged as durable when the journal is synced: at once where the primary wants it', async () => {
   const world = await pairWith(2, 2)
-  const session = world.primary.current
+  const { current } = world.primary
+  const durableAfter = async (lsn: number, ask: () => void): Promise<number> => {
+    write(world, 3)
+    world.primary.feed()
+    ask()
+    const before = world.clock.nowMs()
+    await world.until(() => current?.acks.at(-1)?.received[1] === lsn)
+    assert(world.clock.nowMs() - before < 15, 'what is received is told at once in any case')
+    await world.until(() => current?.acks.at(-1)?.durable[1] === lsn)
+    return world.clock.nowMs() - before
+  }
+  assert((await durableAfter(5, () => current?.session.sendControl({ kind: 'sync' }))) < 15)
+  const unasked = await durableAfter(8, () => {})
+  assert(unasked >= 90 && unasked < 150, `in the journal's own time: ${unasked} ms`)
+  await world.stop()
+})
+
+test('a primary that does not know how to ask is told of what is durable at once', async () => {
+  const world = await pairWith(2, 2)
+  world.primary.disconnect()
+  world.primary.wireVersion = WIRE_SYNC - 1
+  const { acks } = await world.connect()
   write(world, 3)
   world.primary.feed()
   const before = world.clock.nowMs()
-  await world.until(() => session?.acks.at(-1)?.durable[1] === 5)
-  assert(world.clock.nowMs() - before < 50, 'well before the journal would sync itself')
+  await world.until(() => acks.at(-1)?.durable[1] === 5)
+  assert(world.clock.nowMs() - before < 15)
   await world.stop()
 })
 

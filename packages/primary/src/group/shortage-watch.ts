@@ -32,8 +32,6 @@ export class ShortageWatch {
     }
     const status = log.status()
     const starving = writePath.waitingCount > 0
-    // What a site has received and not made durable is kept for it as well.
-    if (starving) for (const slink of slinks.values()) slink.stream?.askSync()
     if (!starving && status.usedBytes <= status.ringBytes * MARKING_FILL) return
     const decision = judgeShortage({
       ringBytes: status.ringBytes,

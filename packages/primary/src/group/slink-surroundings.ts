@@ -23,9 +23,9 @@ export function slinkSurroundings(group: Group): SlinkContext {
     written: () => group.writtenMark,
     durable: () => pointAt(group.log.durableLsn, group.log.incarnations),
     oldestHeld: (slink) => group.holds.oldestHeldBy(slink),
-    // Who waits for room in the log waits for whatever it still has to keep.
+    // A log that is half full needs the room of what a site has only not made durable yet.
     durableWanted: (slink) =>
-      group.writePath.waitingCount > 0 ? group.writtenMark.point.lsn : group.holds.newestDurableBy(slink),
+      2 * group.log.freeBytes < group.log.ringBytes ? group.writtenMark.point.lsn : group.holds.newestDurableBy(slink),
     failHeld: (slink) => group.failHeldBy(slink),
     markRange: (slink, position) => markDropped(group, slink.mappings, position),
     peer: (slink) => peers.get(slink),

@@ -73,8 +73,8 @@ export class StreamSession {
   readonly #options: StreamOptions
   readonly #copier: Copier
   #closed = false
-  /** What the stream had passed when the agent was last asked to make it durable. */
-  #syncAsked: Lsn = 0
+  /** Where the stream was when the agent was last asked to make it durable. */
+  #syncAsked = { frames: 0, lsn: 0 }
   /** Entries that nobody waits for are gathered until it ends. */
   #gather: Timer | null = null
   /** What the stream has passed at the agent. During a resync that is more than what the agent has. */
@@ -198,11 +198,12 @@ export class StreamSession {
 
   /** Asks the agent to make durable what has been sent, where somebody waits for more of it than was asked for already. */
   askSync(): void {
-    const { wireVersion, durableWanted } = this.#options
-    const sent = this.feed.point.lsn
-    if (sent <= this.#syncAsked || this.#closed || wireVersion < WIRE_SYNC || durableWanted() <= this.#syncAsked) return
-    this.#syncAsked = sent
-    this.session.sendControl({ kind: 'sync' })
+    const { wireVersion, durableWanted, mappings, session } = this.#options
+    if (session.streamFrames === this.#syncAsked.frames || this.#closed || wireVersion < WIRE_SYNC) return
+    // A region is clean once its copy is durable.
+    if (durableWanted() <= this.#syncAsked.lsn && !mappings.copying) return
+    this.#syncAsked = { frames: session.streamFrames, lsn: this.feed.point.lsn }
+    session.sendControl({ kind: 'sync' })
   }
 
   onAck(ack: Ack): void {

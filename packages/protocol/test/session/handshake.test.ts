@@ -150,7 +150,7 @@ function refusedAgent(
 
 test('an agent refuses a wire, a group, an epoch, a slink that is not its own, each with its sentence', () => {
   const newer = { ...hello, wireVersion: WIRE_VERSION + 3, wireFloor: WIRE_VERSION + 1 }
-  refusedAgent(newer, {}, 'wire-version', /speaks wire versions 4 to 6, this agent 1 to 3: upgrade the agent/)
+  refusedAgent(newer, {}, 'wire-version', /speaks wire versions 5 to 7, this agent 1 to 4: upgrade the agent/)
   refusedAgent(
     { ...hello, group: '00000000-0000-4000-8000-000000000000' },
     {},

@@ -12,7 +12,11 @@ export interface WriteBackLimits {
   readonly intervalsMax: number
   /** Log bytes between the applied position and the newest entry, which a restart has to read. Past it, `hasRoom` is false. */
   readonly lagBytesMax: number
-  /** A layer of so many log bytes is closed: large enough to merge neighbours, small enough to let memory go soon. */
+  /**
+   * A layer of so many log bytes is closed: large enough to merge neighbours, and to write many pieces close to each other
+   * one after the other, which costs half of what it costs in no order; small enough to let memory go soon. Smaller where
+   * the lag is bounded to less than {@link LAYERS_PER_LAG} of them, because room comes back by whole layers.
+   */
   readonly layerBytes: number
   /** A layer of so many intervals is closed: bounds the turn that plans its device writes. */
   readonly layerIntervals: number
@@ -45,7 +49,7 @@ export const WRITE_BACK_LIMITS: WriteBackLimits = {
   lagBytesMax: 1024 * MIB,
   layerBytes: 16 * MIB,
   layerIntervals: 16 * 1024,
-  layerAgeMs: 500,
+  layerAgeMs: 250,
   closedLayersMax: 4,
   syncBytes: 128 * MIB,
   syncMs: 1000,
@@ -59,6 +63,9 @@ export const WRITE_BACK_LIMITS: WriteBackLimits = {
 
 /** The most intervals that noting one entry can add: its own head, run and tail, and what it splits. */
 export const INTERVALS_PER_ENTRY_MAX = 8
+
+/** Layers that a lag at its bound has, at least. */
+export const LAYERS_PER_LAG = 4
 
 /** The active layer grows to so many times its size while enough closed ones wait; then it is closed all the same. */
 export const LAYER_GROWTH_MAX = 4

@@ -207,7 +207,8 @@ export class World {
       log: this.log,
       clock: this.clock,
       listener,
-      limits,
+      // Soon, so that a test need not wait.
+      limits: { layerAgeMs: 20, ...limits },
       position: 4096,
       lsn: 0,
       ...(options.sink === undefined ? {} : { sink: options.sink }),
