@@ -70,7 +70,7 @@ export const GROUP: readonly Mutant[] = [
     step(
       'a FUA write does not ask for a sync',
       'primary/group/write-path',
-      'if (request.fua) this.#log.requestSync(); this.#owner.admitted();',
+      'if (request.fua || this.#holds.wantDurable) this.#log.requestSync(); this.#owner.admitted();',
       'this.#owner.admitted();',
       by(
         'primary/group/write-path',

@@ -18,6 +18,7 @@ import { LOG } from './log.js'
 import { LOG_RESIZE } from './log-resize.js'
 import { SLINK } from './slink.js'
 import { STRANGERS } from './strangers.js'
+import { DURABILITY_ASKED } from './durability-asked.js'
 import { VERIFY } from './verify.js'
 import { WIRE } from './wire.js'
 import { WRITE_BACK } from './write-back.js'
@@ -33,6 +34,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...GROUP_OPENING,
   ...SLINK,
   ...VERIFY,
+  ...DURABILITY_ASKED,
   ...LINKS,
   ...HTTP3_MUTANTS,
   ...AGENT_STREAM,

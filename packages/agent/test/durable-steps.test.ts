@@ -77,9 +77,11 @@ test('a state of the replica counts when it is durable, not before, and is what 
 })
 
 test('what is received is acknowledged as durable when the journal is synced: at once where the primary wants it', async () => {
-  const world = await pairWith(2, 2)
+  const world = await pairWith(2, 2, { diskMs: 3 })
   const { current } = world.primary
   const durableAfter = async (lsn: number, ask: () => void): Promise<number> => {
+    // Whatever came before is told, and no timer runs that would do for this as well.
+    await world.clock.advance(500)
     write(world, 3)
     world.primary.feed()
     ask()
@@ -190,6 +192,8 @@ test('a stop waits for the file of the replica', async () => {
   await world.clock.advance(100)
   assert.equal(held.waitingCount, 1)
   let stopped = false
+  // Time goes on while the stop waits for what no timer brings.
+  world.clock.after(10_000, () => {})
   const stop = world.stop().then(() => (stopped = true))
   await world.clock.advance(2000)
   assert.equal(stopped, false)

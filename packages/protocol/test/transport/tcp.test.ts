@@ -60,6 +60,8 @@ test('a dialled socket sends small messages at once and notices a dead peer', as
   const transport = new TcpTransport({ clock: realClock })
   const listener = await transport.listen('tcp://127.0.0.1:0', (connection) => connection.destroy())
   const dialed = await transport.dial(listener.address, { timeoutMs: 5000 })
+  dialed.destroy()
+  await listener.close()
   // The accepted one has both from its server's options, without these calls.
   assert.deepEqual(
     delays.mock.calls.map((call) => call.arguments),
@@ -69,6 +71,4 @@ test('a dialled socket sends small messages at once and notices a dead peer', as
     keepAlives.mock.calls.map((call) => call.arguments),
     [[true, 30_000]],
   )
-  dialed.destroy()
-  await listener.close()
 })

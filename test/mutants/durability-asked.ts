@@ -1,0 +1,91 @@
+/** When a site makes durable what it has: where somebody waits for it, and in its own time. */
+import { by, rule, type Mutant } from './mutant.js'
+
+const FLUSH = by(
+  'pair/sync-wanted',
+  'a flush over a sync site is answered as soon as the site has synced, and so is a durable write',
+)
+const PLAIN = by(
+  'pair/sync-wanted',
+  'with --ack durable a plain write waits for the two disks, and for no timer of either side',
+)
+const TIMES = by(
+  'agent/durable-steps',
+  'what is received is acknowledged as durable when the journal is synced: at once where the primary wants it',
+)
+
+export const DURABILITY_ASKED: readonly Mutant[] = [
+  rule(
+    "a write with --ack durable waits for the log's own time",
+    'primary/group/write-path',
+    'request.fua || this.#holds.wantDurable',
+    'request.fua',
+    PLAIN,
+  ),
+  rule(
+    'a flush asks no site',
+    'primary/group/group',
+    'for (const slink of this.slinks.values()) slink.stream?.askSync();',
+    '',
+    FLUSH,
+  ),
+  rule(
+    'what was asked for once covers all that follows',
+    'primary/slink/stream-session',
+    'lsn: this.feed.point.lsn };',
+    'lsn: Infinity };',
+    FLUSH,
+  ),
+  rule(
+    'a site is asked for what nobody waits for',
+    'primary/slink/stream-session',
+    'if (durableWanted() <= this.#syncAsked.lsn && !mappings.copying) return;',
+    '',
+    by('pair/sync-wanted', 'nobody waits for an async site: it syncs in its own time, and a flush does not make it'),
+  ),
+  rule(
+    'a full log waits for the own time of a site',
+    'primary/group/slink-surroundings',
+    '2 * group.log.freeBytes < group.log.ringBytes ?',
+    'false ?',
+    by(
+      'pair/sync-wanted',
+      'a log that is half full gets room from an async site as soon as that has received what is in it',
+    ),
+  ),
+  rule(
+    'an agent forgets what was asked for before it was in its journal',
+    'agent/journal/journal',
+    'this.#durable.reached.frames < this.#syncFrames || this.#unsyncedIsMuch()',
+    'this.#unsyncedIsMuch()',
+    TIMES,
+  ),
+  rule(
+    'what was asked for is told late',
+    'protocol/receive/acknowledger',
+    'if (told < this.#syncFrames && this.#parts.durableFrames() >= this.#syncFrames) return this.ask();',
+    '',
+    TIMES,
+  ),
+  rule(
+    'what nobody asked for is never told',
+    'protocol/receive/acknowledger',
+    'this.#late = null; this.ask(); });',
+    'this.#late = null; });',
+    TIMES,
+  ),
+  rule(
+    'an older primary waits for the own time of an agent',
+    'protocol/receive/agent-session',
+    'this.#alwaysSyncs = wireVersion < WIRE_SYNC;',
+    '',
+    by('agent/durable-steps', 'a primary that does not know how to ask is told of what is durable at once'),
+  ),
+  rule(
+    'a dialled socket holds small messages back',
+    'protocol/transport/net-sockets',
+    'socket.setNoDelay(true);',
+    '',
+    by('protocol/transport/tcp', 'a dialled socket sends small messages at once and notices a dead peer'),
+  ),
+]
