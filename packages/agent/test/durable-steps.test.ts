@@ -192,13 +192,11 @@ test('a stop waits for the file of the replica', async () => {
   await world.clock.advance(100)
   assert.equal(held.waitingCount, 1)
   let stopped = false
-  // Time goes on while the stop waits for what no timer brings.
-  world.clock.after(10_000, () => {})
-  const stop = world.stop().then(() => (stopped = true))
+  const stop = world.agent.close().then(() => (stopped = true))
   await world.clock.advance(2000)
   assert.equal(stopped, false)
   held.letGo()
-  await stop
+  await world.clock.runUntil(stop, 5000)
   assert.equal((await stateOf(world)).epoch, 2)
 })
 

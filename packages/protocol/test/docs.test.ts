@@ -177,13 +177,13 @@ function large(value: number): string {
 }
 
 function shapeTable(shapes: Readonly<Record<string, Readonly<Record<string, Field>>>>): string {
-  const rows = Object.entries(shapes).flatMap(([kind, shape]) =>
-    Object.entries(shape).map(([name, field], index) => [
+  const rows = Object.entries(shapes).flatMap(([kind, shape]) => {
+    const fields = Object.entries(shape).map(([name, field]) => [`\`${name}\``, formOf(field)])
+    return (fields.length === 0 ? [['none', '']] : fields).map((row, index) => [
       index === 0 ? `\`${kind}\`` : '',
-      `\`${name}\``,
-      formOf(field),
-    ]),
-  )
+      ...row,
+    ])
+  })
   return table(['kind', 'field', 'form'], rows)
 }
 
