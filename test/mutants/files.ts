@@ -43,6 +43,36 @@ export const FILES: readonly Mutant[] = [
     ),
   ),
   rule(
+    'a part of what was asked for, out of the page cache, is taken for the whole',
+    'storage/disk/quick-reads',
+    'return got === into.length;',
+    'return got > 0;',
+    by(
+      'storage/disk/quick-reads',
+      'what is not at hand, or not all of it, goes through the thread pool, and is asked for anew the next time',
+    ),
+  ),
+  rule(
+    'reads in the calling thread have no bound in a turn',
+    'storage/disk/quick-reads',
+    'return this.#takes(into) && !this.#turn.isSpent && this.#try(fd, into, offset);',
+    'return this.#takes(into) && this.#try(fd, into, offset);',
+    by(
+      'storage/disk/quick-reads',
+      'a turn has its bound: what is over waits for one of the next, in order, and then needs no thread',
+    ),
+  ),
+  rule(
+    'a descriptor is read from while it is being closed',
+    'storage/disk/node-disk',
+    'if (quick === null || this.#closing !== null || offset < 0',
+    'if (quick === null || offset < 0',
+    by(
+      'storage/disk/quick-reads',
+      'a disk that is closed or being closed, and a range that it does not have, are never asked for',
+    ),
+  ),
+  rule(
     'syncs of one descriptor run at the same time, and one gets the report of the other',
     'storage/disk/sync-turns',
     'if (!this.#isRunning) this.#run();',

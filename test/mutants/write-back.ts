@@ -210,6 +210,17 @@ export const WRITE_BACK: readonly Mutant[] = [
     ),
   ),
   rule(
+    'a read at once does not look into the layers',
+    'storage/write-back/write-back',
+    'return lane !== null && !this.covers(deviceId, offset, into.length) && lane.device.readNow(into, offset);',
+    'return lane !== null && lane.device.readNow(into, offset);',
+    by(
+      'storage/write-back/write-back',
+      'a read at once is answered by the device alone: never where a layer holds a byte of it that the device has not',
+    ),
+    by('storage/write-back/model', 'whatever happens, reads see the newest bytes and the devices end with them'),
+  ),
+  rule(
     'a read that raced with a failed sync is believed',
     'storage/write-back/read',
     'if (fetch.usesDevice && lane !== null && lane.generation !== generation) continue;',

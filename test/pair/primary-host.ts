@@ -396,6 +396,10 @@ export class Request {
     this.ticket = { kind: 'write', fua: wish.fua, lsn: 0, errno: null, answeredMs: -1 }
   }
 
+  fillRead(): boolean {
+    return false
+  }
+
   complete(errno: number): void {
     this.answered(errno)
   }

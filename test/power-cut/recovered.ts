@@ -175,6 +175,7 @@ function ask(
       payload: null,
       complete: (errno) => reject(new Error(`${operation} at ${offset} was answered with errno ${errno}`)),
       completeRead: (pieces) => resolve({ data: Buffer.concat(pieces), statuses: [] }),
+      fillRead: () => false,
       completeStatus: (statuses) => resolve({ data: Buffer.alloc(0), statuses }),
     }
     const face = group.exports.get(deviceId)

@@ -24,6 +24,7 @@ function ask(view: NbdExport, operation: NbdOperation, offset: number, length: n
       payload: null,
       complete: (errno) => resolve(errno),
       completeRead: (pieces) => resolve(Buffer.concat(pieces)),
+      fillRead: () => false,
       completeStatus: (extents) => resolve(extents.reduce((sum, one) => sum + one.length, 0)),
     }
     view.submit(request)

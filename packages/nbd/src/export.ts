@@ -50,6 +50,11 @@ export interface NbdRequest {
   complete(errno: NbdErrno | 0): void
   /** Answers a read: buffers that add up to `length`; nobody may change them until they are sent. */
   completeRead(pieces: readonly Buffer[]): void
+  /**
+   * Answers a read at once if `fill` puts all of its bytes into the buffer that it is given, within the call, and says
+   * true. With false nothing has happened, and the read is still to be answered.
+   */
+  fillRead(fill: (into: Buffer) => boolean): boolean
   /** Answers a block-status: extents from `offset` on, at least one. */
   completeStatus(extents: readonly Extent[]): void
 }

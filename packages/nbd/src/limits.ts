@@ -62,6 +62,8 @@ export const ERROR_SENTENCE_BYTES_MAX = 192
 export const REPLY_BLOCK_BYTES = 64 * KIB
 /** Pieces of a read up to here are copied next to their header: cheaper than one more buffer for the socket. */
 export const REPLY_COPY_BYTES_MAX = 2 * KIB
+/** Reads up to here that are answered at once are read into such a block, behind their header. */
+export const REPLY_FILL_BYTES_MAX = 8 * KIB
 
 export const defaultLimits: NbdLimits = {
   connectionCountMax: 64,
@@ -106,6 +108,7 @@ export function resolveLimits(changes: Partial<NbdLimits> = {}): NbdLimits {
   assert(limits.connectionReserveBytes >= statusBytesMax, 'the reserve must fit a block status')
   assert(limits.connectionReserveBytes <= limits.connectionPayloadBytesMax, 'the reserve must fit into the limit')
   assert(REPLY_OVERHEAD_BYTES >= ERROR_SENTENCE_BYTES_MAX + 64, 'an error reply must fit its reservation')
-  assert(REPLY_BLOCK_BYTES >= 4 * (REPLY_COPY_BYTES_MAX + REPLY_OVERHEAD_BYTES), 'a block must fit several replies')
+  const inBlockBytesMax = Math.max(REPLY_COPY_BYTES_MAX, REPLY_FILL_BYTES_MAX)
+  assert(REPLY_BLOCK_BYTES >= 4 * (inBlockBytesMax + REPLY_OVERHEAD_BYTES), 'a block must fit several replies')
   return limits
 }

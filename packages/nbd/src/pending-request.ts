@@ -15,6 +15,7 @@ import type { RequestHeader } from './request.js'
 export interface RequestOwner {
   onCompleted(request: PendingRequest, errno: NbdErrno | 0): void
   onRead(request: PendingRequest, pieces: readonly Buffer[]): void
+  onFill(request: PendingRequest, fill: (into: Buffer) => boolean): boolean
   onStatus(request: PendingRequest, extents: readonly Extent[]): void
 }
 
@@ -72,6 +73,13 @@ export class PendingRequest implements NbdRequest, Cookie {
     assert(bytes === this.length, 'the pieces of a read must add up to its length')
     this.#answer()
     this.#owner.onRead(this, pieces)
+  }
+
+  fillRead(fill: (into: Buffer) => boolean): boolean {
+    assert(this.operation === 'read' && !this.#answered, 'only a read that waits is filled')
+    if (!this.#owner.onFill(this, fill)) return false
+    this.#answered = true
+    return true
   }
 
   completeStatus(extents: readonly Extent[]): void {

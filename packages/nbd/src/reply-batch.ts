@@ -19,7 +19,7 @@ import {
   StateFlag,
 } from './constants.js'
 import type { Extent } from './export.js'
-import { ERROR_SENTENCE_BYTES_MAX, REPLY_BLOCK_BYTES, REPLY_COPY_BYTES_MAX } from './limits.js'
+import { ERROR_SENTENCE_BYTES_MAX, REPLY_BLOCK_BYTES, REPLY_COPY_BYTES_MAX, REPLY_FILL_BYTES_MAX } from './limits.js'
 
 /** Who is answered. */
 export interface Cookie {
@@ -62,12 +62,28 @@ export class ReplyBatch {
     this.#pieces(pieces)
   }
 
+  /** As {@link simpleData}, if `fill` puts the data where it is to be sent from; else nothing has happened. */
+  fillSimpleData(to: Cookie, length: number, fill: (into: Buffer) => boolean): boolean {
+    const into = this.#behind(SIMPLE_REPLY_BYTES, length)
+    if (!fill(into)) return false
+    this.#simpleHeader(to, 0)
+    this.#filled(into)
+    return true
+  }
+
+  /** As {@link data}, if `fill` puts the data where it is to be sent from; else nothing has happened. */
+  fillData(to: Cookie, offset: number, length: number, fill: (into: Buffer) => boolean): boolean {
+    const into = this.#behind(CHUNK_HEADER_BYTES + 8, length)
+    if (!fill(into)) return false
+    this.#dataHeader(to, offset, length)
+    this.#filled(into)
+    return true
+  }
+
   /** The data of a read as one chunk. */
   data(to: Cookie, offset: number, length: number, pieces: readonly Buffer[]): void {
     this.#room(CHUNK_HEADER_BYTES + 8)
-    this.#chunkHeader(to, ChunkFlag.DONE, Chunk.OFFSET_DATA, 8 + length)
-    this.#u32(Math.floor(offset / 2 ** 32))
-    this.#u32(offset % 2 ** 32)
+    this.#dataHeader(to, offset, length)
     this.#pieces(pieces)
   }
 
@@ -90,6 +106,12 @@ export class ReplyBatch {
       this.#u32(extent.length)
       this.#u32((extent.hole ? StateFlag.HOLE : 0) | (extent.zero ? StateFlag.ZERO : 0))
     }
+  }
+
+  #dataHeader(to: Cookie, offset: number, length: number): void {
+    this.#chunkHeader(to, ChunkFlag.DONE, Chunk.OFFSET_DATA, 8 + length)
+    this.#u32(Math.floor(offset / 2 ** 32))
+    this.#u32(offset % 2 ** 32)
   }
 
   #simpleHeader(to: Cookie, errno: number): void {
@@ -119,6 +141,25 @@ export class ReplyBatch {
         this.#bytes += piece.length
       }
     }
+  }
+
+  /** Room for data of a read behind a header: in the block, or of its own where much of a block could be left over. */
+  #behind(headerBytes: number, length: number): Buffer {
+    const inBlock = length <= REPLY_FILL_BYTES_MAX
+    this.#room(inBlock ? headerBytes + length : headerBytes)
+    const start = this.#end + headerBytes
+    return inBlock ? this.#block.subarray(start, start + length) : Buffer.allocUnsafeSlow(length)
+  }
+
+  /** Behind the header that it was made room for. */
+  #filled(into: Buffer): void {
+    this.#bytes += into.length
+    if (into.length <= REPLY_FILL_BYTES_MAX) {
+      this.#end += into.length
+      return
+    }
+    this.#seal()
+    this.#chunks.push(into)
   }
 
   /** Moves what is encoded to the chunks. */

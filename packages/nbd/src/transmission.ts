@@ -172,6 +172,21 @@ export class Transmission implements RequestOwner {
     this.#replied(before, request.replyBytes)
   }
 
+  onFill(request: PendingRequest, fill: (into: Buffer) => boolean): boolean {
+    // Nobody reads a reply on a lost connection: it is counted where all the others are.
+    if (this.#lost) return false
+    const before = this.#batch.bytes
+    const { offset, length } = request
+    const filled = this.session.structured
+      ? this.#batch.fillData(request, offset, length, fill)
+      : this.#batch.fillSimpleData(request, length, fill)
+    if (!filled) return false
+    this.#settle(request)
+    this.#readBytes += length
+    this.#replied(before, request.replyBytes)
+    return true
+  }
+
   onStatus(request: PendingRequest, extents: readonly Extent[]): void {
     const before = this.#settle(request)
     if (before < 0) return

@@ -244,6 +244,7 @@ function writeRequest(offset: number, payload: Buffer): Parameters<MemoryExport[
     payload,
     complete: () => {},
     completeRead: () => {},
+    fillRead: () => false,
     completeStatus: () => {},
   }
 }

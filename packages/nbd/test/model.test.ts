@@ -29,9 +29,23 @@ class ShuffledExport extends MemoryExport {
     super.submit({
       ...{ operation, offset, length, fua, noHole, fastZero, payload },
       complete: (errno: NbdErrno | 0) => later(() => request.complete(errno)),
-      completeRead: (pieces: readonly Buffer[]) => later(() => request.completeRead(cut(pieces, this.#prng))),
+      completeRead: (pieces: readonly Buffer[]) => later(() => this.#answerRead(request, pieces)),
+      fillRead: () => false,
       completeStatus: (extents: readonly Extent[]) => later(() => request.completeStatus(extents)),
     })
+  }
+
+  /** In pieces, or filled in where the reply is made, at the first or the second try. */
+  #answerRead(request: NbdRequest, pieces: readonly Buffer[]): void {
+    const filled = (into: Buffer, tries: boolean): boolean => {
+      assert.equal(into.length, request.length)
+      if (tries) Buffer.concat(pieces).copy(into)
+      else into.fill(0xee)
+      return tries
+    }
+    const way = this.#prng.between(0, 3)
+    if (way > 1 && request.fillRead((into) => filled(into, way === 3))) return
+    request.completeRead(cut(pieces, this.#prng))
   }
 
   #schedule(): void {

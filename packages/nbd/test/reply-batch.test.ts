@@ -17,11 +17,18 @@ function encoded(encode: (batch: ReplyBatch) => void): Buffer {
   return all
 }
 
+const fillWith = (bytes: string) => (into: Buffer) => hex(bytes).copy(into) === into.length
+
 test('the golden bytes of every kind of reply stay as they are', () => {
   const golden: readonly [(batch: ReplyBatch) => void, string][] = [
     [(batch) => batch.simple(to, 0), '67446698 00000000 0102030405060708'],
     [(batch) => batch.simple(to, 28), '67446698 0000001c 0102030405060708'],
     [(batch) => batch.simpleData(to, [hex('aabb'), hex('cc')]), '67446698 00000000 0102030405060708 aabbcc'],
+    [(batch) => batch.fillSimpleData(to, 3, fillWith('aabbcc')), '67446698 00000000 0102030405060708 aabbcc'],
+    [
+      (batch) => batch.fillData(to, 0x1_2345_6789, 3, fillWith('aabbcc')),
+      '668e33ef 0001 0001 0102030405060708 0000000b 0000000123456789 aabbcc',
+    ],
     [
       (batch) => batch.data(to, 0x1_2345_6789, 3, [hex('aabb'), hex('cc')]),
       '668e33ef 0001 0001 0102030405060708 0000000b 0000000123456789 aabbcc',
@@ -51,12 +58,45 @@ test('small replies become one chunk, and large pieces go as they are', () => {
   assert.equal(chunks[2]?.length, 4 + 16)
 })
 
+test('reads that are filled in are sent as if they had come in pieces, whatever their size; one that fails leaves nothing', () => {
+  const lengths = [1, 4096, 8192, 8193, 16_384, 65_536, 4096, 12, 100_000, 4096]
+  const pieces = lengths.map((length, index) => Buffer.alloc(length, index + 1))
+  const refused = (into: Buffer): boolean => {
+    into.fill(0xee)
+    return false
+  }
+  for (const structured of [true, false]) {
+    const filled = encoded((batch) => {
+      for (const piece of pieces) {
+        const fill = (into: Buffer): boolean => piece.copy(into) === into.length
+        const ways = structured
+          ? [refused, fill].map((way) => batch.fillData(to, 512, piece.length, way))
+          : [refused, fill].map((way) => batch.fillSimpleData(to, piece.length, way))
+        assert.deepEqual(ways, [false, true])
+      }
+    })
+    const given = encoded((batch) => {
+      for (const piece of pieces)
+        if (structured) batch.data(to, 512, piece.length, [piece])
+        else batch.simpleData(to, [piece])
+    })
+    assert.ok(filled.equals(given))
+  }
+})
+
+test('small reads that are filled in share one chunk with their headers', () => {
+  const batch = new ReplyBatch()
+  for (let count = 0; count < 10; count++) batch.fillData(to, 0, 4096, (into) => into.fill(count).length > 0)
+  assert.equal(batch.take().length, 1)
+})
+
 test('what was taken never changes', () => {
   const batch = new ReplyBatch()
   batch.simple(to, 1)
   const first = batch.take()[0]
   const before = Buffer.from(first ?? '')
   for (let count = 0; count < 20_000; count++) batch.simple(to, 5)
+  for (let count = 0; count < 100; count++) batch.fillData(to, 0, 4096, (into) => into.fill(9).length > 0)
   batch.take()
   assert.deepEqual(first, before)
 })

@@ -123,6 +123,10 @@ export class DeviceExport implements NbdExport {
     const { id } = this.#device
     const { counters, writeBack } = this.#owner
     counters.reads += 1
+    if (request.fillRead((into) => writeBack.readNow(id, request.offset, into))) {
+      counters.readsAnswered += 1
+      return
+    }
     if (writeBack.covers(id, request.offset, request.length)) counters.readsOfPending += 1
     writeBack.read(id, request.offset, request.length).then(
       (pieces) => {

@@ -75,6 +75,13 @@ export class Asked implements NbdRequest {
     this.complete(0)
   }
 
+  fillRead(fill: (into: Buffer) => boolean): boolean {
+    const into = Buffer.alloc(this.length, 0xee)
+    if (!fill(into)) return false
+    this.completeRead([into])
+    return true
+  }
+
   completeStatus(extents: readonly Extent[]): void {
     this.extents = extents
     this.complete(0)

@@ -15,6 +15,8 @@ export interface BlockDevice {
   readonly canDiscard: boolean
   readonly disk: Disk
   read(into: Buffer, offset: number): Promise<void>
+  /** As {@link Disk.readNow}; false where the disk does not have it. */
+  readNow(into: Buffer, offset: number): boolean
   write(chunks: readonly Buffer[], offset: number): Promise<void>
   zero(offset: number, length: number): Promise<void>
   discard(offset: number, length: number): Promise<void>

@@ -33,6 +33,11 @@ export class FileDevice implements BlockDevice {
     await this.disk.read(into, offset)
   }
 
+  readNow(into: Buffer, offset: number): boolean {
+    if (offset + into.length > this.sizeBytes) return false
+    return this.disk.readNow?.(into, offset) ?? false
+  }
+
   async write(chunks: readonly Buffer[], offset: number): Promise<void> {
     let length = 0
     for (const chunk of chunks) length += chunk.length

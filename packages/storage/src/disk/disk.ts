@@ -21,6 +21,11 @@ export interface Disk {
   readonly sectorBytes: number
   /** Fills `into` from `offset`; short only never: beyond the end it rejects. */
   read(into: Buffer, offset: number): Promise<void>
+  /**
+   * Fills `into` in this very call if that needs no wait; else, and for whatever is wrong, false: `into` then holds
+   * anything, and {@link Disk.read} knows more. A disk without it has no such way.
+   */
+  readNow?(into: Buffer, offset: number): boolean
   /** Writes the buffers one after the other from `offset`; resolves when all of them are in. They must not change until then. */
   write(chunks: readonly Buffer[], offset: number): Promise<void>
   /** Stable storage for all writes that had returned when it was called. */

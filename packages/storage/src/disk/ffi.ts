@@ -1,5 +1,5 @@
 /**
- * The system calls that Node does not offer: flock, fallocate, lseek with SEEK_DATA and SEEK_HOLE, BLKGETSIZE64.
+ * The system calls that Node does not offer: flock, fallocate, lseek with SEEK_DATA and SEEK_HOLE, BLKGETSIZE64, preadv2.
  *
  * Owns the optional package `koffi` and the knowledge of how the C library is called. Loaded once, on first use, and
  * never needed: whoever gets null does without, and {@link ffiProblem} says what is then missing. Calls that may wait
@@ -23,7 +23,7 @@ export class SystemCallError extends Error {
   }
 }
 
-/** The calls. Every one rejects or throws {@link SystemCallError}; offsets and lengths are bytes below 2^53. */
+/** The calls. All but `readCached` reject or throw {@link SystemCallError}; offsets and lengths are bytes below 2^53. */
 export interface Ffi {
   /** Takes an exclusive flock without waiting; false if somebody else holds one. Released when `fd` is closed. */
   tryLock(fd: number): boolean
@@ -37,6 +37,12 @@ export interface Ffi {
   seekData(fd: number, offset: number): Promise<number | null>
   /** The first byte of a hole at or behind `offset`; the end of the file counts as one. Null beyond the end. */
   seekHole(fd: number, offset: number): Promise<number | null>
+  /**
+   * Reads into `into` in the calling thread, and only what needs no wait for a medium. Answers how many bytes that were,
+   * fewer where the page cache or the file ends, or less than 0: the errno, negated; EAGAIN where nothing was at hand.
+   * Null where the C library does not have it.
+   */
+  readonly readCached: ((fd: number, into: Buffer, offset: number) => number) | null
   /** Size of a block device. */
   blockDeviceBytes(fd: number): Promise<number>
 }
@@ -45,6 +51,7 @@ type Call = ((...args: unknown[]) => number) & { async: (...args: unknown[]) => 
 interface Koffi {
   load(path: string | null): { func(definition: string): Call }
   errno(value?: number): number
+  address(buffer: Buffer): bigint
 }
 
 const LOCK_EX_NB = 2 | 4
@@ -54,6 +61,7 @@ const ZERO_RANGE = 16
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 const BLKGETSIZE64 = 0x8008_1272
+const RWF_NOWAIT = 8
 const EAGAIN = 11
 const ENXIO = 6
 const EBADF = 9
@@ -84,7 +92,7 @@ function load(): { ffi: Ffi | null; problem: string | null } {
   } catch (error) {
     const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
     const missing =
-      'discarded space is not given back, holes are not seen, and files are locked by a socket name instead of flock'
+      'discarded space is not given back, holes are not seen, files are locked by a socket name instead of flock, and reads are slower'
     return { ffi: null, problem: `the optional package koffi cannot be used (${why}); without it ${missing}` }
   }
 }
@@ -147,6 +155,7 @@ function bind(koffi: Koffi): Ffi {
     punchHole: (fd, offset, length) => allocate(fd, PUNCH_HOLE | KEEP_SIZE, offset, length),
     zeroRange: (fd, offset, length) => allocate(fd, ZERO_RANGE | KEEP_SIZE, offset, length),
     reserve: (fd, offset, length) => allocate(fd, 0, offset, length),
+    readCached: bindReadCached(koffi, find),
     seekData: (fd, offset) => seek(fd, offset, SEEK_DATA),
     seekHole: (fd, offset) => seek(fd, offset, SEEK_HOLE),
     blockDeviceBytes: async (fd) => {
@@ -154,6 +163,29 @@ function bind(koffi: Koffi): Ffi {
       await queue.call('ioctl', ioctl, [fd, BLKGETSIZE64, size])
       return Number(new BigUint64Array(size.buffer, size.byteOffset, 1)[0])
     },
+  }
+}
+
+/** The address of a buffer's memory stays what it is: nothing moves it, and the caller keeps it alive over the call. */
+function bindReadCached(koffi: Koffi, find: (...definitions: string[]) => Call): Ffi['readCached'] {
+  let preadv: Call
+  try {
+    preadv = find(
+      'int64_t preadv64v2(int fd, uintptr_t vector, int count, int64_t offset, int flags)',
+      'int64_t preadv2(int fd, uintptr_t vector, int count, int64_t offset, int flags)',
+    )
+  } catch {
+    return null
+  }
+  // One iovec: address and length, a word each.
+  const vector = Buffer.allocUnsafeSlow(16)
+  const words = new BigUint64Array(vector.buffer, 0, 2)
+  const vectorAddress = koffi.address(vector)
+  return (fd, into, offset) => {
+    words[0] = koffi.address(into)
+    words[1] = BigInt(into.length)
+    const got = Number(preadv(fd, vectorAddress, 1, offset, RWF_NOWAIT))
+    return got < 0 ? -koffi.errno() : got
   }
 }
 

@@ -13,6 +13,7 @@ import { blockDeviceFacts, identityOf, kindOf, openFlags, statPath, type DiskKin
 import { dataSync, readFully, writeFully, writeFullySync } from './node-disk-io.js'
 import { lockFile, type FileLock } from './node-disk-lock.js'
 import { DiskSpace } from './node-disk-space.js'
+import { QuickReads } from './quick-reads.js'
 import { QuickDisk, type QuickTurn } from './quick-writes.js'
 import { SyncTurns } from './sync-turns.js'
 
@@ -51,6 +52,7 @@ export class NodeDisk implements Disk {
   readonly #lock: FileLock | null
   readonly #space: DiskSpace
   readonly #quick: QuickDisk | null
+  readonly #quickReads: QuickReads | null
   readonly #syncs: SyncTurns
   #underWayCount = 0
   #closing: Promise<void> | null = null
@@ -69,6 +71,8 @@ export class NodeDisk implements Disk {
     this.#ffi = ffi
     this.#lock = opened.lock
     this.#quick = turn === null ? null : new QuickDisk(turn)
+    const readCached = ffi?.readCached ?? null
+    this.#quickReads = turn === null || readCached === null ? null : new QuickReads(readCached, turn)
     this.#syncs = new SyncTurns((whole) => (whole ? this.#handle.sync() : dataSync(this.#fd)))
     this.#space = new DiskSpace(this.#fd, ffi, opened.kind === 'block-device', opened.sectorBytes)
   }
@@ -119,6 +123,7 @@ export class NodeDisk implements Disk {
 
   read(into: Buffer, offset: number): Promise<void> {
     return this.#run('read', offset, into.length, async () => {
+      if ((await this.#quickReads?.fillLater(this.#fd, into, offset)) === true) return
       const got = await readFully(this.#fd, into, offset)
       if (got < into.length)
         throw new DiskError('DISK_RANGE', this.description, 'cannot read', {
@@ -126,6 +131,12 @@ export class NodeDisk implements Disk {
           length: into.length - got,
         })
     })
+  }
+
+  readNow(into: Buffer, offset: number): boolean {
+    const quick = this.#quickReads
+    if (quick === null || this.#closing !== null || offset < 0 || offset + into.length > this.#sizeBytes) return false
+    return quick.fill(this.#fd, into, offset)
   }
 
   write(chunks: readonly Buffer[], offset: number): Promise<void> {

@@ -108,6 +108,11 @@ export interface WriteBack {
    * call. Rejects with a {@link WriteBackReadError}: EIO, and why.
    */
   read(deviceId: number, offset: number, length: number): Promise<readonly Buffer[]>
+  /**
+   * Reads a range in this very call, if no layer holds anything of it and the device has it at hand; else false: `into`
+   * then holds anything, and {@link WriteBack.read} is to be asked.
+   */
+  readNow(deviceId: number, offset: number, into: Buffer): boolean
   /** True if any layer holds something of the range that the device does not, or bytes of it are lost. */
   covers(deviceId: number, offset: number, length: number): boolean
   /** Closes what is noted, and writes and syncs it as soon as it is allowed, whatever the limits say: the log runs short of space. */

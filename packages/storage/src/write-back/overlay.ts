@@ -24,11 +24,6 @@ export class PiecePlan {
     return this.#gaps.length === 0
   }
 
-  /** What nothing has answered yet, as pairs of start and end. */
-  get gaps(): readonly number[] {
-    return this.#gaps
-  }
-
   /** Takes what `part` holds out of the gaps. */
   take(part: Part): void {
     const gaps = this.#gaps
@@ -115,12 +110,20 @@ export class PiecePlan {
   }
 }
 
-/** True if the part holds any byte of the range. */
+/** True if the part holds any byte of the range. Asked for every read: nothing is made for it. */
 export function partTouches(part: Part, offset: number, length: number): boolean {
-  const plan = new PiecePlan(offset, length)
-  plan.take(part)
-  const { gaps } = plan
-  return gaps.length !== 2 || gaps[0] !== offset || gaps[1] !== offset + length
+  if (length === 0) return false
+  const end = offset + length
+  const behind = Math.ceil(end / CHUNK_BYTES)
+  for (let index = Math.floor(offset / CHUNK_BYTES); index < behind; index++) {
+    if (part.runs.length > 0 && inRun(part, index)) return true
+    const list = part.chunks.get(index)
+    if (list === undefined) continue
+    const origin = index * CHUNK_BYTES
+    const interval = list[firstEndingBehind(list, offset - origin)]
+    if (interval !== undefined && origin + interval.start < end) return true
+  }
+  return false
 }
 
 function pieceOf(interval: Interval, origin: number, from: number, to: number): ReadPiece {

@@ -151,6 +151,11 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     return readRange(this, deviceId, offset, length)
   }
 
+  readNow(deviceId: number, offset: number, into: Buffer): boolean {
+    const lane = this.lane(deviceId)
+    return lane !== null && !this.covers(deviceId, offset, into.length) && lane.device.readNow(into, offset)
+  }
+
   lane(deviceId: number): DeviceLane | null {
     return this.#flusher.lanes.get(deviceId) ?? null
   }
@@ -158,9 +163,10 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
   covers(deviceId: number, offset: number, length: number): boolean {
     const { layers, lost } = this.#stack
     let found = false
-    lost.within(deviceId, offset, length, () => {
-      found = true
-    })
+    if (lost.touches(deviceId))
+      lost.within(deviceId, offset, length, () => {
+        found = true
+      })
     const written = this.#flusher.lanes.get(deviceId)?.writtenSequence ?? -1
     for (let i = layers.length - 1; i >= 0 && !found; i--) {
       const layer = layers[i] as Layer

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FaultDisk, Prng } from '../../src/testing/index.js'
 import { FrameType } from '@sitelink/protocol/entry'
-import { MIB, World } from './world.js'
+import { type DeviceUnderTest, MIB, World } from './world.js'
 
 const world = (options: Partial<ConstructorParameters<typeof World>[0]> = {}): World =>
   new World({ prng: new Prng(1), ...options })
@@ -37,6 +37,39 @@ test('[RD-03] a partly covered read is put together from memory and device', asy
       ['device', 5120],
     ],
   )
+})
+
+test('a read at once is answered by the device alone: never where a layer holds a byte of it that the device has not', async () => {
+  const w = world()
+  let asked = 0
+  const device = w.devices.get(1) as DeviceUnderTest
+  const { readNow: peek } = device
+  device.readNow = (into, offset) => {
+    asked++
+    return peek(into, offset)
+  }
+  const into = Buffer.alloc(4096)
+  const readNow = (offset: number): boolean => w.writeBack.readNow(1, offset, into)
+  assert.equal(readNow(4096), true)
+  assert.equal(asked, 1)
+  w.write(8188, 8)
+  assert.deepEqual([readNow(4096), readNow(8192)], [false, false], 'the last word, the first word')
+  assert.equal(asked, 1, 'the device is not asked')
+  assert.deepEqual([readNow(0), readNow(12_288)], [true, true], 'what lies next to it')
+  w.allow()
+  await w.drain()
+  assert.equal(readNow(4096), true)
+  assert.equal(into.readUInt32LE(4092), 1, 'the device has it now')
+  w.note({ type: FrameType.zeroes, deviceId: 1, offset: 0, length: 2 * MIB })
+  assert.deepEqual([readNow(4096), readNow(MIB)], [false, false], 'zeros are as good as bytes')
+  w.allow()
+  await w.drain()
+  w.writeBack.noteLost(1, 4096, 512)
+  assert.equal(readNow(4096), false, 'what is lost is never read')
+  assert.equal(w.writeBack.readNow(9, 0, into), false, 'nobody is attached there')
+  await w.writeBack.detach(1, 'drop')
+  const before = asked
+  assert.deepEqual([readNow(0), asked], [false, before])
 })
 
 test('[RD-04] the newest bytes win over any number of overlapping writes', async () => {
