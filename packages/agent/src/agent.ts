@@ -130,7 +130,7 @@ export class Agent {
         written: (bytes) => {
           const session = wiring.sessions?.current
           session?.written(bytes)
-          session?.askAck()
+          session?.noteReceived()
           wiring.exports?.journalGrew()
         },
         spaceFreed: () => wiring.sessions?.current?.roomFreed(),

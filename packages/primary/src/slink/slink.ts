@@ -173,7 +173,7 @@ export class Slink implements HoldingSite, ProtectionOwner, OverflowOwner {
   onDurable(point: LogPoint): void {
     const stream = this.#stream
     if (stream === null) return
-    stream.session.sendControl({ kind: 'durable', point: [point.incarnation, point.lsn] })
+    stream.durable(point)
     stream.settle()
     this.#judge(stream)
   }

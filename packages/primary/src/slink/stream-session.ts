@@ -5,6 +5,7 @@
  * or reconnecting. After `close` nothing of it is called or calls any more.
  */
 import {
+  ORIGIN,
   WIRE_SYNC,
   type Ack,
   type Clock,
@@ -30,6 +31,9 @@ import { TokenBucket } from './token-bucket.js'
  * primary, the agent and the network as much as dozens of small entries.
  */
 const GATHER_MS = 1
+
+/** The agent is told so late what the log has durably: nobody waits for what it applies then. */
+const TELL_MS = 10
 
 export interface StreamOwner {
   /** Marks moved: `pinned` if log space may be free now. */
@@ -75,6 +79,8 @@ export class StreamSession {
   #closed = false
   /** Where the stream was when the agent was last asked to make it durable. */
   #syncAsked = { frames: 0, lsn: 0 }
+  #durablePoint: LogPoint = ORIGIN
+  #telling: Timer | null = null
   /** Entries that nobody waits for are gathered until it ends. */
   #gather: Timer | null = null
   /** What the stream has passed at the agent. During a resync that is more than what the agent has. */
@@ -196,6 +202,16 @@ export class StreamSession {
     })
   }
 
+  /** The log is durable up to `point`. Most often the agent has learnt it from a later entry before it is told. */
+  durable(point: LogPoint): void {
+    this.#durablePoint = point
+    this.#telling ??= this.#options.clock.after(TELL_MS, () => {
+      this.#telling = null
+      const { incarnation, lsn } = this.#durablePoint
+      this.session.sendControl({ kind: 'durable', point: [incarnation, lsn] })
+    })
+  }
+
   /** Asks the agent to make durable what has been sent, where somebody waits for more of it than was asked for already. */
   askSync(): void {
     const { wireVersion, durableWanted, mappings, session } = this.#options
@@ -259,6 +275,7 @@ export class StreamSession {
     if (this.#closed) return
     this.#closed = true
     this.#gather?.cancel()
+    this.#telling?.cancel()
     this.pacer.close()
     this.feed.close()
     this.#copier.close()

@@ -62,6 +62,11 @@ export class Acknowledger {
     })
   }
 
+  /** What came is in the journal: told within this call. One write of the journal is one message, however many came. */
+  received(): void {
+    if (!this.#stopped) this.#send()
+  }
+
   stop(): void {
     this.#stopped = true
     this.#late?.cancel()

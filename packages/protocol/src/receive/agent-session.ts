@@ -210,6 +210,11 @@ export class AgentSession {
     else if (this.established) this.#acknowledger?.progressed()
   }
 
+  /** Frames came into the journal's file. */
+  noteReceived(): void {
+    if (this.established) this.#acknowledger?.received()
+  }
+
   /** An acknowledgement is due: one at the end of the turn, whatever happens in it. */
   askAck(): void {
     if (this.established) this.#acknowledger?.ask()
