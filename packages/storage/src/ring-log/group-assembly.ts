@@ -17,12 +17,15 @@ export interface AssembledGroup {
   readonly headerCrc: number
 }
 
+/** The fields of a group whose body is not put together yet: the assembly fills in what follows from it. */
+export type GroupDraft = Omit<GroupFields, 'bodyCrc' | 'bodyBytes'> & { bodyCrc: number; bodyBytes: number }
+
 export class GroupAssembly {
   #slab = Buffer.allocUnsafe(64 * 1024)
   #digests = Buffer.allocUnsafe(4 * 256)
 
   /** A group of entries; fills in the CRC over their header CRCs. */
-  data(fields: Omit<GroupFields, 'bodyCrc'>, entries: readonly LogEntry[]): AssembledGroup {
+  data(fields: GroupDraft, entries: readonly LogEntry[]): AssembledGroup {
     let copied = GROUP_HEADER_BYTES
     for (const { frame } of entries) copied += FRAME_HEADER_BYTES + copiedBytes(frame.payload)
     const byteCount = groupSpan(fields.bodyBytes)
@@ -49,18 +52,20 @@ export class GroupAssembly {
     }
     slab.fill(0, at, at + fill)
     if (at + fill > from) chunks.push(slab.subarray(from, at + fill))
-    const bodyCrc = crc32(this.#digests.subarray(0, digestAt))
-    const headerCrc = encodeGroupHeader(slab, 0, { ...fields, bodyCrc })
+    fields.bodyCrc = crc32(this.#digests.subarray(0, digestAt))
+    const headerCrc = encodeGroupHeader(slab, 0, fields)
     return { chunks, byteCount, headerCrc }
   }
 
   /** A group with a ready body. */
-  body(fields: Omit<GroupFields, 'bodyCrc' | 'bodyBytes'>, body: Buffer): AssembledGroup {
+  body(fields: GroupDraft, body: Buffer): AssembledGroup {
     const byteCount = groupSpan(body.length)
     const slab = this.#atLeast(byteCount)
     slab.set(body, GROUP_HEADER_BYTES)
     slab.fill(0, GROUP_HEADER_BYTES + body.length, byteCount)
-    const headerCrc = encodeGroupHeader(slab, 0, { ...fields, bodyBytes: body.length, bodyCrc: crc32(body) })
+    fields.bodyBytes = body.length
+    fields.bodyCrc = crc32(body)
+    const headerCrc = encodeGroupHeader(slab, 0, fields)
     return { chunks: [slab.subarray(0, byteCount)], byteCount, headerCrc }
   }
 

@@ -9,13 +9,21 @@
  *   append ─┼─ gather ───┤
  *   append ─┘            └─ (next group gathers meanwhile)
  */
-import { assert, frameBytes, type Clock, type Frame, type Id64, type LogPosition } from '@sitelink/protocol/entry'
+import {
+  assert,
+  frameBytes,
+  type Clock,
+  type Frame,
+  type Id64,
+  type LogPosition,
+  type Lsn,
+} from '@sitelink/protocol/entry'
 import type { Anchor } from './anchor.js'
 import { encodeCheckpoint } from './checkpoint.js'
 import type { LogEntry } from './contract.js'
 import { checkpointBytesMax, roomNeeded, type Geometry } from './geometry.js'
-import { GroupAssembly, type AssembledGroup } from './group-assembly.js'
-import { GROUP_HEADER_BYTES, GroupKind, type GroupFields } from './group.js'
+import { GroupAssembly, type AssembledGroup, type GroupDraft } from './group-assembly.js'
+import { GROUP_HEADER_BYTES, GroupKind } from './group.js'
 import type { RingSpace } from './ring-space.js'
 import type { Segments } from './segments.js'
 
@@ -197,7 +205,7 @@ export class GroupCommit {
     this.#gatherBytes -= bodyBytes
     const firstLsn = (taken[0] as LogEntry).frame.lsn
     const last = (taken.at(-1) as LogEntry).frame
-    const fields = { ...this.#fields(GroupKind.data), bodyBytes, entryCount: taken.length, firstLsn, lastLsn: last.lsn }
+    const fields = this.#fields(GroupKind.data, bodyBytes, taken.length, firstLsn, last.lsn)
     const group = this.#assembly.data(fields, taken)
     assert(position + group.byteCount <= hooks.spaceEnd(), 'appends stay within the room that was promised')
     const wantsSync = this.#gatherWantsSync && this.#gather.length === 0
@@ -245,7 +253,7 @@ export class GroupCommit {
     const { segments, hooks } = this.#options
     const anchor = this.#formed
     const entryCount = segments.current.entryCount
-    const fields = { ...this.#fields(GroupKind.checkpoint), entryCount: 0, firstLsn: anchor.lsn, lastLsn: anchor.lsn }
+    const fields = this.#fields(GroupKind.checkpoint, 0, 0, anchor.lsn, anchor.lsn)
     const group = this.#assembly.body(fields, encodeCheckpoint(segments.body()))
     const end = anchor.position + group.byteCount
     assert(end <= hooks.spaceEnd(), 'a checkpoint fits into the reserve')
@@ -262,20 +270,8 @@ export class GroupCommit {
     })
   }
 
-  #fields(
-    kind: GroupKind,
-  ): Pick<
-    GroupFields,
-    | 'kind'
-    | 'logId'
-    | 'incarnation'
-    | 'previousCrc'
-    | 'position'
-    | 'durableEnd'
-    | 'durableLsn'
-    | 'checkpoint'
-    | 'wallUs'
-  > {
+  /** In one piece and in one shape: it is made for every group. */
+  #fields(kind: GroupKind, bodyBytes: number, entryCount: number, firstLsn: Lsn, lastLsn: Lsn): GroupDraft {
     const { logId, segments, hooks, clock } = this.#options
     const { position, groupCrc } = this.#formed
     const durable = hooks.durable()
@@ -285,10 +281,15 @@ export class GroupCommit {
       incarnation: this.#incarnation,
       previousCrc: groupCrc,
       position,
+      bodyBytes,
+      entryCount,
+      firstLsn,
+      lastLsn,
       durableEnd: durable.position,
       durableLsn: durable.lsn,
       checkpoint: segments.last?.anchor.position ?? 0,
       wallUs: clock.wallUs(),
+      bodyCrc: 0,
     }
   }
 
