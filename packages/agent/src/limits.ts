@@ -34,7 +34,7 @@ export interface AgentLimits {
 
 export const AGENT_LIMITS: AgentLimits = {
   windowBytesMax: 32 * MIB,
-  writeBackBytesMax: 64 * MIB,
+  writeBackBytesMax: 40 * MIB,
   applyReadBytes: MIB,
   recentBytesMax: 16 * MIB,
   toldMsMin: 50,

@@ -27,7 +27,7 @@ const INTERVAL_MS = 100
  * Buffers count as heap of V8 once they have lived a little: it would look through the whole heap each time that twice
  * what survived the last time has come in again, several times a second. Read by V8 whenever it sets its next limit.
  */
-const HEAP_GROWTH_PERCENT = 400
+const HEAP_GROWTH_PERCENT = 200
 
 /** After so many looks without growth, a part of a step is worth a collection. */
 const IDLE_LOOKS = 20
