@@ -32,7 +32,7 @@ export const DURABILITY_ASKED: readonly Mutant[] = [
   rule(
     'what was asked for once covers all that follows',
     'primary/slink/stream-session',
-    'lsn: this.feed.point.lsn };',
+    'lsn: this.feed.sentLsn };',
     'lsn: Infinity };',
     FLUSH,
   ),
@@ -46,7 +46,7 @@ export const DURABILITY_ASKED: readonly Mutant[] = [
   rule(
     'a full log waits for the own time of a site',
     'primary/group/slink-surroundings',
-    '2 * group.log.freeBytes < group.log.ringBytes ?',
+    'holdsUpRoom(group, slink) ?',
     'false ?',
     by(
       'pair/sync-wanted',
@@ -63,7 +63,7 @@ export const DURABILITY_ASKED: readonly Mutant[] = [
   rule(
     'what was asked for is told late',
     'protocol/receive/acknowledger',
-    'if (told < this.#syncFrames && this.#parts.durableFrames() >= this.#syncFrames) return this.ask();',
+    'if (told < this.#syncFrames && this.#parts.durableFrames() > told) return this.ask();',
     '',
     TIMES,
   ),
@@ -87,5 +87,32 @@ export const DURABILITY_ASKED: readonly Mutant[] = [
     'socket.setNoDelay(true);',
     '',
     by('protocol/transport/tcp', 'a dialled socket sends small messages at once and notices a dead peer'),
+  ),
+  rule(
+    'whoever asked first waits for whoever asked last',
+    'protocol/receive/acknowledger',
+    'this.#parts.durableFrames() > told',
+    'this.#parts.durableFrames() >= this.#syncFrames',
+    by(
+      'protocol/session/acknowledger',
+      'whoever asked is told as soon as it is durable, also when somebody else has asked for more since',
+    ),
+  ),
+  rule(
+    'a sync is asked for before what came with the wish is in the journal',
+    'protocol/receive/agent-session',
+    'this.#receiver?.pump(); const { streamFrames }',
+    'const { streamFrames }',
+    by(
+      'agent/durable-steps',
+      'one sync covers what came in one piece with the wish for it, whatever lay unsynced before',
+    ),
+  ),
+  rule(
+    'a blockdev site waits to be told what is durable',
+    'primary/slink/stream-session',
+    'if (this.#options.tellAtOnce()) return this.#tell();',
+    '',
+    by('pair/sync-wanted', 'a write to a sync blockdev site waits for the log and for the device, and for no timer'),
   ),
 ]

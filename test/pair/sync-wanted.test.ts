@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { blockdevWorld } from './blockdev-sites.js'
 import { livePair, round, writeAt } from './pairs.js'
 import { MIB, type World } from './world.js'
 
@@ -73,4 +74,13 @@ test('a log that is half full gets room from an async site as soon as that has r
   const tookMs = world.clock.nowMs() - before
   assert(tookMs < 150, `12 MiB through a log of 2 took ${tookMs} ms`)
   assert.equal(world.primary.slink().overflow.count, 0)
+})
+
+test('a write to a sync blockdev site waits for the log and for the device, and for no timer', async () => {
+  const world = await blockdevWorld('blockdev soon', [{ mode: 'sync' }], { diskLatency: { writeMs: [0, 0] } })
+  for (let each = 0; each < 5; each++) {
+    await world.advance(500)
+    const ticket = world.primary.write({ offset: each * 65_536, bytes: world.prng.bytes(4096) })
+    assert.equal(await world.answered(ticket, 8), 0)
+  }
 })

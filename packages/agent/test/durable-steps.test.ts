@@ -97,6 +97,23 @@ test('what is received is acknowledged as durable when the journal is synced: at
   await world.stop()
 })
 
+test('one sync covers what came in one piece with the wish for it, whatever lay unsynced before', async () => {
+  const world = await pairWith(2, 2, { diskMs: 10 })
+  const { current } = world.primary
+  await world.clock.advance(500)
+  write(world, 1)
+  world.primary.feed()
+  await world.until(() => current?.acks.at(-1)?.received[1] === 3)
+  write(world, 1)
+  world.primary.feed()
+  current?.session.sendControl({ kind: 'sync' })
+  const before = world.clock.nowMs()
+  await world.until(() => current?.acks.at(-1)?.durable[1] === 4)
+  const tookMs = world.clock.nowMs() - before
+  assert(tookMs < 28, `a write and a sync of 10 ms each, not two syncs: ${tookMs} ms`)
+  await world.stop()
+})
+
 test('a primary that does not know how to ask is told of what is durable at once', async () => {
   const world = await pairWith(2, 2)
   world.primary.disconnect()

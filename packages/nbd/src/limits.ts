@@ -64,6 +64,8 @@ export const REPLY_BLOCK_BYTES = 64 * KIB
 export const REPLY_COPY_BYTES_MAX = 2 * KIB
 /** Reads up to here that are answered at once are read into such a block, behind their header. */
 export const REPLY_FILL_BYTES_MAX = 8 * KIB
+/** Larger reads are not tried to be answered at once: no device has so much at hand, and what was tried cost a buffer. */
+export const FILL_BYTES_MAX = 64 * KIB
 
 export const defaultLimits: NbdLimits = {
   connectionCountMax: 64,

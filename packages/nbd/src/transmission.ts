@@ -15,7 +15,7 @@ import type { BudgetShare } from './byte-budget.js'
 import { ByteReader } from './byte-reader.js'
 import { Command, REQUEST_HEADER_BYTES } from './constants.js'
 import { type Extent, NbdErrno } from './export.js'
-import { type NbdLimits, REPLY_OVERHEAD_BYTES } from './limits.js'
+import { FILL_BYTES_MAX, type NbdLimits, REPLY_OVERHEAD_BYTES } from './limits.js'
 import { PendingRequest, type RequestOwner } from './pending-request.js'
 import { cutExtents, ReplyBatch } from './reply-batch.js'
 import { judge, operationOf, type Refusal, RequestHeader, refusals, type Rules, rulesOf } from './request.js'
@@ -174,7 +174,7 @@ export class Transmission implements RequestOwner {
 
   onFill(request: PendingRequest, fill: (into: Buffer) => boolean): boolean {
     // Nobody reads a reply on a lost connection: it is counted where all the others are.
-    if (this.#lost) return false
+    if (this.#lost || request.length > FILL_BYTES_MAX) return false
     const before = this.#batch.bytes
     const { offset, length } = request
     const filled = this.session.structured

@@ -115,6 +115,11 @@ export class Feed {
     return this.#point
   }
 
+  /** The last entry whose frame, or skip, is on its way. */
+  get sentLsn(): Lsn {
+    return this.#skipFrom === 0 ? this.#point.lsn : this.#skipFrom - 1
+  }
+
   /** Frames to be sent before everything else, as credit allows: mappings, announcements. */
   begin(frames: readonly Frame[]): void {
     this.#preamble.push(...frames)

@@ -29,6 +29,8 @@ export interface SlinkContext {
   oldestHeld(slink: Slink): Lsn
   /** The newest LSN that somebody wants on this site's stable storage now, or 0. */
   durableWanted(slink: Slink): Lsn
+  /** Writers wait for what this site may do only once it knows what is durable here. */
+  tellAtOnce(slink: Slink): boolean
   /** Fails the writers that wait for this site. */
   failHeld(slink: Slink): void
   /** Marks in the slink's dirty logs what the log holds from `position` to its present end. */

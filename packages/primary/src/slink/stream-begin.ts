@@ -81,6 +81,7 @@ export async function beginStream(
     headLsn: () => context.appended().lsn,
     durableWanted: () => context.durableWanted(slink),
     writtenLsn: () => context.written().point.lsn,
+    tellAtOnce: () => context.tellAtOnce(slink),
     taken: ({ lsn, wallUs }) => context.ledger.old.note(lsn, wallUs),
     terms: () => slink.config,
     owner,

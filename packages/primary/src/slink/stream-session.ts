@@ -64,6 +64,8 @@ export interface StreamOptions {
   readonly writtenLsn: () => Lsn
   /** The newest LSN that somebody wants on the site's stable storage now, or 0. */
   readonly durableWanted: () => Lsn
+  /** Writers wait for what the site may do only once it knows what is durable here: a blockdev site, which has no journal. */
+  readonly tellAtOnce: () => boolean
   readonly taken: (entry: Frame) => void
   readonly terms: () => LinkTerms
   readonly owner: StreamOwner
@@ -205,11 +207,15 @@ export class StreamSession {
   /** The log is durable up to `point`. Most often the agent has learnt it from a later entry before it is told. */
   durable(point: LogPoint): void {
     this.#durablePoint = point
-    this.#telling ??= this.#options.clock.after(TELL_MS, () => {
-      this.#telling = null
-      const { incarnation, lsn } = this.#durablePoint
-      this.session.sendControl({ kind: 'durable', point: [incarnation, lsn] })
-    })
+    if (this.#options.tellAtOnce()) return this.#tell()
+    this.#telling ??= this.#options.clock.after(TELL_MS, () => this.#tell())
+  }
+
+  #tell(): void {
+    this.#telling?.cancel()
+    this.#telling = null
+    const { incarnation, lsn } = this.#durablePoint
+    this.session.sendControl({ kind: 'durable', point: [incarnation, lsn] })
   }
 
   /** Asks the agent to make durable what has been sent, where somebody waits for more of it than was asked for already. */
@@ -218,7 +224,7 @@ export class StreamSession {
     if (session.streamFrames === this.#syncAsked.frames || this.#closed || wireVersion < WIRE_SYNC) return
     // A region is clean once its copy is durable.
     if (durableWanted() <= this.#syncAsked.lsn && !mappings.copying) return
-    this.#syncAsked = { frames: session.streamFrames, lsn: this.feed.point.lsn }
+    this.#syncAsked = { frames: session.streamFrames, lsn: this.feed.sentLsn }
     session.sendControl({ kind: 'sync' })
   }
 

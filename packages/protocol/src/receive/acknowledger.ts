@@ -44,8 +44,9 @@ export class Acknowledger {
   /** Marks moved that the primary seldom waits for. */
   progressed(): void {
     if (this.#stopped) return
+    // Whoever asked first may be served although somebody else has asked for more.
     const told = this.#last?.durable[2] ?? 0
-    if (told < this.#syncFrames && this.#parts.durableFrames() >= this.#syncFrames) return this.ask()
+    if (told < this.#syncFrames && this.#parts.durableFrames() > told) return this.ask()
     this.#late ??= this.#parts.clock.after(LATE_ACK_MS, () => {
       this.#late = null
       this.ask()

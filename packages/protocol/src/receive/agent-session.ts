@@ -267,6 +267,8 @@ export class AgentSession {
 
   /** It stands behind the frames that came so far, as {@link AgentSession.#onVerify}. */
   #onSync(): void {
+    // What came in the same chunk is put into the journal first: one sync covers all of it.
+    this.#receiver?.pump()
     const { streamFrames } = this.#session
     this.#acknowledger?.syncWanted(streamFrames)
     this.#host.syncWanted(streamFrames)
