@@ -86,7 +86,7 @@ describe(`${PEERS} bad peers`, () => {
     const markers = Array.from({ length: 1000 }, (_, at) => createHash('sha256').update(`${seed} ${at}`).digest())
     const page = Buffer.concat(markers)
     await write((at) => Buffer.alloc(MIB, at === 0 ? page : Buffer.concat([Buffer.from([at >> 20]), page])))
-    await cluster.inStep()
+    await cluster.applied()
     proxy.watch(null)
     const wire = Buffer.concat(seen)
     assert.ok(wire.length > 4 * MIB, `${wire.length} bytes were seen`)

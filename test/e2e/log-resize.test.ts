@@ -85,7 +85,7 @@ test('[REC-17] [MSG-10] a log that is resized by the command line, and killed in
   }
   t.diagnostic(JSON.stringify(counts))
   await cluster.agent().start()
-  await cluster.inStep()
+  await cluster.applied()
   const status = await cluster.status()
   assert.equal(status.slinks[0]?.behind, false)
   assert.deepEqual((await cluster.agent().images()).map(readStamps), (await cluster.images()).map(readStamps))

@@ -81,6 +81,6 @@ test('a write to a sync blockdev site waits for the log and for the device, and 
   for (let each = 0; each < 5; each++) {
     await world.advance(500)
     const ticket = world.primary.write({ offset: each * 65_536, bytes: world.prng.bytes(4096) })
-    assert.equal(await world.answered(ticket, 8), 0)
+    assert.equal(await world.answered(ticket, 5), 0)
   }
 })

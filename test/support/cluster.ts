@@ -306,6 +306,15 @@ export class Cluster {
     )
   }
 
+  /**
+   * Resolves when a slink is in step and everything is on its agent's devices. That follows by a moment: a site may apply
+   * only what the primary has durably, and gathers what it applies.
+   */
+  async applied(slink = 1): Promise<void> {
+    const { log } = await this.inStep(slink)
+    await this.agent(slink).reached(log.lastLsn)
+  }
+
   get nbdSocket(): string {
     return join(this.state, 'nbd.sock')
   }

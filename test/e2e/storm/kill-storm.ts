@@ -165,8 +165,7 @@ export class KillStorm {
   /** Everybody runs and nothing is written: both sides become equal. */
   async #compare(): Promise<void> {
     const agent = this.#cluster.agent()
-    const { log } = await this.#cluster.inStep()
-    await agent.reached(log.lastLsn)
+    await this.#cluster.applied()
     const [here, there] = await Promise.all([this.#cluster.images(), agent.images()])
     this.#judge('the primary at rest', here, this.#history.now())
     here.forEach((image, device) => {
