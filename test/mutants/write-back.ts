@@ -181,7 +181,7 @@ export const WRITE_BACK: readonly Mutant[] = [
   rule(
     'the memory budget of the overlay is never enforced',
     'storage/write-back/layer-stack',
-    '|| this.#memoryBytes + length > this.#memoryBytesMax',
+    '|| this.#memoryBytes + length > this.#limits.memoryBytesMax',
     '',
     by('storage/write-back/model', 'memory and intervals stay within their limits, whatever is noted'),
   ),
@@ -250,5 +250,107 @@ export const WRITE_BACK: readonly Mutant[] = [
     'if (frame.type === FrameType.copy && keepMark && !ignore)',
     'if (frame.type === FrameType.copy && keepMark)',
     by('storage/write-back/lifecycle', 'a copy of a device that was let go is never reported as applied'),
+  ),
+
+  // ----- while writers are at work -----
+
+  ...(
+    [
+      [
+        'for ever',
+        'nowMs < openedAtMs + limits.putOffMsMax &&',
+        '',
+        'a rush keeps them from the devices for a bounded time',
+      ],
+      [
+        'however much of the log they hold',
+        'lagBytes <= limits.putOffBytesMax &&',
+        '',
+        'a rush keeps no more from them than the log can hold back',
+      ],
+      [
+        'until memory is full',
+        'memoryBytes <= ROOM_SHARE * limits.memoryBytesMax &&',
+        '',
+        'a rush leaves a part of memory free, so that nothing has to be read again',
+      ],
+      [
+        'until the intervals are used up',
+        'intervalCount <= ROOM_SHARE * limits.intervalsMax',
+        'true',
+        'a rush leaves a part of the intervals free',
+      ],
+      [
+        'also where entries come slowly',
+        'rush.lasts(nowMs) &&',
+        '',
+        'entries that come slowly go to the devices as they come',
+      ],
+    ] as const
+  ).map(([when, code, instead, test]) =>
+    rule(
+      `a rush keeps entries from the devices ${when}`,
+      'storage/write-back/put-off',
+      code,
+      instead,
+      by('storage/write-back/put-off', test),
+    ),
+  ),
+  rule(
+    'a rush goes on while somebody waits for the devices',
+    'storage/write-back/flusher',
+    'this.held.size + this.#waiters.waits.length > 0',
+    'false',
+    by(
+      'storage/write-back/put-off',
+      'who waits for the devices ends it: a drain, a detach, a log that runs short, a device that is not there',
+    ),
+  ),
+  rule(
+    'a rush goes on though the log runs short',
+    'storage/write-back/flusher',
+    'empty || sequence <= this.#hurryTarget',
+    'empty',
+    by(
+      'storage/write-back/put-off',
+      'who waits for the devices ends it: a drain, a detach, a log that runs short, a device that is not there',
+    ),
+  ),
+  rule(
+    'what was put off is not closed when the log runs short',
+    'storage/write-back/flusher',
+    'checkpoint() { this.#putOff = false;',
+    'checkpoint() {',
+    by(
+      'storage/write-back/put-off',
+      'a log that runs short is relieved also of what lies above the limit as soon as that rises',
+    ),
+  ),
+  rule(
+    'a rush is never over',
+    'storage/write-back/put-off',
+    'return nowMs < this.#seenMs + CALM_MS;',
+    'return this.#seenMs > 0;',
+    by(
+      'storage/write-back/put-off',
+      'while entries come fast nothing goes to the devices; once they pause all of it does, and is merged',
+    ),
+  ),
+  rule(
+    'nobody looks again whether a rush is over',
+    'storage/write-back/flusher',
+    'if (this.#putOff) this.wakeAt(this.#clock.nowMs() + PUT_OFF_LOOK_MS);',
+    '',
+    by(
+      'storage/write-back/put-off',
+      'while entries come fast nothing goes to the devices; once they pause all of it does, and is merged',
+    ),
+  ),
+  rule(
+    'an agent empties a small journal as it does a large one',
+    'agent/limits',
+    '...ringLimits(ringBytes), lagBytesMax,',
+    'lagBytesMax,',
+    by('pair/sync-wanted', 'a small journal is emptied in small steps: it holds nobody up for a second'),
   ),
 ]

@@ -76,6 +76,16 @@ test('a log that is half full gets room from an async site as soon as that has r
   assert.equal(world.primary.slink().overflow.count, 0)
 })
 
+test('a small journal is emptied in small steps: it holds nobody up for a second', async () => {
+  const world = await livePair('small journal', {}, { logBytes: 64 * MIB, journalBytes: 4 * MIB })
+  await rested(world)
+  const before = world.clock.nowMs()
+  for (let turn = 0; turn < 16; turn++) await writeAt(world, 0, round(16))
+  await world.until('the site has all of it', () => (world.agent.status().replica?.receivedLsn ?? 0) >= 256)
+  const tookMs = world.clock.nowMs() - before
+  assert(tookMs < 1000, `16 MiB through a journal of 4 took ${tookMs} ms`)
+})
+
 test('a write to a sync blockdev site waits for the log and for the device, and for no timer', async () => {
   const world = await blockdevWorld('blockdev soon', [{ mode: 'sync' }], { diskLatency: { writeMs: [0, 0] } })
   for (let each = 0; each < 5; each++) {

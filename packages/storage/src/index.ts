@@ -26,7 +26,7 @@ export {
 } from './ring-log/inspect.js'
 export { openRingLog, type OpenedLog, type OpenLogOptions } from './ring-log/open.js'
 export * from './write-back/contract.js'
-export { WRITE_BACK_LIMITS, type WriteBackLimits } from './write-back/limits.js'
+export { ringLimits, WRITE_BACK_LIMITS, type WriteBackLimits } from './write-back/limits.js'
 export type { LostRange } from './write-back/lost-ranges.js'
 export { WriteBackReadError, type ReadFailureReason } from './write-back/read.js'
 export { WriteBackStopped } from './write-back/stopped.js'

@@ -30,7 +30,7 @@ import type { DeviceSet } from '../device/device-set.js'
 import type { CutPlace } from '../journal/cut-place.js'
 import type { Journal } from '../journal/journal.js'
 import type { Mark } from '../journal/marks.js'
-import type { AgentLimits } from '../limits.js'
+import { devicePace, type AgentLimits } from '../limits.js'
 import { Attachments } from './attachments.js'
 import { CatchUp } from './catch-up.js'
 import type { DirtyBook } from './dirty-book.js'
@@ -100,7 +100,7 @@ export class Line {
       clock,
       position: start.end,
       lsn: start.lsn,
-      limits: { memoryBytesMax: limits.writeBackBytesMax },
+      limits: devicePace(journal.log.ringBytes, limits),
       listener: {
         applied: (position) => this.#onApplied(position),
         roomFreed: () => this.applier.wake(),

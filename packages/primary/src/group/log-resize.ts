@@ -5,12 +5,11 @@
  * change (a hold is no shortage: nobody is given up for it), and the report. The change itself is the log's.
  */
 import { formatBytes } from '@sitelink/daemon'
-import { LogError, type ResizeOutcome } from '@sitelink/storage'
+import { LogError, ringLimits, type ResizeOutcome } from '@sitelink/storage'
 import { mapError } from '../error-map.js'
 import { primaryErrors } from '../errors.js'
 import { LOG_BYTES_MIN, MARKING_FILL } from '../limits.js'
 import type { Group } from './group.js'
-import { lagLimits } from './lag-limits.js'
 
 export interface ResizeWish {
   /** Bytes of the log with its superblocks. */
@@ -74,7 +73,7 @@ export class LogResize {
     try {
       const hold = (): (() => void) => this.#hold()
       const outcome = await log.resize({ sizeBytes, sparse, overwrite, begun, hold })
-      writeBack.limitLag(lagLimits(log.ringBytes))
+      writeBack.limitLag(ringLimits(log.ringBytes))
       this.#report(outcome)
       return outcome
     } catch (error) {

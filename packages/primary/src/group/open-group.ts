@@ -11,6 +11,7 @@ import {
   LogError,
   openBlockDevice,
   openRingLog,
+  ringLimits,
   type BlockDevice,
   type Disk,
   type LogEntry,
@@ -25,7 +26,6 @@ import { Group, type GroupParts } from './group.js'
 import { attachDevice } from './attach-device.js'
 import { LocalDevice } from './local-device.js'
 import { slinkSurroundings } from './slink-surroundings.js'
-import { lagLimits } from './lag-limits.js'
 import { clampPoint } from './log-points.js'
 import { cannotOpen, journalInstead, refuseForeignLog } from './log-refusals.js'
 import { openMapping } from './open-mapping.js'
@@ -54,7 +54,7 @@ export async function openGroup(parts: GroupParts): Promise<Group> {
       log,
       clock: parts.clock,
       listener: group,
-      limits: { memoryBytesMax: groupLimits(parts.limits).overlayBytesMax, ...lagLimits(log.ringBytes) },
+      limits: { memoryBytesMax: groupLimits(parts.limits).overlayBytesMax, ...ringLimits(log.ringBytes) },
       position,
       lsn: state?.appliedLsn ?? log.lastLsn,
     })

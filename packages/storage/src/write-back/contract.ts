@@ -12,7 +12,7 @@
  *   unsynced  written to the devices, not synced: not consulted, unless a sync failed: then it is closed again, with
  *             its bytes in the log
  */
-import type { WriteBackLimits } from './limits.js'
+import type { RingLimits } from './limits.js'
 import type { Frame, LogPosition, Lsn } from '@sitelink/protocol/entry'
 import type { BlockDevice } from '../device/block-device.js'
 import type { LogEntry } from '../ring-log/contract.js'
@@ -63,7 +63,7 @@ export interface WriteBack {
    */
   hasRoom(payloadBytes: number): boolean
   /** Other bounds of the lag from now on: the log has another size. */
-  limitLag(limits: Pick<WriteBackLimits, 'lagBytesMax' | 'syncBytes'>): void
+  limitLag(limits: RingLimits): void
 
   /**
    * Makes a device known; entries of an unknown device id are held (nothing is applied beyond them) until it is. Of an id

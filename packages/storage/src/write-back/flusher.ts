@@ -7,9 +7,10 @@
  * whole layers only, oldest first, each synced on every device that it touches; entries of an unknown device, and all
  * behind them, are given to no device.
  */
-import { assert, type Clock, type LogPosition, type Lsn, type Timer } from '@sitelink/protocol/entry'
+import { assert, type Clock, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
 import type { BlockDevice } from '../device/block-device.js'
 import type { RingLog } from '../ring-log/contract.js'
+import { Alarm } from './alarm.js'
 import type { FrameSink, WriteBackListener } from './contract.js'
 import { DeviceLane, type LaneHost } from './lane.js'
 import type { Layer, Part } from './layer.js'
@@ -17,6 +18,7 @@ import type { LayerStack } from './layer-stack.js'
 import type { WriteBackLimits } from './limits.js'
 import { ByteBudget, type LogReadFailure, type PartWriteTools, type PartWriteTotals } from './part-writer.js'
 import { closeIsDue, isTooBig, nextDueMs, syncIsDue } from './pace.js'
+import { isPutOff, PUT_OFF_LOOK_MS } from './put-off.js'
 import { Waiters, type Wait } from './waiters.js'
 
 export class Flusher implements LaneHost {
@@ -50,8 +52,9 @@ export class Flusher implements LaneHost {
   #pumpAsked = false
   #stopped = false
   #roomFreed = false
-  #timer: Timer | null = null
-  #timerAtMs = 0
+  /** Writers are at work: closed layers stay where they are, and the active one grows. Looked at by every pump. */
+  #putOff = false
+  readonly #alarm: Alarm
   #syncsOfGone = 0
 
   constructor(
@@ -64,6 +67,7 @@ export class Flusher implements LaneHost {
   ) {
     this.#stack = stack
     this.#clock = clock
+    this.#alarm = new Alarm(clock, () => this.askPump())
     this.#limits = limits
     this.#listener = listener
     this.#sink = sink
@@ -146,6 +150,7 @@ export class Flusher implements LaneHost {
 
   /** What is noted is to be written and synced as soon as it may, without waiting for size or age. */
   checkpoint(): void {
+    this.#putOff = false
     const { active } = this.#stack
     if (!active.empty && (active.end <= this.allowed || this.#mayClose())) this.close()
     this.#hurry()
@@ -160,8 +165,7 @@ export class Flusher implements LaneHost {
 
   async stop(): Promise<void> {
     this.#stopped = true
-    this.#timer?.cancel()
-    this.#timer = null
+    this.#alarm.cancel()
     this.#waiters.stop()
     await Promise.all([...this.lanes.values()].map((lane) => lane.halt()))
   }
@@ -189,16 +193,7 @@ export class Flusher implements LaneHost {
 
   /** Runs the pump at this monotonic time, or before. */
   wakeAt(atMs: number): void {
-    if (this.#stopped) return
-    if (this.#timer !== null) {
-      if (this.#timerAtMs <= atMs) return
-      this.#timer.cancel()
-    }
-    this.#timerAtMs = atMs
-    this.#timer = this.#clock.after(Math.max(1, atMs - this.#clock.nowMs()), () => {
-      this.#timer = null
-      this.askPump()
-    })
+    if (!this.#stopped) this.#alarm.at(atMs)
   }
 
   // ----- what lanes tell -----
@@ -232,6 +227,7 @@ export class Flusher implements LaneHost {
   #pump(): void {
     this.#pumpAsked = false
     if (this.#stopped) return
+    this.#putOff = this.#mayPutOff()
     this.#feedLanes()
     this.#countWritten()
     while (
@@ -261,14 +257,22 @@ export class Flusher implements LaneHost {
     return this.#limitEnded && this.#stack.layers.some((one) => one.sequence <= sequence && one.end > this.allowed)
   }
 
-  /** Closed layers are not left to wait for others. */
+  /** Closed layers wait for no others. */
   #hurry(): void {
     this.#hurryTarget = this.#stack.active.sequence - 1
     this.askPump()
   }
 
+  /** Nobody waits for the devices, and writers are at work. */
+  #mayPutOff(): boolean {
+    const stack = this.#stack
+    const { empty, sequence, openedAtMs } = stack.layers[this.#writtenCount] as Layer
+    if (empty || sequence <= this.#hurryTarget || this.held.size + this.#waiters.waits.length > 0) return false
+    return isPutOff(stack, openedAtMs, stack.end - this.appliedPosition, this.#clock.nowMs(), this.#limits)
+  }
+
   #mayClose(): boolean {
-    return this.#stack.layers.length - 1 - this.#writtenCount < this.#limits.closedLayersMax
+    return !this.#putOff && this.#stack.layers.length - 1 - this.#writtenCount < this.#limits.closedLayersMax
   }
 
   /** True if parts of the layer may be given to devices, as far as the layer itself is concerned. */
@@ -279,6 +283,7 @@ export class Flusher implements LaneHost {
   }
 
   #feedLanes(): void {
+    if (this.#putOff) return
     const { layers } = this.#stack
     let free = 0
     while (free < layers.length && this.#mayWrite(layers[free] as Layer)) free++
@@ -287,9 +292,8 @@ export class Flusher implements LaneHost {
         const layer = layers[i] as Layer
         if (layer.sequence <= lane.writtenSequence) continue
         const part = layer.parts.get(lane.deviceId)
-        if (part === undefined) {
-          lane.pass(layer)
-        } else {
+        if (part === undefined) lane.pass(layer)
+        else {
           this.#stack.applyCuts(part)
           lane.beginWrite(layer, part)
         }
@@ -391,5 +395,6 @@ export class Flusher implements LaneHost {
     const waitsForSync = this.#writtenCount > 0 && oldest.sequence > this.#syncTarget
     const dueMs = nextDueMs(this.#mayClose() ? active : null, waitsForSync ? oldest : null, this.#limits)
     if (dueMs !== Number.POSITIVE_INFINITY) this.wakeAt(dueMs)
+    if (this.#putOff) this.wakeAt(this.#clock.nowMs() + PUT_OFF_LOOK_MS)
   }
 }

@@ -10,10 +10,13 @@ import type { LogEntry } from '../ring-log/contract.js'
 import { CHUNK_BYTES, Fill } from './chunk-intervals.js'
 import { Layer, type Part } from './layer.js'
 import { LostRanges } from './lost-ranges.js'
+import type { WriteBackLimits } from './limits.js'
+import { Rush } from './put-off.js'
 
 export class LayerStack {
   readonly lost = new LostRanges()
-  readonly #memoryBytesMax: number
+  readonly rush = new Rush()
+  readonly #limits: Pick<WriteBackLimits, 'memoryBytesMax' | 'rushEntries'>
   #layers: Layer[]
   #active = new Layer(0)
   #memoryBytes = 0
@@ -26,8 +29,8 @@ export class LayerStack {
   notedBytes = 0
   notedEntries = 0
 
-  constructor(memoryBytesMax: number, position: LogPosition, lsn: Lsn) {
-    this.#memoryBytesMax = memoryBytesMax
+  constructor(limits: Pick<WriteBackLimits, 'memoryBytesMax' | 'rushEntries'>, position: LogPosition, lsn: Lsn) {
+    this.#limits = limits
     this.#layers = [this.#active]
     this.end = position
     this.lastLsn = lsn
@@ -70,7 +73,7 @@ export class LayerStack {
     layer.lastLsn = frame.lsn
     this.end = end
     this.lastLsn = frame.lsn
-    this.notedEntries++
+    if (++this.notedEntries % this.#limits.rushEntries === 0) this.rush.mark(nowMs())
     switch (frame.type) {
       case FrameType.write:
       case FrameType.copy:
@@ -166,7 +169,9 @@ export class LayerStack {
     const { deviceId, offset, length } = frame
     if (length === 0) return
     const payload =
-      recovered || frame.payload === null || this.#memoryBytes + length > this.#memoryBytesMax ? null : frame.payload
+      recovered || frame.payload === null || this.#memoryBytes + length > this.#limits.memoryBytesMax
+        ? null
+        : frame.payload
     const part = layer.partFor(deviceId)
     const memoryBefore = part.memoryBytes
     const intervalsBefore = part.intervalCount

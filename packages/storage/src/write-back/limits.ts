@@ -14,8 +14,7 @@ export interface WriteBackLimits {
   readonly lagBytesMax: number
   /**
    * A layer of so many log bytes is closed: large enough to merge neighbours, and to write many pieces close to each other
-   * one after the other, which costs half of what it costs in no order; small enough to let memory go soon. Smaller where
-   * the lag is bounded to less than {@link LAYERS_PER_LAG} of them, because room comes back by whole layers.
+   * one after the other, which costs half of what it costs in no order; small enough to let memory go soon.
    */
   readonly layerBytes: number
   /** A layer of so many intervals is closed: bounds the turn that plans its device writes. */
@@ -24,6 +23,11 @@ export interface WriteBackLimits {
   readonly layerAgeMs: number
   /** Closed layers that are not yet on the devices; the active one grows meanwhile, to {@link LAYER_GROWTH_MAX} times its size. */
   readonly closedLayersMax: number
+  /** Log bytes that may be kept from the devices while writers are at work (see `put-off.ts`), and for how long. */
+  readonly putOffBytesMax: number
+  readonly putOffMsMax: number
+  /** So many entries that come fast show that writers are at work. */
+  readonly rushEntries: number
   /** Log bytes written to the devices and not synced that call for a sync. */
   readonly syncBytes: number
   /** Age of the oldest unsynced bytes that calls for a sync. */
@@ -51,6 +55,9 @@ export const WRITE_BACK_LIMITS: WriteBackLimits = {
   layerIntervals: 16 * 1024,
   layerAgeMs: 250,
   closedLayersMax: 4,
+  putOffBytesMax: 128 * MIB,
+  putOffMsMax: 2000,
+  rushEntries: 64,
   syncBytes: 128 * MIB,
   syncMs: 1000,
   writesInFlightMax: 4,
@@ -59,6 +66,24 @@ export const WRITE_BACK_LIMITS: WriteBackLimits = {
   logReadBytesMax: 16 * MIB,
   retryMsMin: 100,
   retryMsMax: 5000,
+}
+
+/** Share of its ring that write-back may lag, so that a restart redoes a bounded part, and the most of it. */
+const LAG_SHARE = 0.5
+const LAG_BYTES_MAX = 256 * MIB
+
+/** Limits that follow from the size of the ring that is emptied: what lies in a small one has to leave it in small steps. */
+export type RingLimits = Pick<WriteBackLimits, 'lagBytesMax' | 'layerBytes' | 'putOffBytesMax' | 'syncBytes'>
+
+/** Limits for a ring of so many bytes. */
+export function ringLimits(ringBytes: number): RingLimits {
+  const lagBytesMax = Math.min(LAG_BYTES_MAX, Math.floor(ringBytes * LAG_SHARE))
+  return {
+    lagBytesMax,
+    layerBytes: Math.min(WRITE_BACK_LIMITS.layerBytes, Math.ceil(lagBytesMax / LAYERS_PER_LAG)),
+    putOffBytesMax: Math.floor(lagBytesMax / 2),
+    syncBytes: Math.min(WRITE_BACK_LIMITS.syncBytes, Math.ceil(lagBytesMax / LAYERS_PER_LAG)),
+  }
 }
 
 /** The most intervals that noting one entry can add: its own head, run and tail, and what it splits. */
@@ -82,6 +107,7 @@ export function resolveLimits(some: Partial<WriteBackLimits> = {}): WriteBackLim
   assert(limits.logReadBytesMax >= limits.writeBytesMax, 'one device write fits into the log read budget')
   assert(limits.writePiecesMax >= 1 && limits.writePiecesMax <= 1024, 'a device write is a vector that systems take')
   assert(limits.writesInFlightMax >= 1 && limits.closedLayersMax >= 1, 'something may be under way')
+  assert(limits.rushEntries >= 1, 'a rush is made of entries')
   assert(limits.retryMsMin > 0 && limits.retryMsMin <= limits.retryMsMax, 'retry pauses grow')
   return limits
 }

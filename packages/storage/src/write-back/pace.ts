@@ -5,7 +5,7 @@
  * of room makes either come early.
  */
 import type { Layer } from './layer.js'
-import { LAYER_GROWTH_MAX, LAYERS_PER_LAG, type WriteBackLimits } from './limits.js'
+import { LAYER_GROWTH_MAX, type WriteBackLimits } from './limits.js'
 
 /** True if the active layer of so many intervals is big or old enough to be closed. */
 export function closeIsDue(active: Layer, intervals: number, nowMs: number, limits: WriteBackLimits): boolean {
@@ -15,19 +15,15 @@ export function closeIsDue(active: Layer, intervals: number, nowMs: number, limi
 
 /** True if the layer is big enough to be closed. */
 export function isBig(active: Layer, intervals: number, limits: WriteBackLimits): boolean {
-  return active.end - active.start >= layerBytes(limits) || intervals >= limits.layerIntervals
+  return active.end - active.start >= limits.layerBytes || intervals >= limits.layerIntervals
 }
 
 /** True if the layer is to be closed however many are: one turn plans its writes, and a restart notes a whole log at once. */
 export function isTooBig(active: Layer, intervals: number, limits: WriteBackLimits): boolean {
   return (
-    active.end - active.start >= LAYER_GROWTH_MAX * layerBytes(limits) ||
+    active.end - active.start >= LAYER_GROWTH_MAX * limits.layerBytes ||
     intervals >= LAYER_GROWTH_MAX * limits.layerIntervals
   )
-}
-
-function layerBytes(limits: WriteBackLimits): number {
-  return Math.min(limits.layerBytes, limits.lagBytesMax / LAYERS_PER_LAG)
 }
 
 /** What {@link syncIsDue} decides upon. */

@@ -12,7 +12,7 @@ import { Flusher } from './flusher.js'
 import type { DeviceLane } from './lane.js'
 import type { Layer } from './layer.js'
 import { LayerStack } from './layer-stack.js'
-import { INTERVALS_PER_ENTRY_MAX, resolveLimits, type WriteBackLimits } from './limits.js'
+import { INTERVALS_PER_ENTRY_MAX, resolveLimits, type RingLimits, type WriteBackLimits } from './limits.js'
 import type { LostRange } from './lost-ranges.js'
 import { partTouches, PiecePlan } from './overlay.js'
 import { isBig } from './pace.js'
@@ -48,7 +48,7 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     this.#nowMs = () => clock.nowMs()
     this.#keepsMarks = sink !== undefined
     this.#limits = resolveLimits(options.limits)
-    this.#stack = new LayerStack(this.#limits.memoryBytesMax, position, lsn)
+    this.#stack = new LayerStack(this.#limits, position, lsn)
     this.#flusher = new Flusher(this.#stack, log, clock, this.#limits, listener, sink ?? null)
   }
 
@@ -68,7 +68,7 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     return this.#stack.intervalCount
   }
 
-  limitLag(limits: Pick<WriteBackLimits, 'lagBytesMax' | 'syncBytes'>): void {
+  limitLag(limits: RingLimits): void {
     Object.assign(this.#limits, resolveLimits({ ...this.#limits, ...limits }))
   }
 

@@ -22,6 +22,9 @@ export function smallLimits(prng: Prng): Partial<WriteBackLimits> {
     layerIntervals: prng.pick([8, 64]),
     layerAgeMs: prng.pick([1, 20]),
     closedLayersMax: prng.pick([1, 2, 4]),
+    putOffBytesMax: prng.pick([0, 64 * 1024, MIB]),
+    putOffMsMax: prng.pick([50, 2000]),
+    rushEntries: prng.pick([2, 8, 64]),
     syncBytes: prng.pick([64 * 1024, 1024 * 1024]),
     syncMs: prng.pick([20, 200]),
     writesInFlightMax: prng.pick([1, 4]),
@@ -208,7 +211,12 @@ test('after any power cut, the devices with the log replayed from the applied po
 })
 
 test('a block that is rewritten for ever lets the applied position move', async () => {
-  const world = new World({ prng: new Prng(seed), deviceBytes: MIB, latency: true, limits: { syncMs: 50 } })
+  const world = new World({
+    prng: new Prng(seed),
+    deviceBytes: MIB,
+    latency: true,
+    limits: { syncMs: 50, putOffMsMax: 100 },
+  })
   for (let i = 0; i < 2000; i++) {
     world.write(4096, 4096)
     if (i % 5 === 0) world.allow()

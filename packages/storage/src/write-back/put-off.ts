@@ -1,0 +1,61 @@
+/**
+ * Whether closed layers are left where they are for now, because writers are at work.
+ *
+ * Pure. The processor and the disk that would move layers to the devices answer writers meanwhile, and what is moved
+ * after a rush is merged and sorted over more of it. Never for long: memory, the log and a restart bound it, and it ends
+ * at once where somebody waits for the devices.
+ */
+import type { WriteBackLimits } from './limits.js'
+
+/** `rushEntries` within this time make a rush: with the default, a thousand a second. */
+const RUSH_MS = 64
+/** It is over once so long nothing of it was seen. */
+const CALM_MS = 100
+/** How often somebody looks whether it is over. */
+export const PUT_OFF_LOOK_MS = 20
+
+/** Share of memory and intervals that may wait: the rest is for what comes while the first of it is written. */
+const ROOM_SHARE = 0.75
+
+/** Sees whether entries come fast. */
+export class Rush {
+  #markMs = Number.NEGATIVE_INFINITY
+  #seenMs = Number.NEGATIVE_INFINITY
+
+  /** `rushEntries` more have come. */
+  mark(nowMs: number): void {
+    if (nowMs - this.#markMs <= RUSH_MS) this.#seenMs = nowMs
+    this.#markMs = nowMs
+  }
+
+  lasts(nowMs: number): boolean {
+    return nowMs < this.#seenMs + CALM_MS
+  }
+}
+
+/** What is noted, over all layers. */
+interface Noted {
+  readonly rush: Rush
+  readonly memoryBytes: number
+  readonly intervalCount: number
+}
+
+/**
+ * True if a rush may keep what is noted from the devices for now. `openedAtMs`: when the oldest layer that is not on its
+ * devices was opened; `lagBytes`: log bytes that are noted and not applied.
+ */
+export function isPutOff(
+  { rush, memoryBytes, intervalCount }: Noted,
+  openedAtMs: number,
+  lagBytes: number,
+  nowMs: number,
+  limits: WriteBackLimits,
+): boolean {
+  return (
+    rush.lasts(nowMs) &&
+    nowMs < openedAtMs + limits.putOffMsMax &&
+    lagBytes <= limits.putOffBytesMax &&
+    memoryBytes <= ROOM_SHARE * limits.memoryBytesMax &&
+    intervalCount <= ROOM_SHARE * limits.intervalsMax
+  )
+}
