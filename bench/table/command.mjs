@@ -33,6 +33,7 @@ Starts each contender in turn on the same files, and prints one table of ratios.
   --contenders A,B    only these: ${allContenders.map(({ name }) => name).join(', ')}
   --rounds N          rounds, each in an order of its own (5)
   --seconds S         longest load of the rows that goals are judged by; others take half (1.5)
+  --warm-up S         work of each contender before its first row, the same for all (8)
   --all               every size of writes at every depth
   --seed S            decides the order and the random numbers (fresh, and printed)
   --dir DIR           where the temporary folder is made (the system's)
@@ -48,6 +49,7 @@ Starts each contender in turn on the same files, and prints one table of ratios.
 const defaults = {
   rounds: 5,
   seconds: 1.5,
+  warmUp: 8,
   deviceSize: 1024 * MIB,
   logSize: 1024 * MIB,
   sustainedLog: 256 * MIB,
@@ -57,6 +59,7 @@ const defaults = {
 const smokeDefaults = {
   rounds: 1,
   seconds: 0.2,
+  warmUp: 0.4,
   deviceSize: 32 * MIB,
   logSize: 8 * MIB,
   sustainedLog: 8 * MIB,
@@ -69,6 +72,7 @@ export function parse(words) {
     contenders: { read: list, or: null },
     rounds: { read: wholeNumber },
     seconds: { read: positive },
+    warmUp: { read: positive },
     all: { flag: true },
     seed: { read: text, or: process.env.SEED || randomBytes(4).toString('hex') },
     dir: { read: folder, or: tmpdir() },

@@ -13,7 +13,7 @@ import { fio, fuaWrites, overlayWriter } from './work.mjs'
 const SAMPLES = 3
 
 /** Warms a contender up: the same work for each, which is not reported. */
-export async function warm(contender, { seconds, seed }) {
+export async function warm(contender, { warmUp: seconds, seed }) {
   for (const load of warmUp(seconds)) await fio(contender.uri, { ...load, seed })
   await contender.settle()
 }

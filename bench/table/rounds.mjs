@@ -88,7 +88,7 @@ async function runOnce(state, contender, round, parts) {
     // A smoke run judges no figure.
     if (!options.smoke) {
       const seed = numberOf(`${options.seed}/${round}/warm`)
-      await during(`warming ${contender.name} up`, () => warm(running, { seconds: options.seconds, seed }))
+      await during(`warming ${contender.name} up`, () => warm(running, { warmUp: options.warmUp, seed }))
     }
     for (const { logBytes, rows } of parts) {
       for (const row of rows) {
