@@ -10,7 +10,7 @@ import { unreachable, type Lsn } from '@sitelink/protocol'
 import type { SlinkConfig } from '../config.js'
 import type { EventFacts, EventLevel } from '../group/events.js'
 import { CAUGHT_UP_BYTES, CAUGHT_UP_ENTRIES } from '../limits.js'
-import { exceeds, isLimited, type Outstanding } from './fall-behind.js'
+import { forces, isLimited, type Outstanding } from './fall-behind.js'
 import { guardTable, holdingOf, type GuardEvent, type GuardState, type Holding } from './guard.js'
 
 export interface ProtectionOwner {
@@ -160,7 +160,7 @@ export class Protection {
     const { limited } = this
     if (!limited && before === null) return
     const outstanding = this.#owner.outstanding()
-    this.#forced = limited ? exceeds(config.fallBehind, outstanding) : null
+    this.#forced = limited ? forces(config.fallBehind, outstanding, before !== null) : null
     if ((before === null) === (this.#forced === null)) return
     const facts = { ios: outstanding.ios, bytes: outstanding.bytes, limit: this.#forced }
     if (this.#forced !== null) {
