@@ -27,6 +27,7 @@ import {
   type Timer,
   type Verified,
 } from '@sitelink/protocol'
+import { whyUnreadable } from '@sitelink/storage'
 import { VERIFY_LEFT_OUT_TURN_MAX, VERIFY_READS_MAX, VERIFY_WAITING_MAX } from '../limits.js'
 import type { TokenBucket } from '../slink/token-bucket.js'
 import type { VerifyRange, VerifyRun } from './verify-run.js'
@@ -201,10 +202,10 @@ export class Verifier {
         waiting.read = { untilLsn: writtenLsn(), digest: rangeDigest(pieces) }
         wake()
       },
-      (error: Error) => {
+      (error: unknown) => {
         if (this.#isOver(waiting)) return
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
-        run.note(range, { side: 'primary', why: error.message })
+        run.note(range, { side: 'primary', why: whyUnreadable(error) })
         wake()
       },
     )
