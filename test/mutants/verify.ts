@@ -186,6 +186,22 @@ export const VERIFY: readonly Mutant[] = [
     ),
   ),
   rule(
+    'what a verify reads costs nothing of the rate that it shares with copies',
+    'primary/verify/verifier',
+    'this.#gate.spend(range.length);',
+    '',
+    by('pair/verify', 'what a verify reads in a second is bounded as a resync is'),
+  ),
+  stops(
+    rule(
+      'nobody is woken who waits for the rate',
+      'primary/slink/rate-gate',
+      'this.#timer = this.#closed ? null : clock.after(Math.min(waitMs, LOOK_MS), this.#wake);',
+      '',
+      by('pair/verify', 'what a verify reads in a second is bounded as a resync is'),
+    ),
+  ),
+  rule(
     'a verify that is stopped goes on until it looks again',
     'primary/verify/verify-site',
     'await delay(clock, PROGRESS_MS, signal);',
