@@ -37,3 +37,28 @@ test('a row that is deliberately different says what stands instead, and is not 
   assert.match(page, /\| SLK-15 \| a limit \| instead: it is refused \|/)
   assert.match(page, /0 of 1 rows have tests; 1 are deliberately different/)
 })
+
+test('a row that is left for later is neither tested nor open, and is listed apart with what there is until then', () => {
+  const rows = [
+    { id: 'MGT-09', title: 'a switch-over', later: 'roles stay' },
+    { id: 'MGT-01', title: 'names' },
+  ]
+  const page = coveragePage(coverage(rows, []))
+  assert.match(page, /0 of 2 rows have tests; 0 are deliberately different; 1 are later; 1 are open/)
+  assert.match(page, /## Later\n[^#]*\| MGT-09 \| a switch-over \| roles stay \|/)
+  assert.match(page, /\| MGT-09 \| a switch-over \| \[later\]\(#later\) \|/)
+  assert.match(page, /\| MGT \| .* \| 2 \| 0 \| 0 \| 1 \| 1 \|/)
+})
+
+test('only rows of roles and failover may be left for later, and none that has a test or something instead', () => {
+  const one = [{ path: 'test/a.test.ts', text: "test('[MGT-09] a', f)" }]
+  assert.throws(() => coverage([{ id: 'WR-01', title: 'first', later: 'no time' }], []), /WR-01 may not be left/)
+  assert.throws(
+    () => coverage([{ id: 'MGT-09', title: 'swap', later: 'x' }], one),
+    /MGT-09 is called later, and has a test/,
+  )
+  assert.throws(
+    () => coverage([{ id: 'MGT-09', title: 'swap', later: 'x', instead: 'y' }], []),
+    /has something instead/,
+  )
+})

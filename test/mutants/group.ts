@@ -376,6 +376,41 @@ export const GROUP: readonly Mutant[] = [
     by('primary/slink/fall-behind', 'size N counts bytes: with 1 MiB the 257th write of 4 KiB exceeds it'),
   ),
   rule(
+    'a site that fell behind is let go at its limits, whatever its share to resume at',
+    'primary/slink/protection',
+    'forces(config.fallBehind, outstanding, before !== null)',
+    'forces(config.fallBehind, outstanding, false)',
+    by(
+      'pair/fall-behind',
+      'with a share to resume at, a site that fell behind is waited for until it is within that part',
+    ),
+  ),
+  rule(
+    'a share to resume at is also what begins it',
+    'primary/slink/fall-behind',
+    'return exceeds(forced ? shareOf(limit) : limit, outstanding);',
+    'return exceeds(shareOf(limit), outstanding);',
+    by(
+      'primary/slink/fall-behind',
+      'a site that is waited for is let go at or below its share of every limit; what begins it is the limit',
+    ),
+    by('pair/fall-behind', 'a share that is changed while writers wait acts at once'),
+  ),
+  rule(
+    'a table forgets the share to resume at',
+    'primary/dm/slink-tuple',
+    'if (resumePercent !== undefined) parameters.push',
+    'if (false) parameters.push',
+    by('primary/dm/running', 'messages add, change and delete slinks and copies, and keep what they refuse to change'),
+  ),
+  rule(
+    'a share to resume at of no limit is taken',
+    'primary/slink/fall-behind',
+    'if (limit.resumePercent !== undefined && !isLimited(limit))',
+    'if (false)',
+    by('primary/slink/fall-behind', 'a share of 100 is none, and a share without a limit is refused'),
+  ),
+  rule(
     'a failed log goes on taking writes',
     'primary/group/group',
     "this.#state = 'failed'; this.#failure",

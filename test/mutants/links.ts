@@ -4,6 +4,36 @@ import { by, rule, stops, type Mutant } from './mutant.js'
 const EVEN = by('pair/links', 'a limited link carries its rate, evenly, and a change counts at once')
 
 export const LINKS: readonly Mutant[] = [
+  rule(
+    'the window of credit never grows',
+    'protocol/session/credit',
+    'this.#window = Math.min(this.#bytesMax, Math.max(this.#bytesMin, wanted, shrunk));',
+    '',
+    by(
+      'pair/long-link',
+      'with 100 ms there and back an async site of a 60 MB/s link receives four fifths of it in writes of 4 KiB',
+    ),
+  ),
+  rule(
+    'credit is granted when the sender has none left',
+    'protocol/session/credit',
+    'if (total - this.#granted < this.#window / 4) return null;',
+    'if (total - this.#granted < this.#window) return null;',
+    by(
+      'pair/long-link',
+      'with 100 ms there and back an async site of a 60 MB/s link receives four fifths of it in writes of 4 KiB',
+    ),
+  ),
+  rule(
+    'nothing is sent before the run that is on its way was received',
+    'primary/slink/pacer',
+    'if ((ios > 0 && this.#inFlight.frames >= ios) ||',
+    'if (this.#inFlight.frames > 0 || (ios > 0 && this.#inFlight.frames >= ios) ||',
+    by(
+      'pair/long-link',
+      'with 100 ms there and back a sync site fills four fifths of an 8 MB/s link where enough writers wait for it',
+    ),
+  ),
   rule('the link is not limited', 'primary/slink/pacer', 'this.#bucket.spend(wireBytes);', '', EVEN),
   rule(
     'copies are free on a limited link',

@@ -230,8 +230,8 @@ export const SLINK: readonly Mutant[] = [
     rule(
       'the stamp of a copy is taken at the start of its read',
       'primary/resync/copier',
-      'this.#bytesInMemory += length; this.#options.bucket.spend(length);',
-      'this.#bytesInMemory += length; this.#options.bucket.spend(length); const stampAtStart = this.#options.headLsn();',
+      'this.#bytesInMemory += length; this.#gate.spend(length);',
+      'this.#bytesInMemory += length; this.#gate.spend(length); const stampAtStart = this.#options.headLsn();',
       by('primary/slink/durable-order', 'a copy has the stamp of the end of its read, not of its begin'),
     ),
     'stamp: this.#options.headLsn(),',
@@ -425,7 +425,7 @@ export const SLINK: readonly Mutant[] = [
   rule(
     'the rate of a resync is not limited',
     'primary/resync/copier',
-    'this.#options.bucket.spend(length);',
+    'this.#gate.spend(length);',
     '',
     by('pair/resync', 'the rate of a resync can be lowered and raised while it runs'),
   ),

@@ -145,7 +145,60 @@ export const VERIFY: readonly Mutant[] = [
     'await admin.markDifferent(slink, run)',
     by(
       'pair/verify',
-      'a dirty log that cannot be stored refuses a verify that marks, by a code, and what it found is told',
+      'a dirty log that cannot be stored makes a verify that marks say so, with all the ranges that it found',
+    ),
+  ),
+  rule(
+    'a verify that cannot mark forgets what it found',
+    'primary/verify/verify-site',
+    'if (!SitelinkError.is(error)) throw error;',
+    'throw error;',
+    by(
+      'pair/verify',
+      'a dirty log that cannot be stored makes a verify that marks say so, with all the ranges that it found',
+    ),
+  ),
+  rule(
+    'ranges that cannot be read are joined whatever the reason',
+    'primary/verify/verify-run',
+    'a.side === b.side && a.why === b.why',
+    'true',
+    by(
+      'primary/verify/verifier',
+      'a run joins what cannot be read only where side and reason are the same, and counts the rest',
+    ),
+  ),
+  rule(
+    'ranges that cannot be read are not joined',
+    'primary/verify/verify-run',
+    'a.side === b.side && a.why === b.why',
+    'false',
+    by('pair/verify', 'neighbours that cannot be read for the same reason are one line of the report'),
+  ),
+  rule(
+    'that nothing could be marked is kept from whoever asked for it',
+    'primary/cli/commands/verify',
+    'if (markProblem !== null)',
+    'if (false)',
+    by(
+      'primary/cli/verify-text',
+      'what differs and could not be marked is printed with its ranges, and the status says both',
+    ),
+  ),
+  rule(
+    'what a verify reads costs nothing of the rate that it shares with copies',
+    'primary/verify/verifier',
+    'this.#gate.spend(range.length);',
+    '',
+    by('pair/verify', 'what a verify reads in a second is bounded as a resync is'),
+  ),
+  stops(
+    rule(
+      'nobody is woken who waits for the rate',
+      'primary/slink/rate-gate',
+      'this.#timer = this.#closed ? null : clock.after(Math.min(waitMs, LOOK_MS), this.#wake);',
+      '',
+      by('pair/verify', 'what a verify reads in a second is bounded as a resync is'),
     ),
   ),
   rule(

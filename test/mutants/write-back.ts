@@ -109,6 +109,36 @@ export const WRITE_BACK: readonly Mutant[] = [
     by('storage/write-back/write-back', 'nothing above the limit is written, and the limit is asked for'),
   ),
   step(
+    'a layer is given to the devices once its first entry may be',
+    'storage/write-back/flusher',
+    'if (!layer.closed || layer.end > this.allowed) return false;',
+    'if (!layer.closed || layer.start >= this.allowed) return false;',
+    by(
+      'pair/rewrites',
+      'a layer with entries on both sides of a flush reaches no device in part, and a power cut keeps what was flushed',
+    ),
+  ),
+  rule(
+    'every entry is a layer of its own: rewrites of a block are not merged',
+    'storage/write-back/write-back',
+    'if (isBig(active, stack.activeIntervals, this.#limits)) flusher.maybeClose();',
+    'flusher.close();',
+    by(
+      'pair/rewrites',
+      'of rewrites of the same blocks both sides write the last ones to their devices, and log and wire carry all',
+    ),
+  ),
+  rule(
+    'rewrites are merged with what may still be unmade: nothing waits for the log',
+    'primary/group/group',
+    'this.#writeBack.note(entry); const last',
+    '{ this.#writeBack.note(entry); this.#writeBack.allow(entry.end); } const last',
+    by(
+      'pair/rewrites',
+      'rewrites are merged up to what can no longer be unmade: no newer bytes reach a device before a flush covers them',
+    ),
+  ),
+  step(
     'a lost range is forgotten for good before what overwrote it is applied',
     'storage/write-back/lost-ranges',
     'removeFrom(this.#current, deviceId, offset, length, Number.POSITIVE_INFINITY);',

@@ -3,15 +3,18 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { groupStatus } from '@sitelink/primary'
+import { groupStatus, type FallBehind } from '@sitelink/primary'
 import { seedFromEnv } from '@sitelink/storage/testing'
 import { dropSlink, livePair, round, writeAt } from './pairs.js'
+import { PRIMARY } from './primary-host.js'
 import { MIB, World, type SiteWish } from './world.js'
 
 const write = (world: World, offset = 0) => world.primary.write({ offset, bytes: world.prng.bytes(4096) })
 
 const statusOf = (world: World) =>
   groupStatus(world.primary.group).slinks[0] as ReturnType<typeof groupStatus>['slinks'][0]
+
+const limitOf = (ios: number): FallBehind => ({ ios, bytes: 0, timeoutMs: 0 })
 
 const limited = (ios: number, bytes = 0, timeoutMs = 0): SiteWish => ({
   mode: 'async',
@@ -95,6 +98,64 @@ test('[FB-10] turning to waiting and back is one event each, counted, and seen i
     assert.deepEqual([begun?.length, ended?.length], [turn, turn])
     assert.deepEqual([begun?.at(-1)?.facts['slink'], begun?.at(-1)?.facts['limit']], [1, 'ios'])
   }
+})
+
+/** What a slow link and four writers that never pause make of limits: how much was outstanding at each turn to and fro. */
+async function turnsOf(
+  name: string,
+  fallBehind: FallBehind,
+): Promise<{ readonly begun: number[]; readonly ended: number[] }> {
+  const world = await livePair(name, { ...limited(0), fallBehind })
+  world.network.setLink(PRIMARY, world.agent.name, { bandwidthBytes: 400_000 })
+  const flying = new Set<ReturnType<typeof write>>()
+  for (let written = 0; written < 400;) {
+    for (const ticket of flying) if (ticket.errno !== null) flying.delete(ticket)
+    while (flying.size < 4 && written < 400) flying.add(write(world, (written++ % 200) * 4096))
+    await world.advance(5)
+  }
+  await world.settle()
+  const of = (kind: string) => world.primary.eventsOf(kind).map(({ facts }) => facts['ios'] as number)
+  return { begun: of('fall-behind'), ended: of('fall-behind-end') }
+}
+
+test('[FB-11] with a share to resume at, a site that fell behind is waited for until it is within that part', async () => {
+  const ios = 20
+  const plain = await turnsOf('toggles', limitOf(ios))
+  const shared = await turnsOf('toggles', { ...limitOf(ios), resumePercent: 25 })
+  for (const turns of [plain, shared]) {
+    assert.equal(turns.begun.length, turns.ended.length)
+    assert.ok(
+      turns.begun.every((count) => count === ios + 1),
+      `begun with ${turns.begun.join(' ')}`,
+    )
+  }
+  assert.ok(Math.min(...plain.ended) > ios / 4, `without a share it ends at the limit: ${plain.ended.join(' ')}`)
+  assert.ok(
+    shared.ended.every((count) => count <= ios / 4),
+    `ended with ${shared.ended.join(' ')}`,
+  )
+  assert.ok(shared.begun.length >= 2, `${shared.begun.length} turns`)
+})
+
+test('[FB-11] a share that is changed while writers wait acts at once', async () => {
+  const world = await livePair('share changed', { ...limited(0), fallBehind: { ...limitOf(3), resumePercent: 25 } })
+  world.silence()
+  for (let at = 0; at < 4; at++) assert.equal(await world.answered(write(world, at * 4096), 200), 0)
+  assert.equal(statusOf(world).forced, 'ios')
+  const limits = (ios: number, resumePercent?: number) =>
+    world.run(
+      world.primary.admin.changeSlink(1, {
+        fallBehind: { ...limitOf(ios), ...(resumePercent === undefined ? {} : { resumePercent }) },
+      }),
+    )
+  await limits(4, 50)
+  assert.equal(statusOf(world).forced, 'ios', '4 are within the limit, and more than half of it')
+  assert.equal(statusOf(world).fallBehind.resumePercent, 50)
+  await limits(4)
+  assert.equal(statusOf(world).forced, null)
+  assert.equal(statusOf(world).fallBehind.resumePercent, 100)
+  await limits(4, 50)
+  assert.equal(statusOf(world).forced, null, 'a share begins nothing')
 })
 
 test('[FB-13] a limit by age lets writers go once the site has caught up, and does not hold those after it', async () => {

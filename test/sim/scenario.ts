@@ -44,7 +44,9 @@ export function drawScenario(seed: string, draw: Prng): Scenario {
   const slow = draw.chance(0.4)
   const families = new Set(FAMILIES.filter((family) => draw.chance(SHARE[family])))
   const siteCount = draw.pick([1, 1, 1, 2, 2, 3])
-  const sites = Array.from({ length: siteCount }, () => drawSite(draw))
+  // From a stream of its own: what older seeds draw stays what it was.
+  const shares = new Prng(`${seed}/resume`)
+  const sites = Array.from({ length: siteCount }, () => withShare(drawSite(draw), shares))
   return {
     slow,
     families,
@@ -75,6 +77,14 @@ export function drawScenario(seed: string, draw: Prng): Scenario {
       ...(slow ? { diskLatency: { readMs: [0, 2], writeMs: [0, 4], syncMs: [0, 20] } } : {}),
     },
   }
+}
+
+/** Some of those with limits are waited for until they are within a part of them. */
+function withShare(site: SiteDraw, draw: Prng): SiteDraw {
+  const resumePercent = draw.pick([null, 1, 50, 99])
+  const { ios = 0, bytes = 0, timeoutMs = 0 } = site.fallBehind ?? {}
+  if (resumePercent === null || ios + bytes + timeoutMs === 0) return site
+  return { ...site, fallBehind: { ios, bytes, timeoutMs, resumePercent } }
 }
 
 function drawSite(draw: Prng): SiteDraw {

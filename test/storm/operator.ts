@@ -36,7 +36,7 @@ const POLICIES = {
   ],
 } as const
 
-const LIMITS = ['none', 'ios=200', 'size=1m', 'timeout=2s', 'ios=1000,size=4m,timeout=5s']
+const LIMITS = ['none', 'ios=200,resume=50%', 'size=1m', 'timeout=2s', 'ios=1000,size=4m,timeout=5s']
 const RATES = ['0', '1m', '8m']
 
 /** What `slink ls --json` says, whether a daemon runs or not. */

@@ -7,8 +7,16 @@
 import { keyInvalid } from '@sitelink/daemon'
 import { BLOCKDEV_ADDRESS, isBlockdev } from './blockdev/address.js'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from './config.js'
+import { fallBehindProblem, withResume, type FallBehind } from './slink/fall-behind.js'
 import { LINK_TERMS_DEFAULT, LINK_TERMS_KEYS, readTerms } from './slink/link-terms.js'
-import { DEVICE_NUMBER_MAX, NAME_BYTES_MAX, REGION_BYTES_MAX, REGION_BYTES_MIN, SLINK_NUMBER_MAX } from './limits.js'
+import {
+  DEVICE_NUMBER_MAX,
+  FALL_BEHIND_RESUME_PERCENT_MAX,
+  NAME_BYTES_MAX,
+  REGION_BYTES_MAX,
+  REGION_BYTES_MIN,
+  SLINK_NUMBER_MAX,
+} from './limits.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -114,16 +122,10 @@ const SLINK_KEYS = [
 
 function slink(value: unknown, key: string, devices: readonly DeviceConfig[]): SlinkConfig {
   const from = object(value, key, SLINK_KEYS)
-  const limits = object(from['fallBehind'], `${key}.fallBehind`, ['ios', 'bytes', 'timeoutMs'])
   const mode = oneOf(from['mode'], `${key}.mode`, ['sync', 'async'])
-  const fallBehind = {
-    ios: integer(limits['ios'], `${key}.fallBehind.ios`, 0),
-    bytes: integer(limits['bytes'], `${key}.fallBehind.bytes`, 0),
-    timeoutMs: integer(limits['timeoutMs'], `${key}.fallBehind.timeoutMs`, 0),
-  }
-  if (mode === 'sync' && fallBehind.ios + fallBehind.bytes + fallBehind.timeoutMs > 0) {
-    throw keyInvalid(`${key}.fallBehind`, 'a sync slink has no fall-behind limits')
-  }
+  const fallBehind = fallBehindOf(from['fallBehind'], `${key}.fallBehind`)
+  const problem = fallBehindProblem(fallBehind, mode)
+  if (problem !== null) throw keyInvalid(`${key}.fallBehind`, problem)
   if (typeof from['paused'] !== 'boolean') throw keyInvalid(`${key}.paused`, 'it should be true or false')
   const mappings = list(from['mappings'], `${key}.mappings`, (item, at) => mapping(item, at, devices))
   unique(mappings, `${key}.mappings`, 'device', (one) => one.deviceId)
@@ -148,6 +150,19 @@ function slink(value: unknown, key: string, devices: readonly DeviceConfig[]): S
     paused: from['paused'],
     mappings,
   }
+}
+
+/** The share to resume at is there only where it was set: other configurations are as they were before there was one. */
+function fallBehindOf(value: unknown, key: string): FallBehind {
+  const shared = Object.hasOwn(Object(value) as object, 'resumePercent')
+  const from = object(value, key, ['ios', 'bytes', 'timeoutMs', ...(shared ? ['resumePercent'] : [])])
+  const limits = {
+    ios: integer(from['ios'], `${key}.ios`, 0),
+    bytes: integer(from['bytes'], `${key}.bytes`, 0),
+    timeoutMs: integer(from['timeoutMs'], `${key}.timeoutMs`, 0),
+  }
+  const max = FALL_BEHIND_RESUME_PERCENT_MAX
+  return shared ? withResume(limits, integer(from['resumePercent'], `${key}.resumePercent`, 1, max)) : limits
 }
 
 const MAPPING_KEYS = ['deviceId', 'mappingId', 'remote', 'dirtyLog', 'regionBytes', 'initial', 'since']

@@ -15,6 +15,9 @@ import type { AckLevel, OverflowPolicy, SlinkMode } from './slink/guard.js'
  *   1  the first
  *   2  `local`; slinks have `name`, `limit`, `resyncSharePercent`, `inFlight`, `compression`, `detectMs`
  *   3  slinks have `quic`
+ *
+ * `fallBehind.resumePercent` came later and has no version: it is there only where an operator set it, and a release that
+ * does not know it refuses such a file by that name.
  */
 export const CONFIG_VERSION = 3
 export const CONFIG_VERSION_MIN = 1

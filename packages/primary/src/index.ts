@@ -10,6 +10,7 @@ export { decodeOwnerState, encodeOwnerState, type OwnerState } from './group/own
 export { groupStatus, slinkStateWord, type GroupStatus, type SlinkStateWord } from './group/status.js'
 export * as primaryLimits from './limits.js'
 export type { GroupLimits } from './limits.js'
+export type { FallBehind } from './slink/fall-behind.js'
 export type { PeerRecord, PeerStore } from './slink/peers.js'
 export type { Slink } from './slink/slink.js'
 export { BLOCKDEV_ADDRESS } from './blockdev/address.js'

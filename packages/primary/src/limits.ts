@@ -138,6 +138,9 @@ export const VERIFY_LEFT_OUT_TURN_MAX = 4096
 /** Ranges that a verify names; beyond them it counts bytes. */
 export const VERIFY_RANGES_NAMED_MAX = 1000
 
+/** Whole of a fall-behind limit, in percent: without another share to resume at, a site leaves at its limits. */
+export const FALL_BEHIND_RESUME_PERCENT_MAX = 100
+
 /** Part of the stream that a resync is sure of while live entries wait, in percent. */
 export const RESYNC_SHARE_PERCENT_DEFAULT = 50
 /** Live entries are never starved. */

@@ -28,7 +28,7 @@ export { openRingLog, type OpenedLog, type OpenLogOptions } from './ring-log/ope
 export * from './write-back/contract.js'
 export { ringLimits, WRITE_BACK_LIMITS, type WriteBackLimits } from './write-back/limits.js'
 export type { LostRange } from './write-back/lost-ranges.js'
-export { WriteBackReadError, type ReadFailureReason } from './write-back/read.js'
+export { whyUnreadable, WriteBackReadError, type ReadFailureReason } from './write-back/read.js'
 export { WriteBackStopped } from './write-back/stopped.js'
 export { LayeredWriteBack, type WriteBackOptions } from './write-back/write-back.js'
 export { SUPERBLOCK_VERSION, SUPERBLOCK_VERSION_MIN } from './ring-log/superblock.js'

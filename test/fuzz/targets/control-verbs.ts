@@ -254,7 +254,7 @@ const BODIES: readonly (readonly [on: string, verb: string, body: unknown])[] = 
       slink: 4,
       addresses: ['tcp://[::1]:1', 'tcp://b:2'],
       mode: 'async',
-      fallBehind: { ios: 5, bytes: 9, timeoutMs: 1 },
+      fallBehind: { ios: 5, bytes: 9, timeoutMs: 1, resumePercent: 80 },
       insecurePlain: true,
     },
   ],

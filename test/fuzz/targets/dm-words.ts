@@ -105,7 +105,7 @@ const SEEDS = [
   `0 4096 replicator-dev group 0 0 1 local0 nolog 0`,
   `dev0: 0 4096 replicator-dev group 0 0 1 local0 nolog 0 1 1 dev0 core 2 2048 nosync`,
   'message group slink add agent 5 3 tcp://c:3 async timeout 5m',
-  'message group slink message 1 fallbehind size=64k',
+  'message group slink message 1 fallbehind size=64k resume=80',
   'message group slink message 1 policy synchronous+stall',
   'message group slink del 3',
   'message 0 device del 1',

@@ -124,7 +124,7 @@ const PRIMARY = {
       ack: 'durable',
       overflow: 'drop',
       holdMs: null,
-      fallBehind: { ios: 10_000, bytes: 0, timeoutMs: 0 },
+      fallBehind: { ios: 10_000, bytes: 0, timeoutMs: 0, resumePercent: 80 },
       limit: { bytesPerSecond: 5000, windows: [{ fromMinute: 1320, toMinute: 360, bytesPerSecond: 0 }] },
       resyncBytesPerSecond: 0,
       resyncSharePercent: 50,

@@ -5,8 +5,7 @@
  * nothing later is the applier's doing: nothing is noted while it is under way.
  */
 import { rangeDigest, type RangeAnswer, type VerifiedRange } from '@sitelink/protocol'
-import type { WriteBack } from '@sitelink/storage'
-import { reason } from '../errors.js'
+import { whyUnreadable, type WriteBack } from '@sitelink/storage'
 
 /** `mapped`: the mapping whose frames are being applied; null where there is none. Never rejects. */
 export async function rangeAnswer(
@@ -20,6 +19,6 @@ export async function rangeAnswer(
   try {
     return { digest: rangeDigest(await writeBack.read(deviceId, offset, length)), problem: null }
   } catch (error) {
-    return { digest: null, problem: reason(error) }
+    return { digest: null, problem: whyUnreadable(error) }
   }
 }

@@ -6,7 +6,7 @@
  */
 import { BLOCKDEV_ADDRESS, isBlockdev, slinkType } from '../blockdev/address.js'
 import { LINK_TERMS_DEFAULT, pickTerms, type LinkTerms } from '../slink/link-terms.js'
-import type { FallBehind } from '../slink/fall-behind.js'
+import { fallBehindProblem, NO_LIMIT, type FallBehind } from '../slink/fall-behind.js'
 import { defaultOverflow, type AckLevel, type OverflowPolicy, type SlinkMode } from '../slink/guard.js'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
@@ -50,8 +50,6 @@ export interface NewMapping {
   /** 16 random hex digits. */
   readonly mappingId: string
 }
-
-const NO_LIMIT: FallBehind = { ios: 0, bytes: 0, timeoutMs: 0 }
 
 export function deviceOf(config: GroupConfig, number: number): DeviceConfig {
   const device = config.devices.find((one) => one.number === number)
@@ -114,12 +112,8 @@ export function deleteDevice(config: GroupConfig, number: number, unmap: boolean
 }
 
 function checkPolicy(slink: Pick<SlinkConfig, 'mode' | 'fallBehind' | 'overflow' | 'holdMs' | 'addresses'>): void {
-  const limited = slink.fallBehind.ios > 0 || slink.fallBehind.bytes > 0 || slink.fallBehind.timeoutMs > 0
-  if (slink.mode === 'sync' && limited) {
-    throw primaryErrors.create('SLINK_POLICY', {
-      why: 'a sync slink never falls behind: fall-behind limits are for async ones',
-    })
-  }
+  const why = fallBehindProblem(slink.fallBehind, slink.mode)
+  if (why !== null) throw primaryErrors.create('SLINK_POLICY', { why })
   if (slink.addresses.length === 0)
     throw primaryErrors.create('SLINK_POLICY', { why: 'a slink needs at least one address (--to), or --blockdev' })
   if (isBlockdev(slink) && slink.addresses.length > 1)

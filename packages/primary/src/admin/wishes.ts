@@ -9,8 +9,8 @@ import { KEYED_SCHEMES, parseAddress } from '@sitelink/protocol'
 import { BLOCKDEV_ADDRESS } from '../blockdev/address.js'
 import type { DirtyLogConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'
-import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../limits.js'
-import type { FallBehind } from '../slink/fall-behind.js'
+import { DEVICE_NUMBER_MAX, FALL_BEHIND_RESUME_PERCENT_MAX, SLINK_NUMBER_MAX } from '../limits.js'
+import { withResume, type FallBehind } from '../slink/fall-behind.js'
 import { LINK_TERMS_KEYS, readTerms } from '../slink/link-terms.js'
 import { DIALS_IN } from '../trust/dial-in.js'
 import type { LinkWish } from '../trust/link-plan.js'
@@ -154,9 +154,11 @@ export function checkAddress(address: string): void {
 }
 
 function fallBehindOf(value: unknown): FallBehind {
-  const body = bodyOf(value, ['ios', 'bytes', 'timeoutMs'])
+  const body = bodyOf(value, ['ios', 'bytes', 'timeoutMs', 'resumePercent'])
   const limit = (key: string): number => (key in body ? integerOf(body, key, 0, Number.MAX_SAFE_INTEGER) : 0)
-  return { ios: limit('ios'), bytes: limit('bytes'), timeoutMs: limit('timeoutMs') }
+  const limits = { ios: limit('ios'), bytes: limit('bytes'), timeoutMs: limit('timeoutMs') }
+  if (!('resumePercent' in body)) return limits
+  return withResume(limits, integerOf(body, 'resumePercent', 1, FALL_BEHIND_RESUME_PERCENT_MAX))
 }
 
 export function mapWish(value: unknown, mappingId: string): NewMapping {

@@ -2,14 +2,20 @@
  * A slink as the words of a control line: `<type> <#params> <slink#> ... [<policy> [<key> <value>]...]`.
  *
  * Pure; reads and prints. A tuple ends where its count says, so that a missing value never takes the next tuple's word.
- * `agent` (with its addresses behind the number) is ours, and so are more than one limit, the keys from `hold` on, and the policy words that dm's successor in LVM planned: `drop` and `fail`, besides `received` and `durable`.
+ * `agent` (with its addresses behind the number) is ours, and so are more than one limit, the keys from `resume` on, and the policy words that dm's successor in LVM planned: `drop` and `fail`, besides `received` and `durable`.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { parseBoolean } from '@sitelink/daemon'
 import { QUIC_MODES } from '@sitelink/protocol'
 import { BLOCKDEV_ADDRESS } from '../blockdev/address.js'
-import { DETECT_MS_MAX, DETECT_MS_MIN, RESYNC_SHARE_PERCENT_MAX, SLINK_NUMBER_MAX } from '../limits.js'
-import { NO_LIMIT, type FallBehind } from '../slink/fall-behind.js'
+import {
+  DETECT_MS_MAX,
+  DETECT_MS_MIN,
+  FALL_BEHIND_RESUME_PERCENT_MAX,
+  RESYNC_SHARE_PERCENT_MAX,
+  SLINK_NUMBER_MAX,
+} from '../limits.js'
+import { isLimited, NO_LIMIT, withResume, type FallBehind } from '../slink/fall-behind.js'
 import { LimitWordsError, printLimit, readLimit, UNLIMITED } from '../slink/link-limit.js'
 import { COMPRESSION_MODES, LINK_TERMS_DEFAULT, type LinkTerms } from '../slink/link-terms.js'
 import type { AckLevel, OverflowPolicy, SlinkMode } from '../slink/guard.js'
@@ -40,7 +46,7 @@ export interface SlinkTuple extends SlinkTerms {
 }
 
 const POLICY_WORDS = ['asynchronous', 'synchronous', 'stall', 'drop', 'fail', 'received', 'durable'] as const
-const LIMIT_KEYS = ['ios', 'size', 'data', 'timeout'] as const
+const LIMIT_KEYS = ['ios', 'size', 'data', 'timeout', 'resume'] as const
 const KEYS = [
   ...LIMIT_KEYS,
   'hold',
@@ -146,6 +152,8 @@ function termsOf(key: string, value: string, { fallBehind }: SlinkTerms): Partia
       return { fallBehind: { ...fallBehind, bytes: readBytes(value, 'limit of amount') } }
     case 'timeout':
       return { fallBehind: { ...fallBehind, timeoutMs: readMs(value, 'limit of age') } }
+    case 'resume':
+      return { fallBehind: withResume(fallBehind, readResume(value)) }
     case 'hold':
       return { holdMs: readMs(value, 'hold time') }
     case 'limit':
@@ -169,13 +177,22 @@ function termsOf(key: string, value: string, { fallBehind }: SlinkTerms): Partia
   }
 }
 
-function refuseLimitedSync({ mode, fallBehind }: SlinkTerms, keys: string): void {
-  const limited = fallBehind.ios > 0 || fallBehind.bytes > 0 || fallBehind.timeoutMs > 0
-  if (mode === 'sync' && limited)
-    refuse('EINVAL', keys, 'is for asynchronous slinks: a synchronous one never falls behind')
+function readResume(word: string): number {
+  return number(word, 'share to resume at', { min: 1, max: FALL_BEHIND_RESUME_PERCENT_MAX })
 }
 
-/** The words of a `fallbehind` message: one limit or more; those that are not named are none. */
+function refuseLimitedSync({ mode, fallBehind }: SlinkTerms, keys: string): void {
+  if (mode === 'sync' && isLimited(fallBehind))
+    refuse('EINVAL', keys, 'is for asynchronous slinks: a synchronous one never falls behind')
+  refuseBareResume(fallBehind)
+}
+
+function refuseBareResume({ resumePercent, ...limits }: FallBehind): void {
+  if (resumePercent !== undefined && !isLimited(limits))
+    refuse('EINVAL', 'resume', 'is a share of limits, and there is none: ios, size or timeout')
+}
+
+/** The words of a `fallbehind` message: one limit or more; those that are not named are none, and no share is named. */
 export function readLimits(words: Words): FallBehind {
   if (words.left === 0) refuseMissing('EINVAL', 'a limit is missing: ios=N, size=N or timeout=N')
   const seen = new Set<string>()
@@ -188,16 +205,18 @@ export function readLimits(words: Words): FallBehind {
     seen.add(name)
     fallBehind = termsOf(name, value, { ...ASYNCHRONOUS, fallBehind }).fallBehind ?? fallBehind
   }
+  refuseBareResume(fallBehind)
   return fallBehind
 }
 
 /** The tuple as words; a default is not printed, the policy always. */
 export function printSlink({ type, number: slink, addresses, ...terms }: SlinkTuple): string[] {
   const parameters = [String(slink), ...(type === 'agent' ? [addresses.join(',')] : []), printPolicy(terms)]
-  const { ios, bytes, timeoutMs } = terms.fallBehind
+  const { ios, bytes, timeoutMs, resumePercent } = terms.fallBehind
   if (ios > 0) parameters.push('ios', String(ios))
   if (bytes > 0) parameters.push('size', printBytes(bytes))
   if (timeoutMs > 0) parameters.push('timeout', printMs(timeoutMs))
+  if (resumePercent !== undefined) parameters.push('resume', String(resumePercent))
   if (terms.holdMs !== null) parameters.push('hold', printMs(terms.holdMs))
   parameters.push(...printTerms(terms))
   if (terms.resyncBytesPerSecond > 0) parameters.push('rate', printBytes(terms.resyncBytesPerSecond))

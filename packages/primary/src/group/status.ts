@@ -6,6 +6,7 @@
 import { formatId64 } from '@sitelink/protocol'
 import { LOCAL_NAME } from '../admin/changes.js'
 import { slinkType } from '../blockdev/address.js'
+import { resumePercentOf } from '../slink/fall-behind.js'
 import type { LinkState } from '../slink/link.js'
 import type { Slink } from '../slink/slink.js'
 import type { Group } from './group.js'
@@ -82,7 +83,7 @@ export function slinkStatus(slink: Slink, group: Group) {
     ack: config.ack,
     overflow: config.overflow,
     holdMs: config.holdMs,
-    fallBehind: config.fallBehind,
+    fallBehind: { ...config.fallBehind, resumePercent: resumePercentOf(config.fallBehind) },
     limit: {
       bytesPerSecond: config.limit.bytesPerSecond,
       windows: config.limit.windows,

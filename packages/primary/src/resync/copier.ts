@@ -5,9 +5,9 @@
  * feed takes what is ready, in the stream's order. A copy is stamped with the head of the log at the end of its read,
  * so that whatever the read saw is at or below the stamp.
  */
-import type { Clock, Lsn, Timer } from '@sitelink/protocol'
+import type { Lsn } from '@sitelink/protocol'
 import { COPY_BYTES_IN_MEMORY_MAX, COPY_FRAME_BYTES, COPY_REGIONS_IN_FLIGHT_MAX } from '../limits.js'
-import type { TokenBucket } from '../slink/token-bucket.js'
+import { RateGate, type RateGateOptions } from '../slink/rate-gate.js'
 import type { RegionTracker } from './region-tracker.js'
 
 /** A device of the slink that has dirty regions. */
@@ -30,16 +30,12 @@ export interface ReadyCopy {
   readonly last: boolean
 }
 
-export interface CopierOptions {
-  readonly clock: Clock
+/** The rate is shared with a verify. */
+export interface CopierOptions extends RateGateOptions {
   /** Reads a range through the overlay, planned in the same turn. */
   readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
   /** Head of the log now. */
   readonly headLsn: () => Lsn
-  /** What may be read in a second, shared with a verify. */
-  readonly bucket: TokenBucket
-  /** Bytes per second; 0: no limit. Asked anew each time, so that it can be changed at any time. */
-  readonly bytesPerSecond: () => number
   /** A copy is ready, or a read failed: the feed should look. */
   readonly ready: () => void
   /** A region could not be read; it stays dirty and is tried again later. Told once, until it could be read. */
@@ -48,9 +44,6 @@ export interface CopierOptions {
 
 /** A region whose read failed is left alone so long. */
 const READ_RETRY_MS = 1000
-
-/** A copier that waits for its rate looks this often whether the rate was changed. */
-const RATE_LOOK_MS = 1000
 
 const ZEROES = Buffer.alloc(COPY_FRAME_BYTES)
 
@@ -61,12 +54,13 @@ export class Copier {
   #bytesInMemory = 0
   #turn = 0
   #closed = false
-  #timer: Timer | null = null
+  readonly #gate: RateGate
   /** Regions whose failure was told and that have not been read since. */
   readonly #unreadable = new Map<CopySource, Set<number>>()
 
   constructor(options: CopierOptions) {
     this.#options = options
+    this.#gate = new RateGate(options, () => this.pump())
   }
 
   /** Bytes that are being read or wait to be sent. */
@@ -94,7 +88,7 @@ export class Copier {
         idle += 1
         continue
       }
-      if (!this.#maySpend()) return
+      if (!this.#gate.mayGo()) return
       idle = 0
       source.tracker.startRead(region)
       this.#readPiece(source, region, region * source.regionBytes)
@@ -116,7 +110,7 @@ export class Copier {
 
   close(): void {
     this.#closed = true
-    this.#timer?.cancel()
+    this.#gate.close()
     this.#ready.length = 0
   }
 
@@ -124,7 +118,7 @@ export class Copier {
     const regionEnd = Math.min((region + 1) * source.regionBytes, source.sizeBytes)
     const length = Math.min(COPY_FRAME_BYTES, regionEnd - offset)
     this.#bytesInMemory += length
-    this.#options.bucket.spend(length)
+    this.#gate.spend(length)
     this.#options.read(source.deviceId, offset, length).then(
       (pieces) => {
         if (this.#closed) return
@@ -164,14 +158,5 @@ export class Copier {
     if (told.has(region)) return
     told.add(region)
     this.#options.readFailed(source.deviceId, region, error)
-  }
-
-  #maySpend(): boolean {
-    const { clock, bytesPerSecond, bucket } = this.#options
-    const waitMs = bucket.waitMs(bytesPerSecond(), clock.nowMs())
-    if (waitMs === 0) return true
-    this.#timer?.cancel()
-    this.#timer = clock.after(Math.min(waitMs, RATE_LOOK_MS), () => this.pump())
-    return false
   }
 }

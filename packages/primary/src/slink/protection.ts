@@ -9,8 +9,8 @@
 import { unreachable, type Lsn } from '@sitelink/protocol'
 import type { SlinkConfig } from '../config.js'
 import type { EventFacts, EventLevel } from '../group/events.js'
-import { CAUGHT_UP_BYTES, CAUGHT_UP_ENTRIES } from '../limits.js'
-import { exceeds, isLimited, type Outstanding } from './fall-behind.js'
+import { CAUGHT_UP_BYTES, CAUGHT_UP_ENTRIES, FALL_BEHIND_RESUME_PERCENT_MAX } from '../limits.js'
+import { forces, isLimited, resumePercentOf, type Outstanding } from './fall-behind.js'
 import { guardTable, holdingOf, type GuardEvent, type GuardState, type Holding } from './guard.js'
 
 export interface ProtectionOwner {
@@ -160,7 +160,7 @@ export class Protection {
     const { limited } = this
     if (!limited && before === null) return
     const outstanding = this.#owner.outstanding()
-    this.#forced = limited ? exceeds(config.fallBehind, outstanding) : null
+    this.#forced = limited ? forces(config.fallBehind, outstanding, before !== null) : null
     if ((before === null) === (this.#forced === null)) return
     const facts = { ios: outstanding.ios, bytes: outstanding.bytes, limit: this.#forced }
     if (this.#forced !== null) {
@@ -171,7 +171,11 @@ export class Protection {
         `slink ${config.number} exceeds its ${this.#forced} limit: writers wait for it`,
         facts,
       )
-    } else this.#owner.event('fall-behind-end', 'info', `slink ${config.number} is within its limits again`, facts)
+    } else {
+      const percent = resumePercentOf(config.fallBehind)
+      const within = percent < FALL_BEHIND_RESUME_PERCENT_MAX ? `${percent} % of its limits` : 'its limits'
+      this.#owner.event('fall-behind-end', 'info', `slink ${config.number} is within ${within} again`, facts)
+    }
     this.recompute()
   }
 

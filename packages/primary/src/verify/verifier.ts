@@ -20,19 +20,18 @@ import {
   rangeDigest,
   VERIFY_REQUESTS_MAX,
   WIRE_VERIFY,
-  type Clock,
   type Frame,
   type Lsn,
   type Session,
-  type Timer,
   type Verified,
 } from '@sitelink/protocol'
+import { whyUnreadable } from '@sitelink/storage'
 import { VERIFY_LEFT_OUT_TURN_MAX, VERIFY_READS_MAX, VERIFY_WAITING_MAX } from '../limits.js'
-import type { TokenBucket } from '../slink/token-bucket.js'
+import { RateGate, type RateGateOptions } from '../slink/rate-gate.js'
 import type { VerifyRange, VerifyRun } from './verify-run.js'
 
-export interface VerifierOptions {
-  readonly clock: Clock
+/** The rate is shared with the copies of a resync. */
+export interface VerifierOptions extends RateGateOptions {
   readonly session: Pick<Session, 'sendControl'>
   /** As agreed with the agent. */
   readonly wireVersion: number
@@ -42,9 +41,6 @@ export interface VerifierOptions {
   readonly writtenLsn: () => Lsn
   /** The range is mapped as the run knows it, and its region is clean. */
   readonly isClean: (range: VerifyRange) => boolean
-  /** What may be read in a second is shared with the copies of a resync. */
-  readonly bucket: TokenBucket
-  readonly bytesPerSecond: () => number
   /** Something may be put into the stream, or the stream need not wait any more. */
   readonly wake: () => void
 }
@@ -66,9 +62,6 @@ interface Asked {
   readonly digest: Buffer
 }
 
-/** One that waits for its rate looks this often whether the rate was changed. */
-const RATE_LOOK_MS = 1000
-
 export class Verifier {
   readonly #options: VerifierOptions
   #run: VerifyRun | null = null
@@ -76,13 +69,14 @@ export class Verifier {
   #reading = 0
   readonly #asked = new Map<number, Asked>()
   #lastId = 0
-  #timer: Timer | null = null
+  readonly #gate: RateGate
   /** It has left out much in this turn, and goes on in a later one. */
   #resting = false
   #closed = false
 
   constructor(options: VerifierOptions) {
     this.#options = options
+    this.#gate = new RateGate(options, () => this.pump())
   }
 
   /** Whether the agent can be asked. */
@@ -115,7 +109,7 @@ export class Verifier {
       this.#waiting.length < VERIFY_WAITING_MAX &&
       this.#waiting.length + this.#asked.size < VERIFY_REQUESTS_MAX
     ) {
-      if (!this.#maySpend()) return
+      if (!this.#gate.mayGo()) return
       const range = run.take()
       if (range === null) return
       if (this.#options.isClean(range)) this.#read(run, range)
@@ -180,7 +174,7 @@ export class Verifier {
   /** The session is over: what has no answer is compared in another. */
   close(): void {
     this.#closed = true
-    this.#timer?.cancel()
+    this.#gate.close()
     const run = this.#run
     if (run === null) return
     for (const { range } of this.#waiting) run.giveBack(range)
@@ -190,21 +184,21 @@ export class Verifier {
   }
 
   #read(run: VerifyRun, range: VerifyRange): void {
-    const { read, writtenLsn, bucket, wake } = this.#options
+    const { read, writtenLsn, wake } = this.#options
     const waiting: Waiting = { range, sinceLsn: writtenLsn(), read: null }
     this.#waiting.push(waiting)
     this.#reading += 1
-    bucket.spend(range.length)
+    this.#gate.spend(range.length)
     read(range.device.deviceId, range.offset, range.length).then(
       (pieces) => {
         if (this.#isOver(waiting)) return
         waiting.read = { untilLsn: writtenLsn(), digest: rangeDigest(pieces) }
         wake()
       },
-      (error: Error) => {
+      (error: unknown) => {
         if (this.#isOver(waiting)) return
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
-        run.note(range, { side: 'primary', why: error.message })
+        run.note(range, { side: 'primary', why: whyUnreadable(error) })
         wake()
       },
     )
@@ -239,14 +233,5 @@ export class Verifier {
       this.#resting = false
       this.pump()
     })
-  }
-
-  #maySpend(): boolean {
-    const { clock, bytesPerSecond, bucket } = this.#options
-    const waitMs = bucket.waitMs(bytesPerSecond(), clock.nowMs())
-    if (waitMs === 0) return true
-    this.#timer?.cancel()
-    this.#timer = clock.after(Math.min(waitMs, RATE_LOOK_MS), () => this.pump())
-    return false
   }
 }

@@ -53,7 +53,14 @@ export const VERIFY_ERRORS = {
     retry: false,
     exit: EXIT.data,
     text: 'slink {slink} differed: {bytes} bytes lie in ranges that differ, and {regions} regions are copied because of that',
-    hint: '<prog> resync {slink}, then <prog> verify {slink}',
+    hint: 'nothing: they are copied by themselves as soon as the site is connected (<prog> resync {slink} shows how far that is); then <prog> verify {slink}',
+  },
+  VERIFY_NOT_MARKED: {
+    kind: 'corruption',
+    retry: false,
+    exit: EXIT.data,
+    text: 'slink {slink} differs from the local devices: {bytes} bytes lie in ranges that differ, and that could not be marked: {why}',
+    hint: 'mend that, then <prog> verify {slink} --mark',
   },
   VERIFY_STOPPED: {
     kind: 'operating',

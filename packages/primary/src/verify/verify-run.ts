@@ -6,13 +6,8 @@
  * every byte is counted once, as equal, different, left out or unreadable.
  */
 import { assert } from '@sitelink/protocol'
-import {
-  VERIFY_PIECE_BYTES_MIN,
-  VERIFY_RANGE_BYTES,
-  VERIFY_RANGES_NAMED_MAX,
-  VERIFY_SPLIT,
-  VERIFY_TRIES_MAX,
-} from '../limits.js'
+import { VERIFY_PIECE_BYTES_MIN, VERIFY_RANGE_BYTES, VERIFY_SPLIT, VERIFY_TRIES_MAX } from '../limits.js'
+import { RangeList } from './range-list.js'
 
 export interface VerifyDevice {
   readonly deviceId: number
@@ -69,11 +64,8 @@ export class VerifyRun {
   #differentBytes = 0
   #leftOutBytes = 0
   #unreadableBytes = 0
-  #different: VerifyRange[] = []
-  readonly #unreadable: (NamedRange & Unreadable)[] = []
-  #notNamedBytes = 0
-  /** No further range is named. */
-  #full = false
+  readonly #different = new RangeList<VerifyRange>(() => true)
+  readonly #unreadable = new RangeList<VerifyRange & Unreadable>((a, b) => a.side === b.side && a.why === b.why)
   /** By device, a bit for each region in which something differs. */
   readonly #regions = new Map<VerifyDevice, Uint8Array>()
 
@@ -98,7 +90,7 @@ export class VerifyRun {
 
   /** Differing bytes that {@link different} does not name. */
   get notNamedBytes(): number {
-    return this.#notNamedBytes
+    return this.#different.notNamedBytes
   }
 
   /** The next range to compare; null if none is left to be taken. */
@@ -144,18 +136,19 @@ export class VerifyRun {
     else if (outcome === 'different') this.#noteDifferent(range)
     else {
       this.#unreadableBytes += length
-      if (this.#unreadable.length < VERIFY_RANGES_NAMED_MAX) this.#unreadable.push({ ...named(range), ...outcome })
+      this.#unreadable.add({ ...range, ...outcome })
     }
     assert(this.doneBytes <= this.totalBytes, 'every byte is counted once')
   }
 
   /** What differs, in order, neighbours joined. */
   get different(): readonly NamedRange[] {
-    return join(this.#different).map(named)
+    return this.#different.ranges.map(named)
   }
 
+  /** What could not be read, in order, neighbours with the same side and reason joined. */
   get unreadable(): readonly (NamedRange & Unreadable)[] {
-    return this.#unreadable
+    return this.#unreadable.ranges.map((range) => ({ ...named(range), side: range.side, why: range.why }))
   }
 
   /** Regions in which something differs. */
@@ -174,41 +167,10 @@ export class VerifyRun {
     if (bits === undefined)
       this.#regions.set(device, (bits = new Uint8Array(Math.ceil(device.sizeBytes / device.regionBytes / 8))))
     bits[region >> 3] = (bits[region >> 3] as number) | (1 << (region & 7))
-    if (this.#full) this.#notNamedBytes += length
-    else this.#name(range)
-  }
-
-  /** Most come in order; what does not is joined when there is no room any more, as long as that is worth it. */
-  #name(range: VerifyRange): void {
-    const last = this.#different.at(-1)
-    if (last !== undefined && follows(last, range)) {
-      this.#different[this.#different.length - 1] = { ...last, length: last.length + range.length }
-      return
-    }
-    this.#different.push(range)
-    if (this.#different.length < VERIFY_RANGES_NAMED_MAX) return
-    this.#different = join(this.#different)
-    this.#full = this.#different.length > VERIFY_RANGES_NAMED_MAX / 2
+    this.#different.add(range)
   }
 }
 
 function named({ device, offset, length }: VerifyRange): NamedRange {
   return { device: device.number, offsetBytes: offset, lengthBytes: length }
-}
-
-function follows(last: VerifyRange, range: VerifyRange): boolean {
-  return last.device === range.device && last.offset + last.length === range.offset
-}
-
-/** In order of device and offset, ranges that touch made one. */
-function join(ranges: readonly VerifyRange[]): VerifyRange[] {
-  const joined: VerifyRange[] = []
-  const sorted = [...ranges].sort((a, b) => a.device.number - b.device.number || a.offset - b.offset)
-  for (const range of sorted) {
-    const last = joined.at(-1)
-    if (last !== undefined && follows(last, range))
-      joined[joined.length - 1] = { ...last, length: last.length + range.length }
-    else joined.push(range)
-  }
-  return joined
 }

@@ -4,7 +4,7 @@
  * Owns the wait for the site and the end: it yields how far it is, and stops when nobody listens any more, so that no verify
  * runs that nobody sees. Decides nothing about a range. Invariant: at most one verify of a site is under way.
  */
-import { delay } from '@sitelink/daemon'
+import { delay, SitelinkError } from '@sitelink/daemon'
 import { isBlockdev } from '../blockdev/address.js'
 import { mapped } from '../error-map.js'
 import { primaryErrors } from '../errors.js'
@@ -43,6 +43,8 @@ export interface VerifyReport extends VerifyCounts {
   readonly unreadable: readonly (NamedRange & Unreadable)[]
   /** Regions that were made dirty. */
   readonly markedRegions: number
+  /** Why what differs could not be marked, as a sentence; null if that was not asked for, or done. */
+  readonly markProblem: string | null
 }
 
 /** How often progress is told, and a new session looked for. */
@@ -141,8 +143,8 @@ async function end(
   } as const
   // Told before it marks, which may fail.
   if (doneBytes > 0) group.parts.event(event)
-  const marks = wish.mark && differentBytes > 0
-  const markedRegions = marks ? await mapped(() => admin.markDifferent(slink, run)) : 0
+  const marked =
+    wish.mark && differentBytes > 0 ? await mark(admin, slink, run) : { markedRegions: 0, markProblem: null }
   return {
     slink,
     devices: devices.map(({ number, name, sizeBytes }) => ({ device: number, name, sizeBytes })),
@@ -152,7 +154,21 @@ async function end(
     different,
     notNamedBytes,
     unreadable,
-    markedRegions,
+    ...marked,
+  }
+}
+
+/** What keeps it from being done is part of what is reported: the ranges are not lost with it. */
+async function mark(
+  admin: GroupAdmin,
+  slink: number,
+  run: VerifyRun,
+): Promise<Pick<VerifyReport, 'markedRegions' | 'markProblem'>> {
+  try {
+    return { markedRegions: await mapped(() => admin.markDifferent(slink, run)), markProblem: null }
+  } catch (error) {
+    if (!SitelinkError.is(error)) throw error
+    return { markedRegions: 0, markProblem: error.message }
   }
 }
 

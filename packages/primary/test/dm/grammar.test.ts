@@ -161,6 +161,26 @@ test('[SLK-04] [SLK-05] [SLK-06] [SLK-08] [SLK-12] policies and limits that do n
   ])
 })
 
+test('[FB-11] a share to resume at is a whole percentage of limits that are there, and prints only where it is none of all', () => {
+  const printed = (words: string): string =>
+    printSlink(slinkOf(`${words.split(' ').length + 3} 1 tcp://a:1 a ${words}`))
+      .slice(5)
+      .join(' ')
+  assert.equal(printed('ios 10 resume 80'), 'ios 10 resume 80')
+  assert.equal(printed('RESUME=1 timeout=2s'), 'timeout 2s resume 1')
+  assert.equal(printed('size 1m resume 100'), 'size 1m')
+  const limit = (words: string): string => site(`${words.split(' ').length + 3} 1 tcp://a:1 async ${words}`)
+  refuses([
+    [limit('resume 80'), 'EINVAL', 'resume', /there is none/],
+    [limit('ios 0 resume 80'), 'EINVAL', 'resume', /there is none/],
+    [limit('ios 10 resume 0'), 'EINVAL', '0', /share to resume at/],
+    [limit('ios 10 resume 101'), 'EINVAL', '101', /share to resume at/],
+    [limit('ios 10 resume 80%'), 'EINVAL', '80%', /"%" follows/],
+    [limit('ios 10 resume 80 resume=90'), 'EINVAL', 'resume', /there twice/],
+    [site('7 1 tcp://a:1 sync ios 0 resume 80'), 'EINVAL', 'resume', /there is none/],
+  ])
+})
+
 test('[SLK-07] [SLK-17] [SLK-18] limits are read as two words or as one, in any case, several at once, and print back', () => {
   const printed = (count: number, words: string): string =>
     printSlink(slinkOf(`${count} 1 tcp://a:1 async ${words}`))

@@ -18,6 +18,7 @@ import { printControl } from '../../src/dm/control-line.js'
 import { printSlink, type SlinkTuple } from '../../src/dm/slink-tuple.js'
 import { printTable, slinksOf } from '../../src/dm/table.js'
 import { BLOCKDEV_ADDRESS, isBlockdev } from '../../src/blockdev/address.js'
+import { isLimited, withResume } from '../../src/slink/fall-behind.js'
 import { printWords } from '../../src/dm/tokens.js'
 import { read } from './dm-world.js'
 
@@ -70,7 +71,14 @@ const slink = fc.record({
   ack: fc.constantFrom('received' as const, 'durable' as const),
   overflow: fc.constantFrom('drop' as const, 'stall' as const, 'fail' as const),
   holdMs: fc.option(limit(10 ** 9)),
-  fallBehind: fc.record({ ios: limit(10 ** 9), bytes: limit(2 ** 50), timeoutMs: limit(2 ** 40) }),
+  fallBehind: fc
+    .record({
+      ios: limit(10 ** 9),
+      bytes: limit(2 ** 50),
+      timeoutMs: limit(2 ** 40),
+      percent: fc.integer({ min: 1, max: 100 }),
+    })
+    .map(({ percent, ...limits }) => (isLimited(limits) ? withResume(limits, percent) : limits)),
   limit: linkLimit,
   resyncBytesPerSecond: limit(2 ** 40),
   resyncSharePercent: fc.integer({ min: 1, max: 90 }),
@@ -148,7 +156,7 @@ const empty = (from: GroupConfig): GroupConfig => ({
 /** Sizes are as printed; regions of mappings may be larger than what a device of this size takes. */
 const facts = { sizeOf: () => Number.MAX_SAFE_INTEGER, mappingId: () => 'f'.repeat(16) }
 
-test('[STA-06] [SLK-07] any configuration prints as a table that reads back as itself', (t) => {
+test('[STA-06] [SLK-07] [FB-11] any configuration prints as a table that reads back as itself', (t) => {
   t.diagnostic(`SEED=${seed}`)
   fc.assert(
     fc.property(config, (wanted) => {
@@ -178,7 +186,7 @@ function inOneWord(slink: SlinkTuple): string[] {
 
 const WORDS = [
   '0 1 4096 2048 8 2 3 4 5 -1 2047 2048 12x replicator replicator-dev ringbuffer blockdev agent group /log /a /b tcp://a:1',
-  'auto open create a o c asynchronous synchronous stall s sy st a+st sync+stall+durable + ios size data timeout hold rate paused',
+  'auto open create a o c asynchronous synchronous stall s sy st a+st sync+stall+durable + ios size data timeout hold rate paused resume resume=7',
   'ios=5 size=1m timeout=2h size=1e data=3k yes nolog core disk - sync nosync d0: \\\\ # \\n',
 ].flatMap((line) => line.split(' '))
 

@@ -237,7 +237,7 @@ test('[MSG-03] [MSG-05] [MSG-13] [CFG-11] wrong, empty, ambiguous and superfluou
   assert.equal((await dm.refused(() => dm.message('7', 'start'))).code, 'DEVICE_UNKNOWN')
 })
 
-test('[MSG-04] [MSG-06] [MSG-07] [MSG-11] [FB-09] messages add, change and delete slinks and copies, and keep what they refuse to change', async () => {
+test('[MSG-04] [MSG-06] [MSG-07] [MSG-11] [FB-09] [FB-11] messages add, change and delete slinks and copies, and keep what they refuse to change', async () => {
   const dm = await DmWorld.running()
   const slink = (): unknown => {
     const [one] = dm.world.config.current.slinks
@@ -252,9 +252,17 @@ test('[MSG-04] [MSG-06] [MSG-07] [MSG-11] [FB-09] messages add, change and delet
   assert.deepEqual(await limits('SIZE=2k'), { ios: 0, bytes: 2048, timeoutMs: 0 })
   assert.deepEqual(await limits('timeout', '2s'), { ios: 0, bytes: 0, timeoutMs: 2000 })
   assert.deepEqual(await limits('ios=2', 'size', '1m', 'timeout=1h'), { ios: 2, bytes: MIB, timeoutMs: 3_600_000 })
+  const shared = { ios: 2, bytes: 0, timeoutMs: 0, resumePercent: 60 }
+  assert.deepEqual(await limits('resume=60', 'ios=2'), shared)
+  assert.match(dm.table, / asynchronous ios 2 resume 60\n/)
+  await dm.load(dm.table)
+  assert.deepEqual(dm.world.config.current.slinks[0]?.fallBehind, shared, 'the table that was printed keeps it')
+  assert.deepEqual(await limits('ios=2'), { ios: 2, bytes: 0, timeoutMs: 0 }, 'what is not named is not there')
   const before = slink()
   for (const [words, code] of [
     [['fallbehind'], 'DM_MESSAGE'],
+    [['fallbehind', 'resume=60'], 'DM_MESSAGE'],
+    [['fallbehind', 'ios=2', 'resume=101'], 'DM_MESSAGE'],
     [['fallbehind', 'ios=1', 'ios=2'], 'DM_MESSAGE'],
     [['fallbehind', 'ios=10k'], 'DM_MESSAGE'],
     [['fallbehind', 'hold=10'], 'DM_MESSAGE'],

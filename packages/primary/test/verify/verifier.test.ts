@@ -217,6 +217,28 @@ test('an agent of a wire version without verify is never asked', () => {
   assert.equal(scene(MIB, WIRE_VERIFY).verifier.supported, true)
 })
 
+test('[RSY-20] a run joins what cannot be read only where side and reason are the same, and counts the rest', () => {
+  const run = new VerifyRun([deviceOf(5 * MIB)])
+  const ranges = []
+  for (let range = run.take(); range !== null; range = run.take()) ranges.push(range)
+  const whys = ['a', 'a', 'b', 'b', 'b']
+  for (const [at, range] of ranges.entries())
+    run.note(range, { side: at === 4 ? 'primary' : 'agent', why: whys[at] as string })
+  assert.deepEqual(
+    run.unreadable.map(({ offsetBytes, lengthBytes, side, why }) => [offsetBytes / MIB, lengthBytes / MIB, side, why]),
+    [
+      [0, 2, 'agent', 'a'],
+      [2, 2, 'agent', 'b'],
+      [4, 1, 'primary', 'b'],
+    ],
+  )
+  const large = new VerifyRun([deviceOf(2100 * MIB)])
+  for (let range = large.take(); range !== null; range = large.take())
+    large.note(range, { side: 'agent', why: String(range.offset % (2 * MIB)) })
+  assert.equal(large.unreadable.length, 1000)
+  assert.equal(large.counts.unreadableBytes, 2100 * MIB)
+})
+
 test('a run joins neighbours, counts what it cannot name, and knows each differing region once', () => {
   const devices = [deviceOf(3 * MIB), deviceOf(2 * MIB, 1)]
   const run = new VerifyRun(devices)

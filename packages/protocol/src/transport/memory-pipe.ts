@@ -19,6 +19,8 @@ export interface LinkConditions {
   readonly jitterMs: number
   /** Bytes per second; `Infinity` is no limit. */
   readonly bandwidthBytes: number
+  /** Bytes on the wire and arrived but unread: what the socket buffers of two kernels hold. */
+  readonly windowBytes: number
   /** Bytes are cut anew into segments of this size at random; equal values take no randomness. */
   readonly segmentBytesMin: number
   readonly segmentBytesMax: number
@@ -33,14 +35,12 @@ export const PERFECT_LINK: LinkConditions = {
   latencyMs: 0,
   jitterMs: 0,
   bandwidthBytes: Number.POSITIVE_INFINITY,
+  windowBytes: 512 * 1024,
   segmentBytesMin: 65_536,
   segmentBytesMax: 65_536,
   silent: false,
   flipEveryBytes: 0,
 }
-
-/** Bytes on the wire and arrived but unread: what the socket buffers of two kernels hold. */
-const WINDOW_BYTES = 512 * 1024
 
 export interface PipeEnds {
   /** At the reader. */
@@ -185,7 +185,7 @@ export class MemoryPipe {
 
   /** Puts queued bytes on the wire while the window has room, then the end. */
   #depart(): void {
-    while (this.#queuedBytes > 0 && this.#windowUsed < WINDOW_BYTES && !this.#dead) {
+    while (this.#queuedBytes > 0 && this.#windowUsed < this.#conditions.windowBytes && !this.#dead) {
       const bytes = this.#takeSegment()
       this.#windowUsed += bytes.length
       this.#wire.push({ kind: 'segment', bytes, atMs: this.#arrivalMs(bytes.length) })

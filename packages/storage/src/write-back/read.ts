@@ -53,6 +53,12 @@ const REASON_TEXT: Readonly<Record<ReadFailureReason, string>> = {
   detached: 'no such device is attached',
 }
 
+/** Why a range could not be read, without which range it was: for a report that names ranges itself. */
+export function whyUnreadable(error: unknown): string {
+  if (error instanceof WriteBackReadError) return REASON_TEXT[error.reason]
+  return error instanceof Error ? error.message : String(error)
+}
+
 /** What a read needs to know. */
 export interface ReadSource {
   readonly log: Pick<RingLog, 'lease' | 'readPayload'>

@@ -8,7 +8,6 @@ import {
   formatTable,
   parseCount,
   parseDurationMs,
-  parseSize,
   RealClock,
   type CliContext,
   type SitelinkCommand,
@@ -18,10 +17,12 @@ import { addSlink, changeSlink, deleteSlink, type SlinkChange } from '../../admi
 import { BLOCKDEV_ADDRESS, reachedBy } from '../../blockdev/address.js'
 import { primaryErrors } from '../../errors.js'
 import { SLINK_NUMBER_MAX } from '../../limits.js'
+import { resumePercentOf } from '../../slink/fall-behind.js'
 import { mapped } from '../../error-map.js'
 import { wordsOf } from '../../trust/link-plan.js'
 import { addedSlink, changedSlink } from '../../trust/slink-wishes.js'
 import { openAgentLinks } from '../open-links.js'
+import { printFallBehind, readFallBehind } from '../fall-behind-words.js'
 import { linkTermsOf } from '../link-words.js'
 import { readConfig } from '../read-config.js'
 import { askDaemon, changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
@@ -103,6 +104,7 @@ export function slinkCommand(program: SitelinkCommand): void {
       'after',
       examples([
         `${PROGRAM} slink set 1 --fall-behind ios=500,timeout=2s --state DIR`,
+        `${PROGRAM} slink set 1 --fall-behind size=64m,resume=80% --state DIR`,
         `${PROGRAM} slink set 1 --compression auto --state DIR`,
         `${PROGRAM} slink set 1 --fall-behind none --policy sync --state DIR`,
         `${PROGRAM} slink set 1 --limit 10m,22:00-06:00=unlimited --resync-share 20 --state DIR`,
@@ -173,7 +175,9 @@ export function slinkCommand(program: SitelinkCommand): void {
     .addHelpText('after', examples([`${PROGRAM} slink ls --json --state DIR`]))
     .action(
       action(async (context) => {
-        const { slinks } = await readConfig(context)
+        const slinks = (await readConfig(context)).slinks.map(({ fallBehind, ...slink }) => {
+          return { ...slink, fallBehind: { ...fallBehind, resumePercent: resumePercentOf(fallBehind) } }
+        })
         context.output.result(slinks, () =>
           formatTable(
             slinks,
@@ -183,6 +187,7 @@ export function slinkCommand(program: SitelinkCommand): void {
               { title: 'POLICY', cell: (row) => row.mode },
               { title: 'ACK', cell: (row) => row.ack },
               { title: 'OVERFLOW', cell: (row) => row.overflow },
+              { title: 'FALL-BEHIND', cell: (row) => printFallBehind(row.fallBehind) },
               { title: 'PAUSED', cell: (row) => (row.paused ? 'yes' : 'no') },
               { title: 'DEVICES', cell: (row) => String(row.mappings.length), align: 'right' },
               { title: 'ADDRESSES', cell: (row) => row.addresses.join(' ') },
@@ -216,7 +221,7 @@ function policyOptions(command: SitelinkCommand): SitelinkCommand {
     .option('--hold <time>', 'how long writers wait for a site that makes no progress (3s), or "default"')
     .option(
       '--fall-behind <limits>',
-      'async: wait for the site beyond ios=N, size=BYTES, timeout=TIME; comma between, "none" to clear',
+      'async: wait for the site beyond ios=N, size=BYTES, timeout=TIME; resume=80%: until it is within that part of all; comma between, "none" to clear',
     )
     .option(
       '--limit <rate>',
@@ -263,7 +268,7 @@ function changeOf(options: Options): Record<string, unknown> {
     ...(options.hold === undefined
       ? {}
       : { holdMs: options.hold === 'default' ? null : parseDurationMs(options.hold) }),
-    ...(options.fallBehind === undefined ? {} : { fallBehind: fallBehindOf(options.fallBehind) }),
+    ...(options.fallBehind === undefined ? {} : { fallBehind: readFallBehind(options.fallBehind) }),
     ...linkTermsOf(options),
   }
 }
@@ -278,25 +283,4 @@ function word(value: string, option: string, words: readonly string[]): string {
   if (!words.includes(value))
     throw primaryErrors.create('SLINK_POLICY', { why: `${option} "${value}" should be one of ${words.join(', ')}` })
   return value
-}
-
-/** `ios=N,size=BYTES,timeout=TIME`, each at most once; `none`. */
-export function fallBehindOf(text: string): { ios: number; bytes: number; timeoutMs: number } {
-  const limits = { ios: 0, bytes: 0, timeoutMs: 0 }
-  if (text === 'none') return limits
-  const seen = new Set<string>()
-  for (const part of text.split(',')) {
-    const [type = '', value = ''] = part.split('=', 2)
-    if (seen.has(type)) throw primaryErrors.create('SLINK_POLICY', { why: `--fall-behind names ${type} twice` })
-    seen.add(type)
-    if (value === '')
-      throw primaryErrors.create('SLINK_POLICY', {
-        why: `--fall-behind "${part}" should be ios=N, size=BYTES or timeout=TIME`,
-      })
-    if (type === 'ios') limits.ios = parseCount(value, 'limit of writes', { min: 0 })
-    else if (type === 'size') limits.bytes = parseSize(value)
-    else if (type === 'timeout') limits.timeoutMs = parseDurationMs(value)
-    else throw primaryErrors.create('SLINK_POLICY', { why: `--fall-behind "${type}" should be ios, size or timeout` })
-  }
-  return limits
 }

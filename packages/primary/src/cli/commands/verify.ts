@@ -68,7 +68,7 @@ export function verifyCommand(program: SitelinkCommand): void {
 
 /** What was found, for a person. */
 export function verifyText(report: VerifyReport, tookMs: number, columns: number): string {
-  const { different, unreadable, notNamedBytes, equalBytes, totalBytes, complete, why } = report
+  const { different, unreadable, unreadableBytes, notNamedBytes, equalBytes, totalBytes, complete, why } = report
   const lines: string[] = []
   if (different.length > 0)
     lines.push(
@@ -88,6 +88,8 @@ export function verifyText(report: VerifyReport, tookMs: number, columns: number
     lines.push(
       `device ${device}: ${lengthBytes} bytes at ${offsetBytes} cannot be read at the ${side}: ${printable(problem)}`,
     )
+  const notNamedUnreadable = unreadable.reduce((left, { lengthBytes }) => left - lengthBytes, unreadableBytes)
+  if (notNamedUnreadable > 0) lines.push(`and ${formatBytes(notNamedUnreadable)} in further ranges cannot be read`)
   if (!complete)
     lines.push(
       `stopped before all of ${formatBytes(totalBytes)} was compared${why === null ? '' : `: ${printable(why)}`}`,
@@ -98,15 +100,17 @@ export function verifyText(report: VerifyReport, tookMs: number, columns: number
 
 /** Throws unless all was compared and nothing differs. What differs comes first: nothing that follows changes it. */
 export function refuseVerify(report: VerifyReport): void {
-  const { slink, differentBytes, leftOutBytes, unreadableBytes, markedRegions, totalBytes, equalBytes } = report
+  const { slink, differentBytes, leftOutBytes, unreadableBytes, markedRegions, markProblem } = report
   if (markedRegions > 0)
     throw primaryErrors.create('VERIFY_MARKED', { slink, bytes: differentBytes, regions: markedRegions })
+  if (markProblem !== null)
+    throw primaryErrors.create('VERIFY_NOT_MARKED', { slink, bytes: differentBytes, why: markProblem })
   if (differentBytes > 0) throw primaryErrors.create('VERIFY_DIFFERENT', { slink, bytes: differentBytes })
   if (!report.complete)
     throw primaryErrors.create('VERIFY_STOPPED', {
       slink,
-      done: equalBytes,
-      total: totalBytes,
+      done: report.equalBytes,
+      total: report.totalBytes,
       why: report.why ?? 'it was stopped',
     })
   if (leftOutBytes + unreadableBytes > 0)
