@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { groupStatus } from '@sitelink/primary'
-import { dirtyRegions, dropSlink, livePair, round, writeAt } from './pairs.js'
+import { dirtyRegions, dropSlink, livePair, liveSites, round, writeAt } from './pairs.js'
 import { MIB, World } from './world.js'
 
 const LARGE = { deviceBytes: [8 * MIB, 8 * MIB] }
@@ -43,6 +43,25 @@ test('[RSY-03] only the regions that are dirty travel, however many others there
   await world.startAgent()
   await world.settle()
   assert.equal(copied(world), 3 * MIB)
+})
+
+test('[DEV-13] copies of one device have regions of different sizes, and each copies its own', async () => {
+  const world = await liveSites('region sizes', [{ regionBytes: MIB }, { regionBytes: 8 * MIB }], {
+    deviceBytes: [16 * MIB],
+  })
+  for (const agent of world.agents) agent.crash()
+  await writeAt(world, 0, [9 * MIB])
+  for (const slink of [1, 2]) await dropSlink(world, slink)
+  assert.deepEqual(
+    [1, 2].map((slink) => dirtyRegions(world, slink)),
+    [['1:9'], ['1:1']],
+  )
+  for (const agent of world.agents) await world.run(agent.start())
+  for (const slink of [1, 2]) await world.settle(slink)
+  assert.deepEqual(
+    [1, 2].map((slink) => world.primary.slink(slink).copiedBytes),
+    [MIB, 8 * MIB],
+  )
 })
 
 for (const loss of [

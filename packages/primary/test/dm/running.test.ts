@@ -383,8 +383,16 @@ test('[WR-02] [MSG-07] [MGT-01] dm words make slink 0 synchronous and name sites
   assert.deepEqual(await dm.load(dm.table), [])
   assert.deepEqual(await dm.message('group', 'slink', 'message', '0', 'policy', 'async'), ['changed slink 0'])
   assert.equal(dm.world.config.current.local.mode, 'async')
-  assert.equal(
-    (await dm.refused(() => dm.message('group', 'slink', 'message', '0', 'fallbehind', 'ios=1'))).code,
-    'SLINK_LOCAL_KEYS',
-  )
+})
+
+test('[SLK-15] a limit of slink 0 is refused, in a table and in a message, and nothing has changed', async () => {
+  const dm = await DmWorld.running()
+  const { table } = dm
+  const limited = LOCAL.replace('blockdev 2 0 asynchronous', 'blockdev 4 0 asynchronous ios 10')
+  assert.notEqual(limited, LOCAL)
+  const loaded = await dm.refused(() => dm.load(limited))
+  assert.match(`${loaded.code} ${loaded.message}`, /DM_UNSUPPORTED .*limit of slink 0/)
+  const said = await dm.refused(() => dm.message('group', 'slink', 'message', '0', 'fallbehind', 'ios=1'))
+  assert.equal(said.code, 'SLINK_LOCAL_KEYS')
+  assert.equal(dm.table, table)
 })
