@@ -1,7 +1,7 @@
 /**
  * Limits of the agent, each with its unit last and its reason. Relations between them are asserted here, once.
  */
-import { assert, LARGEST_FRAME_BYTES, WINDOW_BYTES_MIN } from '@sitelink/protocol'
+import { assert, LARGEST_FRAME_BYTES, WINDOW_BYTES_MIN } from '@sitelink/protocol/light'
 
 const MIB = 1024 * 1024
 

@@ -4,7 +4,7 @@
  * Owns what a configuration may be as a whole, references between its parts included. It changes nothing and fills in
  * nothing: a file that lacks a key is wrong.
  */
-import { keyInvalid } from '@sitelink/daemon'
+import { keyInvalid } from '@sitelink/daemon/light'
 import { BLOCKDEV_ADDRESS, isBlockdev } from './blockdev/address.js'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from './config.js'
 import { LINK_TERMS_DEFAULT, LINK_TERMS_KEYS, readTerms } from './slink/link-terms.js'
