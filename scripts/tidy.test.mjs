@@ -99,6 +99,11 @@ const canaries = [
   ],
   [
     'import-direction',
+    { 'packages/storage/src/b.ts': "import { x } from '@sitelink/protocol/light'" },
+    { 'packages/primary/src/b.ts': "import { x } from '@sitelink/protocol/light'" },
+  ],
+  [
+    'import-direction',
     { 'packages/agent/src/b.ts': "export * from '@sitelink/primary'" },
     { 'packages/agent/src/b.ts': "export * from '@sitelink/daemon'" },
   ],

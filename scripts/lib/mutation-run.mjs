@@ -15,6 +15,10 @@ import { environment, root } from './workspace.mjs'
 
 /** Longest times in seconds: for one killer, which takes a few, and for one of a mutant that is said to stop progress. */
 const LIMITS = { killer: 60, hang: 30 }
+/** A killer that is known stands still when it takes so many times what it takes without the mutant, and as long as this. */
+const HANG = { times: 20, secondsMin: 10 }
+/** How often is looked whether a test has failed: then nothing else is waited for. */
+const LOOK_MS = 200
 
 const hook = new URL('../../test/dist/mutants/hook.js', import.meta.url).href
 const reporter = pathToFileURL(join(root, 'scripts', 'lib', 'test-events.mjs')).href
@@ -70,7 +74,7 @@ export async function runMutants(mutants, { jobs, seed, costs, limits = LIMITS, 
   const alive = []
   await inParallel(ordered, jobs, async (mutant) => {
     const startedMs = performance.now()
-    const verdict = await judge(mutant, seed, limits)
+    const verdict = await judge(mutant, seed, { ...limits, hang: hangSeconds(mutant, limits.hang, costOf(mutant)) })
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
     const line = `${verdict.word.padEnd(10)} ${seconds.padStart(5)} s  ${mutant.bug}\n${' '.repeat(20)}${verdict.why}`
     print(line)
@@ -79,6 +83,12 @@ export async function runMutants(mutants, { jobs, seed, costs, limits = LIMITS, 
   })
   if (alive.length > 0) print(`\nnot killed:\n${alive.join('\n')}\n`)
   return { killed, all: mutants.length }
+}
+
+/** How long the killer of a mutant that stops progress is waited for; `costMs`: what its test takes without, 0: not known. */
+function hangSeconds({ hangs }, secondsMax, costMs) {
+  if (hangs !== true || !(costMs > 0)) return secondsMax
+  return Math.min(secondsMax, Math.max(HANG.secondsMin, (HANG.times * costMs) / 1000))
 }
 
 async function judge(mutant, seed, limits) {
@@ -92,7 +102,7 @@ async function judge(mutant, seed, limits) {
     loaded.push(killer)
     if (failed.length > 0) return { word: 'killed', why: `by ${sayKiller({ ...killer, name: failed[0].name })}` }
     if (late && mutant.hangs === true)
-      return { word: 'killed', why: `by ${sayKiller(killer)}: no end within ${secondsMax} s` }
+      return { word: 'killed', why: `by ${sayKiller(killer)}: no end within ${secondsMax.toFixed(0)} s` }
     if (late) return { word: 'TOO SLOW', why: `${sayKiller(killer)}: no verdict within ${secondsMax} s` }
     if (problem !== null) return { word: 'killed', why: `by ${sayKiller(killer)}: it ${problem}` }
   }
@@ -116,7 +126,9 @@ async function runKiller(killer, { seed, secondsMax, mutant }) {
           }
     const eventsPath = join(scratch, 'events')
     const variables = { ...environment, SEED: seed, ...order, NODE_TEST_CONTEXT: undefined }
-    const ended = await runNode(processOf(killer, seed, eventsPath), variables, secondsMax)
+    // What a bug left open may keep the process for ever after its test has failed.
+    const decided = () => mutant !== undefined && testsOf(eventsPath).failed.length > 0
+    const ended = await runNode(processOf(killer, seed, eventsPath), variables, secondsMax, decided)
     return { ...testsOf(eventsPath), ...ended, report: linesOf(reportPath) }
   } finally {
     rmSync(scratch, { recursive: true, force: true })
@@ -134,10 +146,17 @@ function testsOf(eventsPath) {
 }
 
 function linesOf(path) {
-  return existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : []
+  if (!existsSync(path)) return []
+  // While its process runs, the last line may be half written.
+  const text = readFileSync(path, 'utf8')
+  return text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .filter(Boolean)
 }
 
-function runNode(args, env, secondsMax) {
+/** Ends what it starts when its time is up, or `decided` says that nothing that follows matters. */
+function runNode(args, env, secondsMax, decided) {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, { cwd: root, detached: true, env, stdio: 'ignore' })
     let late = false
@@ -145,9 +164,13 @@ function runNode(args, env, secondsMax) {
       late = true
       endGroup(child.pid)
     }, secondsMax * 1000)
+    const looking = setInterval(() => {
+      if (decided()) endGroup(child.pid)
+    }, LOOK_MS)
     groups.add(child.pid)
     child.on('close', (status, signal) => {
       clearTimeout(timer)
+      clearInterval(looking)
       endGroup(child.pid)
       groups.delete(child.pid)
       const problem = signal !== null ? `was ended by ${signal}` : status === 0 ? null : `exited with status ${status}`

@@ -170,14 +170,19 @@ function members(tree) {
     })
 }
 
+/** Packages with their light doors, which programs enter by where a verb only asks a daemon. */
+function withLight(...names) {
+  return names.flatMap((name) => [`@sitelink/${name}`, `@sitelink/${name}/light`])
+}
+
 /** Rooms and what of ours each may import; the rest of the direction follows. */
 const rooms = {
   protocol: [],
   storage: ['@sitelink/protocol/entry'],
   nbd: [],
   daemon: ['type @sitelink/protocol/entry'],
-  primary: ['@sitelink/protocol', '@sitelink/protocol/entry', '@sitelink/storage', '@sitelink/nbd', '@sitelink/daemon'],
-  agent: ['@sitelink/protocol', '@sitelink/protocol/entry', '@sitelink/storage', '@sitelink/nbd', '@sitelink/daemon'],
+  primary: ['@sitelink/protocol/entry', ...withLight('protocol', 'storage', 'nbd', 'daemon')],
+  agent: ['@sitelink/protocol/entry', ...withLight('protocol', 'storage', 'nbd', 'daemon')],
 }
 
 const importDirection = {

@@ -378,7 +378,7 @@ export const WRITE_BACK: readonly Mutant[] = [
   ),
   rule(
     'an agent empties a small journal as it does a large one',
-    'agent/limits',
+    'agent/replica/device-pace',
     '...ringLimits(ringBytes), lagBytesMax,',
     'lagBytesMax,',
     by('pair/sync-wanted', 'a small journal is emptied in small steps: it holds nobody up for a second'),

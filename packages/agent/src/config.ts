@@ -4,8 +4,8 @@
  * Owns the shape of `config.json` and its rules, nothing else; the daemon room reads and writes the file. What a primary
  * decides (group, epoch, mappings) is not configuration and stands in replica.json.
  */
-import { keyInvalid, type ConfigFormat } from '@sitelink/daemon'
-import { QUIC_MODES, schemeOf, type QuicMode } from '@sitelink/protocol'
+import { keyInvalid, type ConfigFormat } from '@sitelink/daemon/light'
+import { QUIC_MODES, schemeOf, type QuicMode } from '@sitelink/protocol/light'
 import type { DeviceConfig } from './device/device-set.js'
 import { DEVICE_COUNT_MAX, DEVICE_NAME_BYTES_MAX, JOURNAL_BYTES_MIN } from './limits.js'
 

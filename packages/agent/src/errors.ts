@@ -4,10 +4,10 @@
  * Owns the texts; what they say beyond one line stands in `about`. Everything that refuses says what is kept and what the
  * operator can do next.
  */
-import { defineErrors, EXIT, SitelinkError, type Facts } from '@sitelink/daemon'
-import { ListenError } from '@sitelink/nbd'
-import { ProtocolError } from '@sitelink/protocol'
-import { DiskError, LogError } from '@sitelink/storage'
+import { defineErrors, EXIT, SitelinkError, type Facts } from '@sitelink/daemon/light'
+import { ListenError } from '@sitelink/nbd/light'
+import { ProtocolError } from '@sitelink/protocol/light'
+import { DiskError, LogError } from '@sitelink/storage/light'
 
 const FORGET = '<prog> run --forget-journal --state {state}'
 

@@ -1,8 +1,7 @@
 /**
  * Limits of the agent, each with its unit last and its reason. Relations between them are asserted here, once.
  */
-import { assert, LARGEST_FRAME_BYTES, WINDOW_BYTES_MIN } from '@sitelink/protocol'
-import { ringLimits, WRITE_BACK_LIMITS, type WriteBackLimits } from '@sitelink/storage'
+import { assert, LARGEST_FRAME_BYTES, WINDOW_BYTES_MIN } from '@sitelink/protocol/light'
 
 const MIB = 1024 * 1024
 
@@ -97,15 +96,6 @@ export function resolveAgentLimits(some: Partial<AgentLimits> = {}): AgentLimits
   assert(limits.windowBytesMax >= WINDOW_BYTES_MIN, 'the window holds several of the largest frames')
   assert(limits.exportFillMax < 1, 'an export ends before the journal is full')
   return limits
-}
-
-/**
- * How write-back empties a journal of so many bytes. The lag is bounded by the journal alone: behind what waits for a
- * device that is not there may lie the frame that unmaps it.
- */
-export function devicePace(ringBytes: number, { writeBackBytesMax }: AgentLimits): Partial<WriteBackLimits> {
-  const { lagBytesMax } = WRITE_BACK_LIMITS
-  return { ...ringLimits(ringBytes), lagBytesMax, memoryBytesMax: writeBackBytesMax }
 }
 
 assert(JOURNAL_BYTES_MIN >= 3 * LARGEST_FRAME_BYTES, 'the smallest journal holds the largest frame and its reserve')

@@ -5,7 +5,6 @@
  * key; without one the file is changed under the lock. It never prints a private key.
  */
 import { action, examples, type SitelinkCommand } from './cli.js'
-import { IdentityFile, readIdentity } from './identity.js'
 import { withDaemonOrLock } from './offline-or-online.js'
 
 /** Adds both verbs to a program. */
@@ -18,6 +17,7 @@ export function identityCommand(program: SitelinkCommand): void {
     .addHelpText('after', examples([`${name} identity show --state DIR`]))
     .action(
       action(async (context) => {
+        const { IdentityFile, readIdentity } = await import('./identity.js')
         const state = await context.state()
         const found =
           (await readIdentity(state)) ??
@@ -34,6 +34,7 @@ export function identityCommand(program: SitelinkCommand): void {
     .addHelpText('after', examples([`${name} identity rotate --state DIR`]))
     .action(
       action(async (context) => {
+        const { IdentityFile } = await import('./identity.js')
         const state = await context.state()
         const { fingerprint } = await withDaemonOrLock<{ readonly fingerprint: string }>(
           state,

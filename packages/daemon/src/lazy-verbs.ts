@@ -2,8 +2,8 @@
  * Loads the one verb that a command line asks for.
  *
  * Owns the reading ahead of the words, which decides nothing but what is loaded: a program of a dozen verbs takes most of
- * its start for modules that the verb at hand never uses. Where the verb cannot be told (help, a version, a word that is
- * none) all are loaded, so that help lists them and a slip of the pen gets its suggestion.
+ * its start for modules that the verb at hand never uses. For the version none is loaded. Where the verb cannot be told
+ * (help, a word that is none) all are, so that help lists them and a slip of the pen gets its suggestion.
  */
 import type { SitelinkCommand } from './cli.js'
 
@@ -22,10 +22,17 @@ export async function registerVerbs(
   sources: readonly VerbSource[],
   argv: readonly string[],
 ): Promise<void> {
+  if (asksForVersion(program, argv)) return
   const asked = verbOf(program, argv)
   const only = sources.find(({ verbs }) => asked !== undefined && verbs.includes(asked))
   const loaded = await Promise.all((only === undefined ? sources : [only]).map(({ load }) => load()))
   for (const register of loaded) register(program)
+}
+
+/** Where it is the first word, the version is printed whatever follows. */
+function asksForVersion(program: SitelinkCommand, argv: readonly string[]): boolean {
+  const option = program.options.find((known) => known.attributeName() === 'version')
+  return argv[0] !== undefined && (argv[0] === option?.short || argv[0] === option?.long)
 }
 
 /** The first word that is neither an option of the program nor the value of one. */

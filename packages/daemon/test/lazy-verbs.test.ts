@@ -34,16 +34,21 @@ test('only what registers the verb that is asked for is loaded, wherever the opt
   }
 })
 
-test('help, a version and a word that is no verb load all, in their order', async () => {
+test('help and a word that is no verb load all, in their order', async () => {
   for (const words of [
     [],
     ['--help'],
     ['help'],
     ['help', 'log'],
-    ['--version'],
+    ['--json', '--version'],
     ['lgo'],
     ['--state', 'log'],
     ['--wat', 'wat'],
   ])
     assert.deepEqual((await loadedFor(...words)).known, ALL, `${words}`)
+})
+
+test('for the version nothing is loaded, whatever follows', async () => {
+  for (const words of [['--version'], ['-V'], ['--version', 'status'], ['-V', '--help']])
+    assert.deepEqual(await loadedFor(...words), { loaded: [], known: [] }, `${words}`)
 })

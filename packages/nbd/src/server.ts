@@ -11,7 +11,8 @@ import { Connection, type ConnectionContext, type Timer } from './connection.js'
 import type { ConnectionReport, NbdEvent } from './events.js'
 import type { ExportDirectory } from './export.js'
 import { KEEP_ALIVE_MS, type NbdLimits, resolveLimits } from './limits.js'
-import { clearSocketPath, ListenError, listenPrivately } from './unix-socket.js'
+import { ListenError } from './listen-error.js'
+import { clearSocketPath, listenPrivately } from './unix-socket.js'
 
 export interface NbdServerOptions {
   /** Calls `action` once after `ms` milliseconds, unless cancelled before. */

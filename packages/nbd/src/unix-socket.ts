@@ -8,20 +8,10 @@ import { chmodSync } from 'node:fs'
 import { lstat, unlink } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { isMainThread } from 'node:worker_threads'
+import { ListenError } from './listen-error.js'
 
 /** Bytes: what `sockaddr_un` holds, without its final zero. */
 const PATH_BYTES_MAX = 107
-
-/** Why a server could not begin to listen. */
-export class ListenError extends Error {
-  override readonly name = 'ListenError'
-  readonly reason: 'path-too-long' | 'in-use' | 'not-a-socket' | 'system'
-
-  constructor(reason: ListenError['reason'], sentence: string, options?: ErrorOptions) {
-    super(sentence, options)
-    this.reason = reason
-  }
-}
 
 /** Makes way for a socket at `path`. Throws `ListenError` when something else is in its place. */
 export async function clearSocketPath(path: string): Promise<void> {

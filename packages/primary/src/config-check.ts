@@ -4,7 +4,7 @@
  * Owns what a configuration may be as a whole, references between its parts included. It changes nothing and fills in
  * nothing: a file that lacks a key is wrong.
  */
-import { keyInvalid } from '@sitelink/daemon'
+import { keyInvalid } from '@sitelink/daemon/light'
 import { BLOCKDEV_ADDRESS, isBlockdev } from './blockdev/address.js'
 import type { DeviceConfig, DirtyLogConfig, GroupConfig, MappingConfig, SlinkConfig } from './config.js'
 import { fallBehindProblem, withResume, type FallBehind } from './slink/fall-behind.js'

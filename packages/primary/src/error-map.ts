@@ -2,9 +2,9 @@
  * Errors of the rooms below, as the operator meets them: disk, log, dirty log and address errors get a code, a hint and an exit
  * status of this program. Everything else passes unchanged.
  */
-import { SitelinkError } from '@sitelink/daemon'
-import { ProtocolError } from '@sitelink/protocol'
-import { DirtyLogError, DISK_CODES, DiskError, LogError, type DiskCode } from '@sitelink/storage'
+import { SitelinkError } from '@sitelink/daemon/light'
+import { ProtocolError } from '@sitelink/protocol/light'
+import { DirtyLogError, DISK_CODES, DiskError, LogError, type DiskCode } from '@sitelink/storage/light'
 import { primaryErrors } from './errors.js'
 
 const DISK_ROWS = {

@@ -2,7 +2,7 @@
  * The operating errors of the primary: every refusal of `sitelink` and of its control API that is not the daemon
  * room's. Text, hint and exit status follow from the code alone.
  */
-import { defineErrors, EXIT } from '@sitelink/daemon'
+import { defineErrors, EXIT } from '@sitelink/daemon/light'
 import { VERIFY_ERRORS } from './verify/verify-errors.js'
 
 export const primaryErrors = defineErrors('primary', {

@@ -7,7 +7,7 @@ import {
   ENTRY_PAYLOAD_BYTES_MAX,
   VERIFY_BYTES_MAX,
   VERIFY_REQUESTS_MAX,
-} from '@sitelink/protocol'
+} from '@sitelink/protocol/light'
 
 /** Slinks are numbered 0 .. 2047; 0 is the local site. */
 export const SLINK_NUMBER_MAX = 2047

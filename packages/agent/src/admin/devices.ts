@@ -4,7 +4,7 @@
  * Decides from the configuration and a look at the disks; changes neither. Invariant: no file or block device is used
  * twice, whatever names and links lead to it.
  */
-import { ownStateFile } from '@sitelink/daemon'
+import { ownStateFile } from '@sitelink/daemon/light'
 import type { DiskProvider } from '@sitelink/storage'
 import type { AgentConfig } from '../config.js'
 import { deviceNameProblem } from '../config.js'

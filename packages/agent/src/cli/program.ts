@@ -9,9 +9,9 @@ import {
   type CliIo,
   type SitelinkCommand,
   type VerbSource,
-} from '@sitelink/daemon'
-import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol'
-import { SUPERBLOCK_VERSION } from '@sitelink/storage'
+} from '@sitelink/daemon/light'
+import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol/light'
+import { SUPERBLOCK_VERSION } from '@sitelink/storage/light'
 import { PROGRAM } from './surroundings.js'
 
 /** In the order of the help. */

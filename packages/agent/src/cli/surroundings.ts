@@ -1,22 +1,17 @@
 /**
- * What every verb of `sitelink-agent` needs of a state directory: its configuration, the way to a daemon, and the real
- * disks, clock and network that the agent runs on.
+ * What every verb of `sitelink-agent` needs of a state directory: its configuration, the way to a daemon, and the words
+ * of its options.
  */
 import {
   ConfigFile,
-  RealClock,
-  RealRandom,
   withDaemon,
   withDaemonOrLock,
   type CliContext,
   type ControlClient,
-  type EventLog,
   type StateDirectory,
   type StateLock,
-} from '@sitelink/daemon'
-import { parseAddress, QUIC_MODES, type QuicMode } from '@sitelink/protocol'
-import { NodeDiskProvider } from '@sitelink/storage'
-import type { AgentOptions } from '../agent.js'
+} from '@sitelink/daemon/light'
+import { parseAddress, QUIC_MODES, type QuicMode } from '@sitelink/protocol/light'
 import { configFormat, type AgentConfig } from '../config.js'
 import { agentErrors, asAgentError } from '../errors.js'
 
@@ -82,20 +77,4 @@ export function quicMode(word: string | undefined, listen: string | null): QuicM
       why: 'says how an https:// address is listened on, and this is none',
     })
   return mode
-}
-
-/** How the configuration makes an agent of this host; it has no links unless it is given some. */
-export function agentOptions(stateDir: string, config: AgentConfig, events: EventLog | null): AgentOptions {
-  const clock = new RealClock()
-  return {
-    disks: new NodeDiskProvider({ clock }),
-    clock,
-    random: new RealRandom(),
-    stateDir,
-    journalPath: config.journal.path,
-    journalBytes: config.journal.sizeBytes,
-    transports: [],
-    devices: config.devices,
-    event: ({ level, kind, message, facts }) => void events?.add(level, kind, message, facts ?? {}),
-  }
 }

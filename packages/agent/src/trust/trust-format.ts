@@ -4,7 +4,7 @@
  * Owns the validation and nothing else: a file that names a peer twice, or one without a key, is refused as a whole,
  * because half a list of whom to trust is worse than none.
  */
-import { keyInvalid, type ConfigFormat } from '@sitelink/daemon'
+import { keyInvalid, type ConfigFormat } from '@sitelink/daemon/light'
 import { INVITATIONS_MAX, isFingerprint, PEER_RIGHTS, type OpenInvitation, type PeerRight } from '@sitelink/protocol'
 import { PEERS_MAX } from '../limits.js'
 import { isPeerName, type AgentTrust, type TrustedPeer } from './trust.js'

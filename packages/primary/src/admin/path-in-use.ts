@@ -3,7 +3,7 @@
  *
  * Owns the list of what a configuration uses. Paths are compared by what they lead to, so links and other names count.
  */
-import { ownStateFile, within } from '@sitelink/daemon'
+import { ownStateFile, within } from '@sitelink/daemon/light'
 import type { Clock } from '@sitelink/protocol'
 import type { DiskProvider } from '@sitelink/storage'
 import { isBlockdev } from '../blockdev/address.js'

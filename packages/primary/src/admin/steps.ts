@@ -4,7 +4,7 @@
  * Owns what a step may be and what it makes of a configuration; pure. Steps are taken in order, and all of them or none:
  * without a daemon the last configuration is stored, in a running group `group-change.ts` does the same to what runs.
  */
-import { unreachable } from '@sitelink/protocol'
+import { unreachable } from '@sitelink/protocol/light'
 import { isBlockdev } from '../blockdev/address.js'
 import type { GroupConfig } from '../config.js'
 import {

@@ -4,8 +4,8 @@
  * Owns the shapes of the verbs' bodies. The command line builds the same bodies, so that a verb means the same with and
  * without a running daemon.
  */
-import { daemonErrors } from '@sitelink/daemon'
-import { KEYED_SCHEMES, parseAddress } from '@sitelink/protocol'
+import { daemonErrors } from '@sitelink/daemon/light'
+import { KEYED_SCHEMES, parseAddress } from '@sitelink/protocol/light'
 import { BLOCKDEV_ADDRESS } from '../blockdev/address.js'
 import type { DirtyLogConfig } from '../config.js'
 import { primaryErrors } from '../errors.js'

@@ -27,7 +27,7 @@ import {
   type WireIncarnation,
 } from '@sitelink/protocol'
 import type { DiskProvider } from '@sitelink/storage'
-import { within } from '@sitelink/daemon'
+import { within } from '@sitelink/daemon/light'
 import type { EventSink } from '../group/events.js'
 import { SITE_STOP_MS_MAX, SITE_WINDOW_BYTES } from '../limits.js'
 import { unlessAborted } from './aborted.js'

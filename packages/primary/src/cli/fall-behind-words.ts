@@ -3,7 +3,7 @@
  *
  * Pure: words in, limits out, or a refusal that names the option; and back. What is printed is read as the same limits.
  */
-import { parseCount, parseDurationMs, parseSize } from '@sitelink/daemon'
+import { parseCount, parseDurationMs, parseSize } from '@sitelink/daemon/light'
 import { primaryErrors } from '../errors.js'
 import { FALL_BEHIND_RESUME_PERCENT_MAX } from '../limits.js'
 import { NO_LIMIT, resumePercentOf, withResume, type FallBehind } from '../slink/fall-behind.js'

@@ -3,8 +3,8 @@
  *
  * Pure: words in, the part of a body out, or a refusal that names the option.
  */
-import { QUIC_MODES, type CompressionMode, type QuicMode } from '@sitelink/protocol'
-import { parseCount, parseDurationMs, parseSize } from '@sitelink/daemon'
+import { QUIC_MODES, type CompressionMode, type QuicMode } from '@sitelink/protocol/light'
+import { parseCount, parseDurationMs, parseSize } from '@sitelink/daemon/light'
 import { primaryErrors } from '../errors.js'
 import { DETECT_MS_MAX, DETECT_MS_MIN, RESYNC_SHARE_PERCENT_MAX } from '../limits.js'
 import { LimitWordsError, readLimit } from '../slink/link-limit.js'

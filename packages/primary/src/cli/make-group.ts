@@ -21,7 +21,8 @@ import { primaryErrors } from '../errors.js'
 import { encodeOwnerState } from '../group/owner-state.js'
 import { LOG_BYTES_DEFAULT } from '../limits.js'
 import { openAgentLinks } from './open-links.js'
-import { configFormat, peersFormat, PROGRAM } from './open-state.js'
+import { PROGRAM } from './ask-daemon.js'
+import { configFormat, peersFormat } from './open-state.js'
 
 /** A log begins on one; the storage refuses anything else. */
 const BLOCK_BYTES = 4096

@@ -1,23 +1,19 @@
 /**
- * What every verb of `sitelink` needs of a state directory: its configuration and peers files, and the way to a daemon.
+ * What verbs of `sitelink` that change something need of a state directory: its configuration and peers files.
  */
 import {
   ConfigFile,
   keyInvalid,
   StateDirectory,
-  withDaemon,
   withDaemonOrLock,
   type CliContext,
   type ConfigFormat,
-  type ControlClient,
   type StateLock,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import { checkConfig, migrateConfig } from '../config-check.js'
 import { CONFIG_VERSION, CONFIG_VERSION_MIN, type GroupConfig } from '../config.js'
 import { mapped } from '../error-map.js'
 import type { PeerRecord, PeerStore } from '../slink/peers.js'
-
-export const PROGRAM = 'sitelink'
 
 export const configFormat: ConfigFormat<GroupConfig> = {
   name: 'config.json',
@@ -89,14 +85,6 @@ export async function changeConfig(
     },
     { onWaiting: (message) => context.output.note(message) },
   )
-}
-
-/** A verb that only a running daemon can answer. */
-export async function askDaemon<T>(
-  context: CliContext<unknown>,
-  run: (client: ControlClient) => Promise<T>,
-): Promise<T> {
-  return withDaemon(await context.state(), run, { onWaiting: (message) => context.output.note(message) })
 }
 
 /** A verb that needs the log for itself. */

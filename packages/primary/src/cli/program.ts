@@ -9,10 +9,10 @@ import {
   type CliIo,
   type SitelinkCommand,
   type VerbSource,
-} from '@sitelink/daemon'
-import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol'
-import { SUPERBLOCK_VERSION } from '@sitelink/storage'
-import { PROGRAM } from './open-state.js'
+} from '@sitelink/daemon/light'
+import { FRAME_VERSION, WIRE_FLOOR, WIRE_VERSION } from '@sitelink/protocol/light'
+import { SUPERBLOCK_VERSION } from '@sitelink/storage/light'
+import { PROGRAM } from './ask-daemon.js'
 
 /** In the order of the help. */
 const VERBS: readonly VerbSource[] = [

@@ -2,7 +2,7 @@
  * Reads the configuration for a report, whether or not a daemon runs: the file is replaced atomically, so what is read
  * is always one whole configuration.
  */
-import { readConfig as readFile, type CliContext } from '@sitelink/daemon'
+import { readConfig as readFile, type CliContext } from '@sitelink/daemon/light'
 import type { GroupConfig } from '../config.js'
 import { configFormat } from './open-state.js'
 

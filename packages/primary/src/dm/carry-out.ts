@@ -3,7 +3,7 @@
  *
  * Owns what both ways share, the running group and the state directory without a daemon. Nothing is changed here.
  */
-import { must } from '@sitelink/protocol'
+import { must } from '@sitelink/protocol/light'
 import type { PathLook } from '../admin/path-in-use.js'
 import type { Step } from '../admin/steps.js'
 import { probeDevices } from '../admin/take-steps.js'

@@ -3,7 +3,7 @@
  *
  * Pure. Parsers throw it; whoever called for the whole text or message makes an operating error of it.
  */
-import { SitelinkError } from '@sitelink/daemon'
+import { SitelinkError } from '@sitelink/daemon/light'
 
 export type Errno = 'EINVAL' | 'ENOENT' | 'EPERM' | 'EEXIST' | 'EBUSY' | 'ENODEV' | 'ENXIO'
 

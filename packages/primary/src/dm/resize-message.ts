@@ -1,7 +1,7 @@
 /**
  * The message that resizes the log: what it wishes, and its refusals in dm-replicator's error numbers.
  */
-import { SitelinkError } from '@sitelink/daemon'
+import { SitelinkError } from '@sitelink/daemon/light'
 import type { ResizeOutcome } from '@sitelink/storage'
 import { primaryErrors } from '../errors.js'
 import type { ResizeWish } from '../group/log-resize.js'

@@ -5,8 +5,8 @@
  * `agent` (with its addresses behind the number) is ours, and so are more than one limit, the keys from `resume` on, and the policy words that dm's successor in LVM planned: `drop` and `fail`, besides `received` and `durable`.
  */
 import { isDeepStrictEqual } from 'node:util'
-import { parseBoolean } from '@sitelink/daemon'
-import { QUIC_MODES } from '@sitelink/protocol'
+import { parseBoolean } from '@sitelink/daemon/light'
+import { QUIC_MODES } from '@sitelink/protocol/light'
 import { BLOCKDEV_ADDRESS } from '../blockdev/address.js'
 import {
   DETECT_MS_MAX,

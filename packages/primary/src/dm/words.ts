@@ -4,7 +4,7 @@
  * Pure. A number is the whole word, a shortened word is taken only where it can mean one thing, and an empty word is
  * never anything.
  */
-import { parseCount, type Range } from '@sitelink/daemon'
+import { parseCount, type Range } from '@sitelink/daemon/light'
 import { refuse, refuseMissing, refusing, type Errno } from './refusal.js'
 
 /** Words that are read from the front. */

@@ -12,7 +12,7 @@
  *        ^                       session again                               |
  *        '-------------------------------------------------------------------'
  */
-import { unreachable } from '@sitelink/protocol'
+import { unreachable } from '@sitelink/protocol/light'
 
 export type SlinkMode = 'sync' | 'async'
 export type OverflowPolicy = 'drop' | 'stall' | 'fail'

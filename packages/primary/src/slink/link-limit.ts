@@ -5,7 +5,7 @@
  * of the primary, asked for as minutes of the day: on the days on which clocks are changed a window is as long as the
  * clock on the wall says, and no window is ever missed or stuck. Windows never overlap, so that one rate holds at a time.
  */
-import { parseSize } from '@sitelink/daemon'
+import { parseSize } from '@sitelink/daemon/light'
 import { LIMIT_RATE_MIN, LIMIT_WINDOWS_MAX } from '../limits.js'
 
 /** A rate that holds in a part of each day. `toMinute` may lie before `fromMinute`: the window goes over midnight. */

@@ -3,7 +3,7 @@
  *
  * Owns the shape, its defaults and the one check that both a stored configuration and the body of a verb pass. Pure.
  */
-import { QUIC_MODES, type CompressionMode, type QuicMode } from '@sitelink/protocol'
+import { QUIC_MODES, type CompressionMode, type QuicMode } from '@sitelink/protocol/light'
 import {
   DETECT_MS_DEFAULT,
   DETECT_MS_MAX,

@@ -4,7 +4,8 @@
  * Owns the connections that have come and that nobody has taken yet: at most one for each slink, the newest. Who comes was
  * judged before, by the key that is pinned for the slink. The roles stay: the primary says hello first, as if it had dialled.
  */
-import { assert, ProtocolError, type Connection, type DialOptions, type Transport } from '@sitelink/protocol'
+import type { Connection, DialOptions, Transport } from '@sitelink/protocol'
+import { assert, ProtocolError } from '@sitelink/protocol/light'
 
 /** What stands in the place of addresses where the agent dials. */
 export const DIALS_IN = 'dials-in'

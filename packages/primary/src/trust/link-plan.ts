@@ -11,7 +11,7 @@ import {
   parseHostAddress,
   ProtocolError,
   type Invitation,
-} from '@sitelink/protocol'
+} from '@sitelink/protocol/light'
 import type { Step } from '../admin/steps.js'
 import { isBlockdev } from '../blockdev/address.js'
 import type { GroupConfig } from '../config.js'

@@ -4,8 +4,8 @@
  * Owns the shape of `trust.json` and the judgement of a key that an agent shows. Pure; the file is the daemon room's.
  * Without a pin no agent is good: an address alone is never trusted.
  */
-import { keyInvalid, type ConfigFormat } from '@sitelink/daemon'
-import { isFingerprint } from '@sitelink/protocol'
+import { keyInvalid, type ConfigFormat } from '@sitelink/daemon/light'
+import { isFingerprint } from '@sitelink/protocol/light'
 import { SLINK_NUMBER_MAX } from '../limits.js'
 
 export interface Pin {

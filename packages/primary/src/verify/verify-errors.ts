@@ -1,7 +1,7 @@
 /**
  * The operating errors of a verify: rows of the primary's registry (errors.ts), which is their only reader.
  */
-import { EXIT } from '@sitelink/daemon'
+import { EXIT } from '@sitelink/daemon/light'
 
 export const VERIFY_ERRORS = {
   VERIFY_UNREACHABLE: {

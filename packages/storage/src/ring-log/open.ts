@@ -17,7 +17,8 @@ import { RingSpace } from './ring-space.js'
 import { findEnd, reopenLog } from './reopen.js'
 import { OpenRingLog } from './ring-log.js'
 import { readSlots } from './superblock-store.js'
-import { chooseSlot, SUPERBLOCK_VERSION, type SlotContent, type Superblock } from './superblock.js'
+import { SUPERBLOCK_VERSION } from './format-version.js'
+import { chooseSlot, type SlotContent, type Superblock } from './superblock.js'
 
 export interface OpenLogOptions {
   /** An open disk. The log owns it once it is open, and closes it; if opening fails it stays with the caller. */

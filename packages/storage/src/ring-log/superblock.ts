@@ -20,16 +20,13 @@
 import { assert, crc32, readU64, writeU64, type Id64, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
 import { ANCHOR_ORIGIN, decodeAnchor, encodeAnchor, type Anchor } from './anchor.js'
 import { OWNER_BYTES_MAX, type Incarnation, type LsnRule } from './contract.js'
+import { SUPERBLOCK_VERSION, SUPERBLOCK_VERSION_MIN } from './format-version.js'
 import { alignUp } from './geometry.js'
 import { isPlain, isPossibleLayout, plainLayout, type RingLayout } from './layout.js'
 import { BLOCK_BYTES, INCARNATIONS_MAX, RING_PIECES_MAX, SUPERBLOCK_SLOT_BYTES } from './limits.js'
 
 /** First eight bytes of a slot. */
 export const SUPERBLOCK_MAGIC = 'SLNKLOG\0'
-/** The newest version. */
-export const SUPERBLOCK_VERSION = 2
-/** The oldest version that is read; written as long as it can say everything. */
-export const SUPERBLOCK_VERSION_MIN = 1
 export const HANDLER_NAME = 'ringbuffer'
 export const SUPERBLOCK_HEADER_BYTES = 224
 const INCARNATION_BYTES = 40

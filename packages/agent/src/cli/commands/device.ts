@@ -11,7 +11,7 @@ import {
   SitelinkError,
   type CliContext,
   type SitelinkCommand,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import { NodeDiskProvider, openBlockDevice } from '@sitelink/storage'
 import { checkDeviceName, checkDevicePath, withDevice, withoutDevice } from '../../admin/devices.js'
 import { agentErrors, reason } from '../../errors.js'

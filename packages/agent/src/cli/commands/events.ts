@@ -1,7 +1,7 @@
 /**
  * `sitelink-agent events`: what happened since the daemon was started.
  */
-import { action, examples, formatTime, type EventPage, type SitelinkCommand } from '@sitelink/daemon'
+import { action, examples, formatTime, type EventPage, type SitelinkCommand } from '@sitelink/daemon/light'
 import { askDaemon, PROGRAM } from '../surroundings.js'
 
 export function eventsCommand(program: SitelinkCommand): void {

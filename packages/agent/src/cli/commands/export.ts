@@ -5,12 +5,13 @@
  * so a copy can be read when everything else is lost. Ends with Ctrl-C, or when the agent ends it.
  */
 import { join, resolve } from 'node:path'
-import { action, examples, formatBytes, RealClock, type CliContext, type SitelinkCommand } from '@sitelink/daemon'
+import { action, examples, formatBytes, RealClock, type CliContext, type SitelinkCommand } from '@sitelink/daemon/light'
 import { NbdServer } from '@sitelink/nbd'
 import { Agent } from '../../agent.js'
 import { agentErrors } from '../../errors.js'
 import { serveExport, type ExportOpened } from '../../export/serve-export.js'
-import { agentOptions, eitherWay, PROGRAM } from '../surroundings.js'
+import { agentOptions } from '../agent-options.js'
+import { eitherWay, PROGRAM } from '../surroundings.js'
 
 interface Options {
   readonly socket?: string

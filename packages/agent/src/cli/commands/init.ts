@@ -18,7 +18,8 @@ import { Agent } from '../../agent.js'
 import { configFormat, type AgentConfig } from '../../config.js'
 import { JOURNAL_BYTES_DEFAULT, JOURNAL_BYTES_MIN } from '../../limits.js'
 import { openTrust } from '../links.js'
-import { agentOptions, coded, listenAddress, PROGRAM, quicMode } from '../surroundings.js'
+import { agentOptions } from '../agent-options.js'
+import { coded, listenAddress, PROGRAM, quicMode } from '../surroundings.js'
 
 interface Options {
   readonly journal?: string

@@ -10,7 +10,7 @@ import {
   formatTable,
   type CliContext,
   type SitelinkCommand,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import { formatId64, FrameType } from '@sitelink/protocol'
 import { checkLog, inspectLog, listLog, NodeDiskProvider, type Disk } from '@sitelink/storage'
 import { configFormat } from '../../config.js'

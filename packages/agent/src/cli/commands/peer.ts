@@ -1,7 +1,7 @@
 /**
  * `sitelink-agent peer ...`: the primaries that this agent knows, and an end to the trust in one.
  */
-import { action, examples, formatTable, RealClock, type SitelinkCommand } from '@sitelink/daemon'
+import { action, examples, formatTable, RealClock, type SitelinkCommand } from '@sitelink/daemon/light'
 import { nowMs } from '../../trust/gatekeeper.js'
 import { peerList, type PeerList } from '../../trust/peer-rows.js'
 import { RIGHTS_DEFAULT } from '../../trust/invite.js'

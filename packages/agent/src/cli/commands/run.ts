@@ -20,7 +20,7 @@ import {
   type Output,
   type SitelinkCommand,
 } from '@sitelink/daemon'
-import { parseAddress, parseHostAddress } from '@sitelink/protocol'
+import { parseAddress, parseHostAddress } from '@sitelink/protocol/light'
 import { ffiProblem } from '@sitelink/storage'
 import { Agent } from '../../agent.js'
 import { configFormat } from '../../config.js'
@@ -31,7 +31,8 @@ import type { AgentEvent } from '../../events.js'
 import { INVITATION_MS_DEFAULT } from '../../limits.js'
 import { invite, RIGHTS_DEFAULT } from '../../trust/invite.js'
 import { openLinks } from '../links.js'
-import { agentOptions, coded, listenAddress, PROGRAM, quicMode } from '../surroundings.js'
+import { agentOptions } from '../agent-options.js'
+import { coded, listenAddress, PROGRAM, quicMode } from '../surroundings.js'
 import { sentenceOf } from './invite.js'
 
 interface Options {

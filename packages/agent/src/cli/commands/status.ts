@@ -12,7 +12,7 @@ import {
   formatTable,
   RealClock,
   type SitelinkCommand,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import type { AgentStatus } from '../../status.js'
 import { askDaemon, PROGRAM } from '../surroundings.js'
 

@@ -12,18 +12,17 @@ import {
   parseCount,
   parseSize,
   type SitelinkCommand,
-} from '@sitelink/daemon'
-import { NodeDiskProvider } from '@sitelink/storage'
+} from '@sitelink/daemon/light'
+import type { DiskProvider } from '@sitelink/storage'
 import { addDevice, addMapping, deleteDevice, deleteMapping } from '../../admin/changes.js'
 import { groupStateFile, refusePathInUse } from '../../admin/path-in-use.js'
-import { probeDevice } from '../../admin/probe.js'
 import { deviceWish, mapWish } from '../../admin/wishes.js'
 import { mapped } from '../../error-map.js'
 import { primaryErrors } from '../../errors.js'
 import { DEVICE_NUMBER_MAX, REGION_BYTES_DEFAULT, SLINK_NUMBER_MAX } from '../../limits.js'
-import { APPLY_MS_MAX, applyLog } from '../apply-log.js'
 import { readConfig } from '../read-config.js'
-import { changeConfig, PROGRAM } from '../open-state.js'
+import { PROGRAM } from '../ask-daemon.js'
+import { changeConfig } from '../open-state.js'
 
 const deviceNumber = (word: string): number => parseCount(word, 'device number', { min: 0, max: DEVICE_NUMBER_MAX })
 const slinkNumber = (word: string): number => parseCount(word, 'slink number', { min: 0, max: SLINK_NUMBER_MAX })
@@ -49,23 +48,25 @@ export function deviceCommand(program: SitelinkCommand): void {
           path: resolve(path as string),
           name: context.options.name,
         }
-        const disks = new NodeDiskProvider()
         const wish = deviceWish(body)
         const { create } = context.options
         if (create !== undefined) {
           const sizeBytes = parseSize(create, { min: 512 })
+          const disks = await hostDisks()
           const made = await mapped(() => disks.create(wish.path, sizeBytes, {}))
           await made.close()
         }
         try {
           await changeConfig(context, 'device-add', body, async (config, state) => {
+            const { probeDevice } = await import('../../admin/probe.js')
+            const disks = await hostDisks()
             await refusePathInUse({ disks, stateFile: groupStateFile(state.path) }, config, wish.path)
             return addDevice(config, { ...wish, sizeBytes: await probeDevice(disks, wish.path) })
           })
         } catch (error) {
           // Made a moment ago for nothing; a daemon that could not be asked may have taken it all the same.
           if (create !== undefined && SitelinkError.is(error) && error.kind === 'usage')
-            await disks.removeFile(wish.path)
+            await (await hostDisks()).removeFile(wish.path)
           throw error
         }
         context.output.result(
@@ -117,6 +118,7 @@ export function deviceCommand(program: SitelinkCommand): void {
         const unmap = context.options.unmap === true
         await changeConfig(context, 'device-del', { device: number, unmap }, async (config, state, lock) => {
           const next = deleteDevice(config, number, unmap)
+          const { APPLY_MS_MAX, applyLog } = await import('../apply-log.js')
           const { lastLsn, appliedLsn, missing, problems } = await applyLog(state, lock)
           // What is left in the log for a device that is gone can only be dropped; one that is there has to be whole.
           if (appliedLsn < lastLsn && !missing.includes(number))
@@ -127,6 +129,12 @@ export function deviceCommand(program: SitelinkCommand): void {
       }),
     )
   mapCommands(device)
+}
+
+/** The disks of this host; a verb that a daemon answers needs none. */
+async function hostDisks(): Promise<DiskProvider> {
+  const { NodeDiskProvider } = await import('@sitelink/storage')
+  return new NodeDiskProvider()
 }
 
 interface MapOptions {
@@ -178,7 +186,7 @@ function mapCommands(device: SitelinkCommand): void {
           const next = addMapping(config, wish)
           if (wish.dirtyLog.type === 'disk' && wish.dirtyLog.path !== null)
             await refusePathInUse(
-              { disks: new NodeDiskProvider(), stateFile: groupStateFile(state.path) },
+              { disks: await hostDisks(), stateFile: groupStateFile(state.path) },
               config,
               wish.dirtyLog.path,
             )

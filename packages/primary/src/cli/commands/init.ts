@@ -2,10 +2,9 @@
  * `sitelink init`: makes a state directory and the group's replog. What is there already is refused, never replaced.
  */
 import { resolve } from 'node:path'
-import { action, examples, parseSize, type SitelinkCommand } from '@sitelink/daemon'
+import { action, examples, parseSize, type SitelinkCommand } from '@sitelink/daemon/light'
 import { LOG_BYTES_MIN } from '../../limits.js'
-import { makeGroup } from '../make-group.js'
-import { PROGRAM } from '../open-state.js'
+import { PROGRAM } from '../ask-daemon.js'
 
 interface Options {
   readonly log: string
@@ -40,6 +39,7 @@ export function initCommand(program: SitelinkCommand): void {
         const sparse = options.sparse === true
         const discardEntries = options.discardEntries === true
         const log = { path, startBytes, sizeBytes, sparse, discardEntries }
+        const { makeGroup } = await import('../make-group.js')
         const { uuid, state } = await makeGroup(context, { log, fill: (empty) => empty })
         output.result(
           { uuid, state, log: path },

@@ -10,12 +10,10 @@ import {
   RealClock,
   withDaemonOrLock,
   type SitelinkCommand,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import type { ResizeOutcome, ResizeStatus } from '@sitelink/storage'
-import { followResize } from '../../control/log-verbs.js'
 import { mapped } from '../../error-map.js'
-import { resizeOffline } from '../offline-group.js'
-import { PROGRAM } from '../open-state.js'
+import { PROGRAM } from '../ask-daemon.js'
 
 export function resizeLogCommand(log: SitelinkCommand): void {
   log
@@ -50,9 +48,13 @@ export function resizeLogCommand(log: SitelinkCommand): void {
             {
               online: (client) => follow(client.stream<ResizeStatus, ResizeOutcome>('log-resize', wish)),
               offline: (lock) =>
-                mapped(() =>
-                  resizeOffline(state, lock, wish, (ringLog, ended) => follow(followResize(ringLog, clock, ended))),
-                ),
+                mapped(async () => {
+                  const { followResize } = await import('../../control/log-verbs.js')
+                  const { resizeOffline } = await import('../offline-group.js')
+                  return resizeOffline(state, lock, wish, (ringLog, ended) =>
+                    follow(followResize(ringLog, clock, ended)),
+                  )
+                }),
             },
             { onWaiting: (message) => output.note(message) },
           )

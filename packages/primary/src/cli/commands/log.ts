@@ -11,24 +11,15 @@ import {
   formatTable,
   formatTime,
   parseCount,
-  type CliContext,
   type SitelinkCommand,
-  type SitelinkError,
-} from '@sitelink/daemon'
-import { formatId64, FrameFlag, FrameType } from '@sitelink/protocol'
-import { checkLog, inspectLog, listLog, NodeDiskProvider, type Disk, type LogInspection } from '@sitelink/storage'
-import type { GroupConfig } from '../../config.js'
+} from '@sitelink/daemon/light'
 import { primaryErrors } from '../../errors.js'
-import { cannotOpen, journalInstead, refuseForeignLog } from '../../group/log-refusals.js'
-import { decodeOwnerState, type OwnerState } from '../../group/owner-state.js'
-import { APPLY_MS_MAX, applyLog } from '../apply-log.js'
-import { alone, PROGRAM } from '../open-state.js'
+import { PROGRAM } from '../ask-daemon.js'
+import { alone } from '../open-state.js'
 import { resizeLogCommand } from './log-resize.js'
 
 const LIST_DEFAULT = 1000
 const LIST_MAX = 1_000_000
-
-const TYPE_NAMES = new Map(Object.entries(FrameType).map(([name, type]) => [type as number, name]))
 
 export function logCommand(program: SitelinkCommand): void {
   const log = program
@@ -44,6 +35,7 @@ export function logCommand(program: SitelinkCommand): void {
     .addHelpText('after', examples([`${PROGRAM} log apply --state DIR`]))
     .action(
       action(async (context) => {
+        const { APPLY_MS_MAX, applyLog } = await import('../apply-log.js')
         const lsn = await alone(context, async (state, lock) => {
           const { lastLsn, appliedLsn, problems } = await applyLog(state, lock)
           if (appliedLsn < lastLsn)
@@ -58,20 +50,6 @@ export function logCommand(program: SitelinkCommand): void {
     )
 }
 
-interface EntryRow {
-  readonly position: number
-  readonly lsn: number
-  readonly lastLsn: number
-  readonly incarnation: number | null
-  readonly type: string
-  readonly device: number | null
-  readonly deviceId: number | null
-  readonly offsetBytes: number | null
-  readonly lengthBytes: number | null
-  readonly fua: boolean
-  readonly flushBefore: boolean
-}
-
 function listCommand(log: SitelinkCommand): void {
   log
     .command('ls')
@@ -81,7 +59,8 @@ function listCommand(log: SitelinkCommand): void {
     .action(
       action<{ last: string }>(async (context) => {
         const count = parseCount(context.options.last, 'count of entries', { min: 1, max: LIST_MAX })
-        const rows = await looking(context, (disk, config) => entriesOf(disk, config, count))
+        const { listedEntries } = await import('../look-at-log.js')
+        const rows = await listedEntries(context, count)
         context.output.result(rows, () =>
           formatTable(
             rows,
@@ -115,55 +94,6 @@ function listCommand(log: SitelinkCommand): void {
     )
 }
 
-/** The newest `count` entries; of what was overwritten while they were collected nothing is kept. */
-async function entriesOf(disk: Disk, config: GroupConfig, count: number): Promise<EntryRow[]> {
-  const { superblock } = await superblockOf(disk, config)
-  const numbers = new Map(config.devices.map(({ id, number }) => [id, number]))
-  let rows: EntryRow[] = []
-  for await (const step of listLog(disk, superblock)) {
-    const items =
-      step.kind === 'data' || step.kind === 'end'
-        ? step.items
-        : step.kind === 'hole' && step.hole !== null
-          ? [step.hole]
-          : []
-    for (const item of items) {
-      if ('frame' in item) {
-        const { lsn, incarnation, type, deviceId, offset, length, flags } = item.frame
-        rows.push({
-          position: item.position,
-          lsn,
-          lastLsn: lsn,
-          incarnation,
-          type: TYPE_NAMES.get(type) ?? String(type),
-          device: numbers.get(deviceId) ?? null,
-          deviceId,
-          offsetBytes: offset,
-          lengthBytes: length,
-          fua: (flags & FrameFlag.fua) !== 0,
-          flushBefore: (flags & FrameFlag.flushBefore) !== 0,
-        })
-      } else {
-        rows.push({
-          position: item.position,
-          lsn: item.firstLsn,
-          lastLsn: item.lastLsn,
-          incarnation: null,
-          type: 'damaged',
-          device: null,
-          deviceId: null,
-          offsetBytes: null,
-          lengthBytes: null,
-          fua: false,
-          flushBefore: false,
-        })
-      }
-    }
-    if (rows.length > 2 * count + 1024) rows = rows.slice(-count)
-  }
-  return rows.slice(-count)
-}
-
 function showCommand(log: SitelinkCommand): void {
   log
     .command('show')
@@ -173,37 +103,8 @@ function showCommand(log: SitelinkCommand): void {
     .addHelpText('after', examples([`${PROGRAM} log show --state DIR`]))
     .action(
       action(async (context) => {
-        const report = await looking(context, async (disk, config) => {
-          const { superblock, inspection } = await superblockOf(disk, config)
-          const owner = ownerOf(superblock.owner)
-          return {
-            path: config.log.path,
-            logId: formatId64(superblock.logId),
-            group: owner?.groupUuid ?? null,
-            epoch: owner?.epoch ?? null,
-            ringBytes: superblock.ringBytes,
-            startBytes: superblock.startOffset,
-            cleanStop: superblock.cleanStop,
-            incarnation: superblock.incarnations.at(-1)?.number ?? null,
-            sequence: superblock.sequence,
-            tailPosition: superblock.tail.position,
-            tailLsn: superblock.tail.lsn,
-            durableLsn: superblock.durableLsn,
-            appliedLsn: owner?.appliedLsn ?? null,
-            createdUs: superblock.createdUs,
-            writtenUs: superblock.wallUs,
-            superblocks: inspection.slots.map((slot) => slot.kind),
-            slinks: (owner?.slinks ?? []).map(({ number, behind, dirty, wasProtected, point }) => ({
-              number,
-              behind,
-              dirty,
-              wasProtected,
-              durableLsn: point.lsn,
-              incarnation: point.incarnation,
-            })),
-            lostRanges: owner?.lost ?? [],
-          }
-        })
+        const { shownLog } = await import('../look-at-log.js')
+        const report = await shownLog(context)
         context.output.result(report, (shown) =>
           formatPairs([
             ['log', shown.path],
@@ -237,16 +138,8 @@ function checkCommand(log: SitelinkCommand): void {
     .addHelpText('after', examples([`${PROGRAM} log check --state DIR`]))
     .action(
       action(async (context) => {
-        const { report, lost } = await looking(context, async (disk, config) => {
-          const { superblock, slots } = await inspectLog(disk, config.log.startBytes)
-          // A whole log of somebody else is as useless here as a damaged one.
-          if (superblock !== null) {
-            if (superblock.rule !== 'dense') throw journalInstead(config)
-            refuseForeignLog(config, ownerOf(superblock.owner))
-          }
-          const report = { path: config.log.path, ...(await checkLog(disk, config.log.startBytes)) }
-          return { report, lost: superblock === null ? noSuperblock(config.log.path, slots) : null }
-        })
+        const { checkedLog } = await import('../look-at-log.js')
+        const { report, lost } = await checkedLog(context)
         context.output.result(report, ({ path, entryCount, groupCount, bytes, lastLsn, end, problems }) =>
           formatPairs([
             ['log', path],
@@ -267,41 +160,4 @@ function checkCommand(log: SitelinkCommand): void {
           })
       }),
     )
-}
-
-/** Opens the log to look at it, under the lock of the state directory. */
-function looking<T>(context: CliContext<unknown>, look: (disk: Disk, config: GroupConfig) => Promise<T>): Promise<T> {
-  return alone(context, async (_state, _lock, config) => {
-    const disk = await new NodeDiskProvider().open(config.log.path, { readOnly: true })
-    try {
-      return await look(disk, config)
-    } finally {
-      await disk.close()
-    }
-  })
-}
-
-async function superblockOf(
-  disk: Disk,
-  config: GroupConfig,
-): Promise<{ inspection: LogInspection; superblock: NonNullable<LogInspection['superblock']> }> {
-  const inspection = await inspectLog(disk, config.log.startBytes)
-  const { superblock, slots } = inspection
-  if (superblock === null) throw noSuperblock(config.log.path, slots)
-  return { inspection, superblock }
-}
-
-function noSuperblock(path: string, slots: LogInspection['slots']): SitelinkError {
-  const newer = slots.some((slot) => slot.kind === 'newer')
-  const why = `its superblocks are ${slots.map((slot) => slot.kind).join(' and ')}`
-  return cannotOpen(path, newer ? 'LOG_NEWER' : 'LOG_DAMAGED', why)
-}
-
-/** Null where it is not what a primary writes. */
-function ownerOf(bytes: Buffer): OwnerState | null {
-  try {
-    return decodeOwnerState(bytes)
-  } catch {
-    return null
-  }
 }

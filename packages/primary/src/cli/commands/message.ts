@@ -4,30 +4,9 @@
  * What a message changes in the configuration is stored, with a daemon or without; what lasts only as long as the daemon
  * (start, stop, statistics) needs one.
  */
-import { randomBytes } from 'node:crypto'
-import {
-  action,
-  ConfigFile,
-  ControlClient,
-  daemonErrors,
-  examples,
-  RealClock,
-  withDaemonOrLock,
-  type SitelinkCommand,
-} from '@sitelink/daemon'
-import { NodeDiskProvider } from '@sitelink/storage'
-import { groupStateFile } from '../../admin/path-in-use.js'
+import { action, examples, withDaemonOrLock, type SitelinkCommand } from '@sitelink/daemon/light'
 import type { Done } from '../../control/dm-verbs.js'
-import { messageOf } from '../../dm/carry-out.js'
-import { describeMessage } from '../../dm/describe.js'
-import { inErrno } from '../../dm/resize-message.js'
-import { SECTOR_BYTES } from '../../dm/units.js'
-import { mapped } from '../../error-map.js'
-import { refuseLinks } from '../../trust/link-plan.js'
-import { resizeOffline } from '../offline-group.js'
-import { openAgentLinks } from '../open-links.js'
-import { configFormat, PROGRAM } from '../open-state.js'
-import { storeSteps } from '../store-steps.js'
+import { PROGRAM } from '../ask-daemon.js'
 
 export function messageCommand(program: SitelinkCommand): void {
   program
@@ -62,28 +41,8 @@ export function messageCommand(program: SitelinkCommand): void {
             online: async (client) =>
               (await client.call<Done>('message', { target, words, directory, insecurePlain })).done,
             offline: async (lock) => {
-              const file = await ConfigFile.open(state, lock, configFormat)
-              const mappingId = (): string => randomBytes(8).toString('hex')
-              return mapped(async () => {
-                const message = messageOf(target, words, directory, file.current, mappingId)
-                if (message.kind === 'resize') {
-                  await resizeOffline(
-                    state,
-                    lock,
-                    { ...message, sparse: false, overwrite: false },
-                    (_, ended) => ended,
-                  ).catch((error: unknown) => {
-                    throw inErrno(error, message.word)
-                  })
-                  return [`resized the log to ${message.sizeBytes / SECTOR_BYTES} sectors`]
-                }
-                if (message.kind !== 'change') throw needsDaemon(state.path)
-                const { pins } = await openAgentLinks(state, lock, new RealClock())
-                refuseLinks(message.steps, file.current, pins, insecurePlain)
-                const look = { disks: new NodeDiskProvider(), stateFile: groupStateFile(state.path) }
-                await storeSteps(state, lock, file, message.steps, look)
-                return describeMessage(message)
-              })
+              const { messageOffline } = await import('../message-offline.js')
+              return messageOffline(state, lock, { target, words, directory, insecurePlain })
             },
           },
           { onWaiting: (message) => context.output.note(message) },
@@ -91,9 +50,4 @@ export function messageCommand(program: SitelinkCommand): void {
         context.output.result({ done }, (value) => value.done.join('\n'))
       }),
     )
-}
-
-function needsDaemon(state: string): Error {
-  const why = 'no daemon holds the state directory, and what this message sets lasts only as long as one'
-  return daemonErrors.create('CONTROL_UNREACHABLE', { path: new ControlClient(state).path, state, why })
 }

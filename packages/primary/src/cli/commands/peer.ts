@@ -10,12 +10,12 @@ import {
   RealClock,
   withDaemonOrLock,
   type SitelinkCommand,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import { mapped } from '../../error-map.js'
 import { SLINK_NUMBER_MAX } from '../../limits.js'
 import { peerRows, type PeerRow } from '../../trust/peer-rows.js'
-import { configFormat, PROGRAM } from '../open-state.js'
-import { openAgentLinks } from '../open-links.js'
+import { PROGRAM } from '../ask-daemon.js'
+import { configFormat } from '../open-state.js'
 
 export function peerCommand(program: SitelinkCommand): void {
   const peer = program.command('peer').description('agents whose identities are pinned, one for each slink')
@@ -29,6 +29,7 @@ export function peerCommand(program: SitelinkCommand): void {
         const rows = await withDaemonOrLock<readonly PeerRow[]>(state, {
           online: (client) => client.call('peer-ls', {}),
           offline: async (lock) => {
+            const { openAgentLinks } = await import('../open-links.js')
             const links = await openAgentLinks(state, lock, new RealClock())
             return peerRows((await ConfigFile.open(state, lock, configFormat)).current, links.pins)
           },
@@ -60,7 +61,10 @@ export function peerCommand(program: SitelinkCommand): void {
           {
             online: (client) => client.call('peer-revoke', { slink }),
             offline: async (lock) =>
-              mapped(async () => (await openAgentLinks(state, lock, new RealClock())).revoke(slink)),
+              mapped(async () => {
+                const { openAgentLinks } = await import('../open-links.js')
+                return (await openAgentLinks(state, lock, new RealClock())).revoke(slink)
+              }),
           },
           { onWaiting: (message) => context.output.note(message) },
         )

@@ -11,9 +11,9 @@ import {
   Progress,
   RealClock,
   type SitelinkCommand,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../../limits.js'
-import { askDaemon, PROGRAM } from '../open-state.js'
+import { askDaemon, PROGRAM } from '../ask-daemon.js'
 
 interface ResyncProgress {
   readonly copiedBytes: number

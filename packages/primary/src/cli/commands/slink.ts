@@ -11,21 +11,24 @@ import {
   RealClock,
   type CliContext,
   type SitelinkCommand,
-} from '@sitelink/daemon'
-import { decodeToken } from '@sitelink/protocol'
+  type StateDirectory,
+  type StateLock,
+} from '@sitelink/daemon/light'
+import { decodeToken } from '@sitelink/protocol/light'
 import { addSlink, changeSlink, deleteSlink, type SlinkChange } from '../../admin/changes.js'
 import { BLOCKDEV_ADDRESS, reachedBy } from '../../blockdev/address.js'
 import { primaryErrors } from '../../errors.js'
 import { SLINK_NUMBER_MAX } from '../../limits.js'
 import { resumePercentOf } from '../../slink/fall-behind.js'
 import { mapped } from '../../error-map.js'
+import type { AgentLinks } from '../../trust/agent-links.js'
 import { wordsOf } from '../../trust/link-plan.js'
 import { addedSlink, changedSlink } from '../../trust/slink-wishes.js'
-import { openAgentLinks } from '../open-links.js'
 import { printFallBehind, readFallBehind } from '../fall-behind-words.js'
 import { linkTermsOf } from '../link-words.js'
 import { readConfig } from '../read-config.js'
-import { askDaemon, changeConfig, peersFormat, peerStore, PROGRAM } from '../open-state.js'
+import { askDaemon, PROGRAM } from '../ask-daemon.js'
+import { changeConfig, peersFormat, peerStore } from '../open-state.js'
 
 interface Options {
   readonly to?: string[]
@@ -86,7 +89,7 @@ export function slinkCommand(program: SitelinkCommand): void {
         const body = { slink: slinkNumber(word), ...changeOf(context.options), ...reach }
         await mapped(() =>
           changeConfig(context, 'slink-add', body, async (config, state, lock) => {
-            const links = await openAgentLinks(state, lock, new RealClock())
+            const links = await linksOf(state, lock)
             return addSlink(config, await addedSlink(links, config, body))
           }),
         )
@@ -134,7 +137,7 @@ export function slinkCommand(program: SitelinkCommand): void {
         await changeConfig(context, 'slink-del', { slink: number, unmap }, async (config, state, lock) => {
           const next = deleteSlink(config, number, unmap)
           await peerStore(await ConfigFile.open(state, lock, peersFormat)).set(number, null)
-          await (await openAgentLinks(state, lock, new RealClock())).forget(number)
+          await (await linksOf(state, lock)).forget(number)
           return next
         })
         context.output.result({ slink: number, deleted: true }, () => `deleted slink ${number}`)
@@ -200,6 +203,12 @@ export function slinkCommand(program: SitelinkCommand): void {
     )
 }
 
+/** The keys of a state directory that no daemon holds; nobody else needs what opens them. */
+async function linksOf(state: StateDirectory, lock: StateLock): Promise<AgentLinks> {
+  const { openAgentLinks } = await import('../open-links.js')
+  return openAgentLinks(state, lock, new RealClock())
+}
+
 /** Where a slink that was added leads. */
 function wayOf({ to = [], dialedBy, blockdev }: Options): string {
   if (blockdev === true) return reachedBy([BLOCKDEV_ADDRESS])
@@ -246,7 +255,7 @@ async function change(
 ): Promise<void> {
   await mapped(() =>
     changeConfig(context, 'slink-set', { slink: number, ...wish }, async (config, state, lock) => {
-      const links = await openAgentLinks(state, lock, new RealClock())
+      const links = await linksOf(state, lock)
       const changed = await changedSlink(links, config, { slink: number, ...wish })
       return changeSlink(config, number, changed.change)
     }),

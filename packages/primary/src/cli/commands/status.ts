@@ -14,9 +14,9 @@ import {
   type CliContext,
   type EventPage,
   type SitelinkCommand,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import type { GroupStatus } from '../../group/status.js'
-import { askDaemon, PROGRAM } from '../open-state.js'
+import { askDaemon, PROGRAM } from '../ask-daemon.js'
 
 type Status = GroupStatus & { readonly events: EventPage['events'] }
 interface DmStatus {

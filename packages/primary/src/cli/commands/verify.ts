@@ -14,11 +14,11 @@ import {
   Progress,
   RealClock,
   type SitelinkCommand,
-} from '@sitelink/daemon'
+} from '@sitelink/daemon/light'
 import { primaryErrors } from '../../errors.js'
 import { DEVICE_NUMBER_MAX, SLINK_NUMBER_MAX } from '../../limits.js'
 import type { VerifyProgress, VerifyReport } from '../../verify/verify-site.js'
-import { askDaemon, PROGRAM } from '../open-state.js'
+import { askDaemon, PROGRAM } from '../ask-daemon.js'
 
 /** A verify that is over sooner shows no progress. */
 const QUIET_MS = 2000

@@ -1,0 +1,14 @@
+/**
+ * How write-back empties a journal of so many bytes. Pure.
+ */
+import { ringLimits, WRITE_BACK_LIMITS, type WriteBackLimits } from '@sitelink/storage'
+import type { AgentLimits } from '../limits.js'
+
+/**
+ * The lag is bounded by the journal alone: behind what waits for a device that is not there may lie the frame that
+ * unmaps it.
+ */
+export function devicePace(ringBytes: number, { writeBackBytesMax }: AgentLimits): Partial<WriteBackLimits> {
+  const { lagBytesMax } = WRITE_BACK_LIMITS
+  return { ...ringLimits(ringBytes), lagBytesMax, memoryBytesMax: writeBackBytesMax }
+}
