@@ -1,0 +1,29 @@
+/**
+ * What a link of the tests can go over here, and why not over the rest.
+ *
+ * Where SITELINK_REQUIRE_CLIENTS=1, as in CI, what is missing is a failure: nothing is left out there.
+ */
+import { quicProblem } from '@sitelink/protocol'
+
+export type LinkScheme = 'tcp' | 'tls' | 'quic' | 'https'
+
+export const SCHEMES: readonly LinkScheme[] = ['tcp', 'tls', 'https', 'quic']
+
+/** Why nothing goes over it here, or null. */
+export function carrierProblem(scheme: LinkScheme): string | null {
+  return scheme === 'quic' ? quicProblem() : null
+}
+
+/** Those of `wanted` that can be had; `say` is told of the others. Throws where none may be missing, or all are. */
+export function carriersHere(wanted: readonly LinkScheme[], say: (line: string) => void): LinkScheme[] {
+  const here = wanted.filter((scheme) => {
+    const why = carrierProblem(scheme)
+    if (why === null) return true
+    if (process.env['SITELINK_REQUIRE_CLIENTS'] === '1')
+      throw new Error(`${scheme}: ${why}, and SITELINK_REQUIRE_CLIENTS asks for it`)
+    say(`without ${scheme}: ${why}`)
+    return false
+  })
+  if (here.length === 0) throw new Error(`nothing can be had of ${wanted.join(', ')}`)
+  return here
+}
