@@ -4,6 +4,7 @@
  * Where SITELINK_REQUIRE_CLIENTS=1, as in CI, what is missing is a failure: nothing is left out there.
  */
 import { quicProblem } from '@sitelink/protocol'
+import { Prng } from '@sitelink/storage/testing'
 
 export type LinkScheme = 'tcp' | 'tls' | 'quic' | 'https'
 
@@ -26,4 +27,17 @@ export function carriersHere(wanted: readonly LinkScheme[], say: (line: string) 
   })
   if (here.length === 0) throw new Error(`nothing can be had of ${wanted.join(', ')}`)
   return here
+}
+
+/**
+ * What a test goes over to which all carriers are the same: SITELINK_OVER, or one that is drawn from the seed of the run,
+ * so that all of them come by turns. `label` tells tests apart.
+ */
+export function anyCarrier(label: string): LinkScheme {
+  const { SITELINK_OVER: named, SEED: seed } = process.env
+  const wanted = named ? SCHEMES.filter((scheme) => scheme === named) : SCHEMES
+  const here = carriersHere(wanted, (line) => console.log(line))
+  const drawn = new Prng(`${seed || Date.now().toString(16)}/${label}/carrier`).pick(here)
+  console.log(`${label} goes over ${drawn} (SITELINK_OVER=${drawn})`)
+  return drawn
 }
