@@ -15,10 +15,17 @@ export function carrierProblem(scheme: LinkScheme): string | null {
   return scheme === 'quic' ? quicProblem() : null
 }
 
-/** Those of `wanted` that can be had; `say` is told of the others. Throws where none may be missing, or all are. */
-export function carriersHere(wanted: readonly LinkScheme[], say: (line: string) => void): LinkScheme[] {
+/**
+ * Those of `wanted` that can be had; `say` is told of the others. Throws where none may be missing, or all are.
+ * `problemOf`: as {@link carrierProblem}.
+ */
+export function carriersHere(
+  wanted: readonly LinkScheme[],
+  say: (line: string) => void,
+  problemOf: (scheme: LinkScheme) => string | null = carrierProblem,
+): LinkScheme[] {
   const here = wanted.filter((scheme) => {
-    const why = carrierProblem(scheme)
+    const why = problemOf(scheme)
     if (why === null) return true
     if (process.env['SITELINK_REQUIRE_CLIENTS'] === '1')
       throw new Error(`${scheme}: ${why}, and SITELINK_REQUIRE_CLIENTS asks for it`)
