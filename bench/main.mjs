@@ -21,6 +21,7 @@ const verbs = {
   backlog: () => import('./verbs/backlog.mjs'),
   wan: () => import('./verbs/wan.mjs'),
   links: () => import('./verbs/links.mjs'),
+  compression: () => import('./verbs/compression.mjs'),
 }
 const DEFAULT_VERB = 'table'
 

@@ -1,8 +1,8 @@
 /**
- * A storm over real processes: `pnpm storm --minutes 15 --seed S [--rounds N] [--json]`.
+ * A storm over real processes: `pnpm storm --minutes 15 --seed S [--rounds N] [--over tcp,tls,https,quic] [--json]`.
  *
  * Installs and builds if needed, then runs a primary, two agents and their clients through rounds of kills, freezes, cut
- * and silent links, full disks and operator's verbs, and judges what they show. Exit status 0 only with zero violations.
+ * and silent links, changes of what they go over, full disks and operator's verbs, and judges what they show. Exit status 0 only with zero violations.
  * What is done when follows from the seed; what real processes make of it is never quite the same twice. Whatever it
  * started, mounted or made is gone at the end, also after Ctrl-C.
  */
@@ -11,13 +11,15 @@ import { join } from 'node:path'
 import { ensureBuilt } from './lib/built.mjs'
 import { root } from './lib/workspace.mjs'
 
-const USAGE = 'usage: pnpm storm [--minutes M] [--seed S] [--rounds N] [--json]'
+const CARRIERS = ['tcp', 'tls', 'https', 'quic']
+const USAGE = 'usage: pnpm storm [--minutes M] [--seed S] [--rounds N] [--over tcp,tls,https,quic] [--json]'
 
 function parse(words) {
   const options = {
     minutes: 15,
     seed: process.env.SEED || randomBytes(4).toString('hex'),
     rounds: Infinity,
+    over: CARRIERS,
     json: false,
   }
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
@@ -26,8 +28,10 @@ function parse(words) {
     else if (word === '--seed') options.seed = words.shift() ?? ''
     else if (word === '--minutes') options.minutes = Number(words.shift())
     else if (word === '--rounds') options.rounds = Number(words.shift())
+    else if (word === '--over') options.over = (words.shift() ?? '').split(',')
     else return null
   }
+  if (!options.over.every((one, at) => CARRIERS.includes(one) && options.over.indexOf(one) === at)) return null
   return options.minutes > 0 && options.rounds > 0 && options.seed !== '' ? options : null
 }
 
@@ -76,6 +80,7 @@ try {
     seed: options.seed,
     roundsMax: options.rounds,
     secondsMax: options.minutes * 60,
+    over: options.over,
     say,
     signal: stop.signal,
   })

@@ -79,7 +79,7 @@ describe(`${PEERS} bad peers`, () => {
   test('a capture of the link holds none of a thousand markers that were written through it', async () => {
     const { proxy } = cluster.agent()
     const seen: Buffer[] = []
-    proxy.watch((chunk) => seen.push(Buffer.from(chunk)))
+    proxy.tcp.watch((chunk) => seen.push(Buffer.from(chunk)))
     proxy.reset()
     await waitFor('the link to be back', async () => slinkOf(await cluster.status(), 1).connected)
     recorded.push(Buffer.concat(seen).subarray(0, 4096))
@@ -87,7 +87,7 @@ describe(`${PEERS} bad peers`, () => {
     const page = Buffer.concat(markers)
     await write((at) => Buffer.alloc(MIB, at === 0 ? page : Buffer.concat([Buffer.from([at >> 20]), page])))
     await cluster.applied()
-    proxy.watch(null)
+    proxy.tcp.watch(null)
     const wire = Buffer.concat(seen)
     assert.ok(wire.length > 4 * MIB, `${wire.length} bytes were seen`)
     assert.ok(readFileSync(cluster.agent().devices[0]?.path ?? '').includes(markers[999] as Buffer), 'they arrived')

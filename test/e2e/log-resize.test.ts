@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { test } from 'node:test'
 import { ControlClient } from '@sitelink/daemon'
+import { anyCarrier } from '../support/carriers.js'
 import { Cluster } from '../support/cluster.js'
 import { History } from '../support/history.js'
 import { checkPrefix } from '../support/prefix-checker.js'
@@ -32,6 +33,7 @@ test('[REC-17] [MSG-10] a log that is resized by the command line, and killed in
   const rounds = Math.min(8, Number(process.env['SITELINK_ROUNDS'] ?? 8))
   const cluster = await Cluster.start({
     label: 'log-resize',
+    scheme: anyCarrier('log-resize'),
     logSize: '48m',
     slinks: [{ words: ['--policy', 'async'] }],
   })

@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { after, before, describe, test } from 'node:test'
 import type { NbdClient } from '@sitelink/nbd'
 import type { Prng } from '@sitelink/storage/testing'
+import { anyCarrier } from '../support/carriers.js'
 import { Cluster } from '../support/cluster.js'
 import { assertSidesEqual } from '../support/equality.js'
 import { seededPrng } from '../support/seed.js'
@@ -26,6 +27,7 @@ describe('an outage of the agent', () => {
   before(async () => {
     cluster = await Cluster.start({
       label: 'outage',
+      scheme: anyCarrier('outage'),
       logSize: '16m',
       devices: [{ name: 'data', sizeBytes: REGIONS * MIB }],
       slinks: [{ words: ['--policy', 'async'] }],

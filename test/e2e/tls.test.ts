@@ -93,9 +93,9 @@ describe('a pair over TLS', () => {
   test('one token leads to replicated writes, and nothing of them can be read on the way', async () => {
     const { proxy } = cluster.agent()
     const seen: Buffer[] = []
-    proxy.watch((chunk) => seen.push(Buffer.from(chunk)))
+    proxy.tcp.watch((chunk) => seen.push(Buffer.from(chunk)))
     await write(0, MARKER)
-    proxy.watch(null)
+    proxy.tcp.watch(null)
     await cluster.agent().applied()
     await assertSidesEqual(cluster)
     const wire = Buffer.concat(seen)

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { openSync, readSync, writeSync, closeSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
+import { anyCarrier } from '../support/carriers.js'
 import { Cluster } from '../support/cluster.js'
 import { assertSidesEqual } from '../support/equality.js'
 import { primaryProgram } from '../support/places.js'
@@ -23,7 +24,12 @@ describe('sitelink verify', () => {
 
   before(async () => {
     const devices = [{ name: 'data', sizeBytes: BYTES }]
-    cluster = await Cluster.start({ label: 'verify', devices, slinks: [{ words: ['--policy', 'async'] }] })
+    cluster = await Cluster.start({
+      label: 'verify',
+      scheme: anyCarrier('verify'),
+      devices,
+      slinks: [{ words: ['--policy', 'async'] }],
+    })
     const client = await cluster.connect('data')
     for (let at = 0; at < 32; at++) await client.write(at * 2 * MIB, Buffer.alloc(4096, at + 1))
     await client.destroy()

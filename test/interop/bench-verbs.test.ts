@@ -45,6 +45,12 @@ const verbs = [
     figures: ['tls / plain TLS socket: rate', 'https over HTTP/2: round trip of 4 KiB'],
     goals: 2,
   },
+  {
+    verb: 'compression',
+    clients: [],
+    figures: ['text, auto: received', 'text: auto / off', 'random: auto / off'],
+    goals: 2,
+  },
 ]
 /** Verbs that write no file. */
 const withoutFiles = ['micro', 'links']

@@ -93,6 +93,30 @@ export const HTTP3_MUTANTS: readonly Mutant[] = [
     by(HTTP3, 'require refuses a peer that does not answer over UDP, and never takes HTTP/2'),
   ),
   rule(
+    'auto leaves HTTP/3 while a listener begins anew',
+    'protocol/transport/http3-choice',
+    "if (this.#mayReturn(address)) return { kind: 'again' };",
+    '',
+    by(HTTP3, 'where HTTP/3 was there and begins anew, auto waits for it and comes back over it, in one dial'),
+  ),
+  rule(
+    'auto waits for an HTTP/3 that was there without end',
+    'protocol/transport/http3-choice',
+    'nowMs - failing < HTTP3_PATIENCE_MS',
+    'nowMs - failing < Infinity',
+    by(
+      HTTP3,
+      'where HTTP/3 was there and does not come back, auto gives it up in time, and is not asked again at once',
+    ),
+  ),
+  rule(
+    'HTTP/3 that was there and breaks off once is left alone',
+    'protocol/transport/http3-choice',
+    "error.code === 'DIAL_ABORTED' || this.#mayReturn(address)",
+    "error.code === 'DIAL_ABORTED'",
+    by(HTTP3, 'HTTP/3 that was there, opens and then carries nothing, is tried once more before it is left alone'),
+  ),
+  rule(
     'never loads the library all the same',
     'protocol/transport/http3-choice',
     "if (mode === 'never') return { kind: 'not', why: NOT_ASKED_FOR };",

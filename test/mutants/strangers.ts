@@ -130,4 +130,44 @@ export const STRANGERS: readonly Mutant[] = [
       'each connection above the cap ends one that greets, not the one that was told to go already',
     ),
   ),
+  rule(
+    'whoever was told to go and does not may keep his connection beside any number of others',
+    'agent/session/session-set',
+    "oldest.close('too many connections are greeting'); this.#cutFarewells();",
+    "oldest.close('too many connections are greeting');",
+    by(
+      'agent/session-set',
+      'of those that were told to go and do not no more hang on than may greet; one that went makes room',
+    ),
+  ),
+  rule(
+    'who took his farewell is counted among those who do not',
+    'agent/session/session-set',
+    'this.#farewells.delete(session);',
+    '',
+    by(
+      'agent/session-set',
+      'of those that were told to go and do not no more hang on than may greet; one that went makes room',
+    ),
+  ),
+  rule(
+    'a connection of an agent that dials, and that cannot be taken, is told to nobody',
+    'primary/trust/agent-links',
+    'this.#troubledMs = clock.nowMs(); event({',
+    'this.#troubledMs = clock.nowMs(); void ({',
+    by(
+      'primary/trust/dial-in',
+      'a connection that the system cannot hand over is told of, at most one a second, and agents are still taken',
+    ),
+  ),
+  rule(
+    'connections that cannot be taken flood the events',
+    'primary/trust/agent-links',
+    'if (clock.nowMs() - this.#troubledMs < REFUSAL_EVENT_MS) return;',
+    '',
+    by(
+      'primary/trust/dial-in',
+      'a connection that the system cannot hand over is told of, at most one a second, and agents are still taken',
+    ),
+  ),
 ]

@@ -8,6 +8,7 @@
 import { cpSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { LinkScheme } from '../support/carriers.js'
 import { findProgram } from '../support/clients.js'
 import { type AgentSite, Cluster } from '../support/cluster.js'
 import { History } from '../support/history.js'
@@ -63,6 +64,8 @@ export class Cast {
   readonly daemons = new Map<Site, Daemon>()
   /** Whether an agent is dialed straight, or through its proxy. */
   readonly straight = new Map<number, boolean>()
+  /** Agents whose identity the primary has pinned: they need no token to be reached in another way. */
+  readonly #enrolled = new Set<number>()
   readonly fio: string | null
 
   private constructor(
@@ -145,9 +148,26 @@ export class Cast {
     return link
   }
 
-  /** The address under which the primary is to dial an agent. */
-  address(agent: AgentSite, straight: boolean): string {
-    return straight ? `tcp://${agent.host}:7373` : `tcp://${agent.proxy.host}:${agent.proxy.port}`
+  /** What the primary is told behind `--to`, of an agent that is enrolled or reached plainly. */
+  toWords(agent: AgentSite, straight: boolean): string[] {
+    return [agent.address({ straight }), ...(agent.scheme === 'tcp' ? ['--insecure-plain'] : [])]
+  }
+
+  /** Takes a link over to another carrier, whatever is under way: the agent listens anew, and the primary is told where. */
+  async carry(slink: number, scheme: LinkScheme): Promise<void> {
+    const agent = this.cluster.agent(slink)
+    if (agent.scheme === scheme) return
+    const daemon = this.daemon(siteOf(slink))
+    await daemon.exclusive(async () => {
+      await daemon.stop()
+      agent.scheme = scheme
+      await daemon.start()
+    })
+    const isKnown = scheme === 'tcp' || this.#enrolled.has(slink)
+    const to = isKnown ? this.toWords(agent, false) : [await agent.invite()]
+    await this.cluster.must('slink', 'set', String(slink), '--to', ...to)
+    if (scheme !== 'tcp') this.#enrolled.add(slink)
+    this.straight.set(slink, false)
   }
 
   /** Copies logs, states, journals and devices to where they outlive the storm; answers where. */

@@ -5,7 +5,7 @@
  * go, and the link is what all holders together make of it. So the judge of a dead agent can keep everybody away from it
  * without knowing who else is at work.
  */
-import type { CutProxy } from '../support/cut-proxy.js'
+import type { LinkProxy } from '../support/link-proxy.js'
 import type { Fault, NameSpace } from './name-space.js'
 
 export type Ailment =
@@ -25,7 +25,7 @@ export class Link {
   #changes: Promise<void> = Promise.resolve()
 
   constructor(
-    readonly proxy: CutProxy,
+    readonly proxy: LinkProxy,
     readonly space: NameSpace | null,
   ) {}
 

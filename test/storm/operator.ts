@@ -137,8 +137,8 @@ export class Operator {
   async #path(slink: number): Promise<void> {
     const { cast } = this
     const straight = !(cast.straight.get(slink) ?? false)
-    const to = cast.address(cast.cluster.agent(slink), straight)
-    const { status } = await this.#verb('slink', 'set', String(slink), '--to', to, '--insecure-plain')
+    const to = cast.toWords(cast.cluster.agent(slink), straight)
+    const { status } = await this.#verb('slink', 'set', String(slink), '--to', ...to)
     if (status === 0) cast.straight.set(slink, straight)
   }
 

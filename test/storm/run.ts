@@ -7,6 +7,7 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Prng } from '@sitelink/storage/testing'
+import { carriersHere, type LinkScheme, SCHEMES } from '../support/carriers.js'
 import { removeFolder, temporaryFolder } from '../support/places.js'
 import { Cast, problems } from './cast.js'
 import { Storm } from './storm.js'
@@ -16,6 +17,8 @@ export interface RunOptions {
   readonly seed: string
   readonly roundsMax: number
   readonly secondsMax: number
+  /** What the links go over, by turns. What is not to be had here is left out, and said. Default: whatever there is. */
+  readonly over?: readonly LinkScheme[]
   /** Takes lines for people. */
   readonly say: (line: string) => void
   /** Lets the storm end before its time, in between of anything. */
@@ -49,12 +52,17 @@ export async function runStorm(options: RunOptions): Promise<RunSummary> {
   const able = problems()
   const without = Object.entries(able).flatMap(([what, why]) => (why === null ? [] : [`${what}: ${why}`]))
   for (const each of without) say(`without ${each}`)
+  const over = carriersHere(options.over ?? SCHEMES, (line) => {
+    say(line)
+    without.push(line.slice('without '.length))
+  })
+  const order = new Prng(`${seed}/carriers`).shuffle(over)
   const interrupted = new Promise<'interrupted'>((resolve) => {
     if (signal?.aborted === true) resolve('interrupted')
     signal?.addEventListener('abort', () => resolve('interrupted'))
   })
   const cast = await Cast.start(trace, able)
-  const storm = new Storm(cast, trace, new Prng(`${seed}/storm`))
+  const storm = new Storm(cast, trace, new Prng(`${seed}/storm`), order)
   const lines = setInterval(() => say(lineOf(storm, trace)), LINE_EVERY_MS)
   let kept: string | null = null
   let wasInterrupted = false

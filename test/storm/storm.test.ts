@@ -7,13 +7,14 @@ import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Prng } from '@sitelink/storage/testing'
+import { carrierProblem, SCHEMES } from '../support/carriers.js'
 import { removeFolder, temporaryFolder } from '../support/places.js'
 import { seededPrng } from '../support/seed.js'
 import { BLOCK_BYTES } from '../support/stamp.js'
 import { waitFor } from '../support/wait-for.js'
 import { Cast, problems } from './cast.js'
 import { runStorm } from './run.js'
-import { Storm } from './storm.js'
+import { overName, Storm } from './storm.js'
 import { Trace } from './trace.js'
 
 /** Rounds of the short storm; `pnpm storm` runs as long as it is told. */
@@ -30,7 +31,7 @@ function leftovers(): string[] {
   ]
 }
 
-test('a short storm ends without a violation, and leaves nothing behind', async (t) => {
+test('a short storm over every carrier ends without a violation, and leaves nothing behind', async (t) => {
   const seed = seededPrng(t, 'storm').u32().toString(16)
   const before = leftovers()
   const summary = await runStorm({
@@ -45,6 +46,8 @@ test('a short storm ends without a violation, and leaves nothing behind', async 
   assert.equal(summary.violation, null, `seed ${seed}, kept: ${summary.kept}`)
   assert.ok(summary.rounds > 0 && (summary.counts['judged equal'] ?? 0) === summary.rounds)
   assert.ok((summary.counts['writes'] ?? 0) > 0, 'something was written')
+  for (const scheme of SCHEMES.filter((each) => carrierProblem(each) === null))
+    assert.ok((summary.counts[overName(scheme)] ?? 0) > 0, `a link went over ${scheme}`)
   // Disks of other storms come and go meanwhile.
   assert.deepEqual(
     leftovers().filter((line) => !before.includes(line) && line.startsWith('sitelink-')),

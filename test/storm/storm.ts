@@ -1,17 +1,19 @@
 /**
  * Rounds of weather over real processes: a primary and two agents, everything broken that can be, then quiet and judgement.
  *
- * A round: writers and fio write; lanes of faults, drawn from the seed before the round began, run side by side; each
+ * A round: writers and fio write; both links change over to another carrier; lanes of faults, drawn from the seed before the round began, run side by side; each
  * death is judged while it lasts. Then everything is mended, and within a bounded time all sites have to be in step, equal,
  * idle, and as their status says. The schedule follows from the seed; what real processes make of it does not.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Prng } from '@sitelink/storage/testing'
+import type { LinkScheme } from '../support/carriers.js'
 import { slinkOf } from '../support/status-shape.js'
 import { waitFor } from '../support/wait-for.js'
 import { type Cast, siteOf } from './cast.js'
 import { Crew } from './crew.js'
 import { Fio } from './fio.js'
+import { carriersOf } from './itinerary.js'
 import { Lanes } from './lanes.js'
 import { LogJudge } from './log-judge.js'
 import { Operator } from './operator.js'
@@ -28,6 +30,11 @@ const ROUND_MS_MAX = 300_000
 /** Before the first write is judged, everything is mended and has settled, and the first writes are made. */
 const FIRST_WRITES_MS = 300
 
+/** By what the rounds of a link over a carrier are counted, once each is judged. */
+export function overName(scheme: LinkScheme): string {
+  return `rounds of a link over ${scheme}`
+}
+
 export class Storm {
   readonly sampler: Sampler
   readonly judge: SiteJudge
@@ -39,6 +46,8 @@ export class Storm {
     private readonly cast: Cast,
     private readonly trace: Trace,
     private readonly prng: Prng,
+    /** What the links go over, in the order of {@link carriersOf}. */
+    private readonly order: readonly LinkScheme[] = ['tcp'],
   ) {
     this.sampler = new Sampler(cast, trace)
     this.judge = new SiteJudge(cast, trace)
@@ -93,6 +102,7 @@ export class Storm {
     await crew.begin()
     this.#fio?.begin(prng.fork('fio').between(1, 1_000_000), plan.load.fioBytesPerSecond)
     await delay(FIRST_WRITES_MS)
+    await this.#carry()
     await lanes.run(plan.lanes)
     await this.#mend()
     await this.#fio?.end()
@@ -103,7 +113,17 @@ export class Storm {
     await this.#rest()
     await this.judge.quiet()
     this.#readLogs()
+    for (const scheme of carriersOf(this.order, trace.round)) trace.count(overName(scheme))
     trace.say('quiet: all sides are equal')
+  }
+
+  /** Both links change over to what they go over in this round, while everybody writes. */
+  async #carry(): Promise<void> {
+    const changes = carriersOf(this.order, this.trace.round).map(async (scheme, at) => {
+      await this.cast.carry(at + 1, scheme)
+      this.trace.say(`slink ${at + 1} goes over ${scheme}`)
+    })
+    await Promise.all(changes)
   }
 
   /** Who should run runs, what the operator left half done is done. */

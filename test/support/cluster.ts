@@ -2,7 +2,7 @@
  * A primary and its agents as real processes, with small devices in temporary folders, driven by the words of the
  * command line.
  *
- * Owns the processes, their state, logs, journals and devices, and a cutting proxy in front of each agent. Each cluster
+ * Owns the processes, their state, logs, journals and devices, and a cutting proxy in front of each agent, for TCP and UDP. Each cluster
  * has loopback addresses of its own, so that ports never collide and an agent comes back under its old address. Daemons
  * are asked on their control sockets, because that is faster than a process for each question; the answers are those of
  * `status --json`.
@@ -12,7 +12,8 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ControlClient } from '@sitelink/daemon'
 import { NbdClient } from '@sitelink/nbd'
-import { CutProxy } from './cut-proxy.js'
+import type { LinkScheme } from './carriers.js'
+import { LinkProxy } from './link-proxy.js'
 import { agentProgram, primaryProgram, removeFolder, temporaryFolder } from './places.js'
 import { mustRun, Program, runCommand, type RunResult } from './program.js'
 import { type AgentStatus, isApplied, isInStep, type Lsn, type PrimaryStatus, slinkOf } from './status-shape.js'
@@ -39,9 +40,6 @@ export interface SlinkSpec {
   /** Words in front of the agent's command, as those that put it into a network namespace. */
   readonly launcher?: readonly string[]
 }
-
-/** Over UDP no proxy stands between. */
-export type LinkScheme = 'tcp' | 'tls' | 'quic' | 'https'
 
 export interface ClusterSpec {
   readonly label: string
@@ -74,11 +72,12 @@ export class AgentSite {
     readonly slink: number,
     folder: string,
     readonly host: string,
-    readonly proxy: CutProxy,
+    readonly proxy: LinkProxy,
     readonly devices: readonly { readonly name: string; readonly path: string }[],
     private readonly launcher: readonly string[],
     private readonly logFolder: string | undefined,
-    private readonly scheme: LinkScheme,
+    /** What it listens with from its next start on. */
+    public scheme: LinkScheme,
   ) {
     this.state = join(folder, 'state')
     this.journal = join(folder, 'journal')
@@ -92,14 +91,18 @@ export class AgentSite {
 
   /** What a primary is told behind `--to`: the address of the proxy, or a new token with it. */
   async toWords(): Promise<string[]> {
-    if (this.scheme === 'tcp') return [`tcp://${this.proxy.host}:${this.proxy.port}`, PLAIN]
-    return [await this.invite()]
+    return this.scheme === 'tcp' ? [this.address(), PLAIN] : [await this.invite()]
+  }
+
+  /** Where a primary reaches it: by the proxy, or straight. */
+  address({ straight = false, scheme = this.scheme } = {}): string {
+    const { host, port } = straight ? { host: this.host, port: 7373 } : this.proxy
+    return `${scheme}://${host}:${port}`
   }
 
   /** A new token, with the address of the proxy. `words`: more behind `invite`. */
   async invite(...words: string[]): Promise<string> {
-    const { host, port } = this.scheme === 'quic' ? { host: this.host, port: 7373 } : this.proxy
-    const address = `${this.scheme === 'tcp' ? 'tls' : this.scheme}://${host}:${port}`
+    const address = this.address(this.scheme === 'tcp' ? { scheme: 'tls' } : {})
     const all = ['invite', '--address', address, ...words, '--state', this.state]
     return (await mustRun(agentProgram, all)).stdout.trim()
   }
@@ -230,7 +233,7 @@ export class Cluster {
     mkdirSync(folder, { recursive: true })
     const id = process.pid * 16 + (clusters++ % 16)
     const host = spec.host ?? `127.${64 + ((id >> 16) & 63)}.${(id >> 8) & 255}.${id & 255}`
-    const proxy = await CutProxy.listen({ targetHost: host, targetPort: 7373 })
+    const proxy = await LinkProxy.listen({ targetHost: host, targetPort: 7373 })
     const devices = this.devices.map(({ name }) => ({ name, path: join(folder, `${name}.img`) }))
     const place = spec.folder ?? folder
     const { logFolder, scheme = 'tcp' } = this.#spec

@@ -80,7 +80,10 @@ export const ENROL_FAILURES_MS = 60_000
 export const REFUSAL_EVENTS_MAX = 20
 export const REFUSAL_EVENTS_MS = 60_000
 
-/** Connections that have not said hello; a further one pushes out the oldest. */
+/**
+ * Connections that have not said hello; a further one pushes out the oldest. As many of those that were pushed out may be
+ * hearing why; a further one of them is cut off.
+ */
 export const GREETING_CONNECTIONS_MAX = 16
 
 /** Marks that were found void at one resume and are not applied yet; a further one takes the place of the oldest. */

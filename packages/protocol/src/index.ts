@@ -35,7 +35,7 @@ export {
   type Http3Session,
   type LoadHttp3,
 } from './transport/http3-library.js'
-export { HTTP3_RETRY_MS } from './transport/http3-choice.js'
+export { HTTP3_PATIENCE_MS, HTTP3_RETRY_MS } from './transport/http3-choice.js'
 export { HTTP3_ANSWER_MS } from './transport/http3-dial.js'
 export { QUIC_MODES, type Carrier, type QuicMode } from './transport/quic-mode.js'
 export type { MakeCertificate, ShortCertificate } from './transport/short-certificate.js'

@@ -46,6 +46,8 @@ export class SessionSet {
   #owner: AgentSession | null = null
   /** Those that were told to go, for others that came later. */
   readonly #leaving = new WeakSet<AgentSession>()
+  /** Of those, oldest first, the ones whose farewell is under way: at most {@link GREETING_CONNECTIONS_MAX}. */
+  readonly #farewells = new Set<AgentSession>()
   readonly #tellEnd = new WeakMap<AgentSession, (established: boolean) => void>()
   #maps: readonly DirtyMap[] = []
   #steps: Promise<unknown> = Promise.resolve()
@@ -68,11 +70,21 @@ export class SessionSet {
     const [oldest] = greeting
     if (oldest !== undefined && greeting.length >= GREETING_CONNECTIONS_MAX) {
       this.#leaving.add(oldest)
+      this.#farewells.add(oldest)
       oldest.close('too many connections are greeting')
+      this.#cutFarewells()
     }
     const session = new AgentSession(connection, this.#host(), this.#options.clock)
     this.#all.add(session)
     this.#tellEnd.set(session, ended)
+  }
+
+  /** Who does not take what he is told may keep his connection for a while: not too many do. */
+  #cutFarewells(): void {
+    const [longest] = this.#farewells
+    if (longest === undefined || this.#farewells.size <= GREETING_CONNECTIONS_MAX) return
+    this.#farewells.delete(longest)
+    longest.destroy('too many connections are greeting')
   }
 
   /** Ends all; resolves when nothing reaches the replica any more. */
@@ -188,6 +200,7 @@ export class SessionSet {
 
   #ended(session: AgentSession, end: SessionEnd): void {
     this.#all.delete(session)
+    this.#farewells.delete(session)
     if (!this.#closed) this.#tellEnd.get(session)?.(session.report().sinceMs !== null)
     // What its last frame began goes on without it: no step may come in between, neither a new session's nor a stop.
     void this.#step(() => session.quiet())

@@ -26,7 +26,7 @@ import { enrol } from './enrol.js'
 import { planLink, type LinkWish } from './link-plan.js'
 import { judgePin, movedPin, pinOf, short, withoutPin, withPin, type Pin, type Pins } from './pins.js'
 
-/** Of agents that are refused one is told of in so long, in milliseconds. */
+/** Of agents that are refused one is told of in so long, in milliseconds; of connections that cannot be taken one as well. */
 const REFUSAL_EVENT_MS = 1000
 
 /** Where the pins are kept: `update` is atomic, durable on return, one at a time. */
@@ -60,6 +60,7 @@ export class AgentLinks {
   /** Takes agents that dial. */
   #listening: TlsTransport | null = null
   #refusedMs = -Infinity
+  #troubledMs = -Infinity
 
   constructor(parts: AgentLinksParts) {
     this.#parts = parts
@@ -160,6 +161,16 @@ export class AgentLinks {
         const slink = slinkOf(keys)
         if (slink !== undefined) return this.#judge(slink, keys)
         return { kind: 'refused', verdict: 'unknown', why: 'its key is not pinned for a slink whose agent dials' }
+      },
+      acceptFailed: (error) => {
+        if (clock.nowMs() - this.#troubledMs < REFUSAL_EVENT_MS) return
+        this.#troubledMs = clock.nowMs()
+        event({
+          kind: 'listener-failed',
+          level: 'warning',
+          message: `agents are still waited for, but one that dialled could not be taken: ${error.message}`,
+          facts: { why: error.message },
+        })
       },
       refused: ({ remote, key, why }) => {
         // Strangers cannot flood the events.

@@ -1,5 +1,6 @@
 /** Agents that dial: who is let in, for which slink, and what becomes of connections that nobody takes. */
 import assert from 'node:assert/strict'
+import { Server } from 'node:net'
 import { test } from 'node:test'
 import { certificateFingerprint, makeCertificate, RealClock, RealRandom } from '@sitelink/daemon'
 import { TlsTransport, type Connection, type TlsIdentity } from '@sitelink/protocol'
@@ -90,4 +91,37 @@ test('of connections that nobody takes the newest stands, and giving up waiting 
   assert.deepEqual(arrived, [3, 3, 4, 3])
   dialIn.close()
   assert.deepEqual(ended.toSorted(), ['later', 'of another', 'old'])
+})
+
+test('a connection that the system cannot hand over is told of, at most one a second, and agents are still taken', async (t) => {
+  let aheadMs = 0
+  const clock = Object.assign(new RealClock(), { nowMs: () => aheadMs })
+  const events: GroupEvent[] = []
+  const servers: Server[] = []
+  const { listen } = Server.prototype
+  t.mock.method(Server.prototype, 'listen', function (this: Server, ...words: Parameters<typeof listen>) {
+    servers.push(this)
+    return listen.apply(this, words)
+  })
+  const links = new AgentLinks({
+    clock,
+    random: new RealRandom(),
+    pins: { current: NO_PINS, update: () => Promise.resolve() },
+    identity: { current: await identity(), rotate: () => Promise.reject(new Error('nobody rotates')) },
+    event: (event) => void events.push(event),
+  })
+  const dialIn = new DialIn(() => {})
+  const listener = await links.listen('tls://127.0.0.1:0', () => [], dialIn)
+  t.after(() => listener.close())
+  const fail = (): boolean | undefined => servers.at(-1)?.emit('error', new Error('accept EMFILE'))
+  fail()
+  fail()
+  assert.deepEqual(
+    events.map(({ kind, level, facts }) => [kind, level, facts['why']]),
+    [['listener-failed', 'warning', 'accept EMFILE']],
+  )
+  aheadMs = 1000
+  fail()
+  assert.equal(events.length, 2)
+  dialIn.close()
 })

@@ -183,6 +183,11 @@ export class AgentSession {
     this.#session.close(why)
   }
 
+  /** Ends the session at once, also one whose farewell is under way. */
+  destroy(why: string): void {
+    this.#session.destroy(why)
+  }
+
   /** Ends the session because the agent cannot go on. */
   fail(code: string, message: string): void {
     this.#session.fail(code, message)

@@ -31,6 +31,9 @@ import type { Connection, DialOptions, Listener } from './transport.js'
 import { endSession, hashOf, http2Of, loadWebTransport, shownHash, WINDOWS } from './webtransport-library.js'
 import { WebTransportByteStream } from './webtransport-stream.js'
 
+/** Between two dials over HTTP/3 to an address that may come back. */
+const AGAIN_MS = 100
+
 export interface HttpsTransportOptions extends ProvenOptions {
   /** Needed to listen. */
   readonly makeCertificate?: MakeCertificate
@@ -74,13 +77,13 @@ export class HttpsTransport implements KeyedTransport {
     try {
       const mode = options.quic ?? this.#options.quic ?? 'auto'
       const wish = await Promise.race([this.#choices.wish(mode, address), on.failed])
-      const hash = await askHash(parsed, address, on, tearsDown)
-      opened = await this.#open(wish, { host: parsed, address, hash, on }, tearsDown)
-      const { stream, carrier, links, name } = opened
+      opened = await this.#open(wish, { host: parsed, address, on }, tearsDown)
+      const { stream, carrier, links, name, hash } = opened
       tearsDown(() => stream.destroy())
       await Promise.race([stream.write(Buffer.from(hash, 'hex')), on.failed])
       const remote = formatHostPort(parsed.host, parsed.port)
       const { connection, peer } = await links.dialled({ stream, remote, name }, purpose, address, on)
+      if (carrier === HTTP3) this.#choices.worked(address)
       return { connection: carriedBy(connection, carrier), peer }
     } catch (error) {
       const failure =
@@ -120,16 +123,22 @@ export class HttpsTransport implements KeyedTransport {
   /** A stream over HTTP/3 or, unless that is required, over HTTP/2. */
   async #open(
     wish: Http3Wish,
-    parts: Omit<Http3DialParts, 'library' | 'clock'>,
+    { host, address, on }: Omit<Http3DialParts, 'library' | 'clock' | 'hash'>,
     tearsDown: (how: () => void) => void,
   ): Promise<Opened> {
-    const { host, address, hash, on } = parts
-    tearsDown(() => {})
-    const choice = await this.#choices.open(wish, parts)
-    if (choice.kind === 'open')
-      return { stream: choice.stream, carrier: HTTP3, links: this.#http3, name: `http3 ${hash}` }
-    const stream = await openStream(host, address, hash, { on, clock: this.#options.clock }, tearsDown)
-    return { stream, carrier: http2Because(choice.why), links: this.#links, name: `https ${hash}` }
+    const { clock } = this.#options
+    for (;;) {
+      const hash = await askHash(host, address, on, tearsDown)
+      tearsDown(() => {})
+      const choice = await this.#choices.open(wish, { host, address, hash, on })
+      if (choice.kind === 'open')
+        return { stream: choice.stream, carrier: HTTP3, links: this.#http3, name: `http3 ${hash}`, hash }
+      if (choice.kind === 'not') {
+        const stream = await openStream(host, address, hash, { on, clock }, tearsDown)
+        return { stream, carrier: http2Because(choice.why), links: this.#links, name: `https ${hash}`, hash }
+      }
+      await Promise.race([new Promise<void>((resolve) => clock.after(AGAIN_MS, resolve)), on.failed])
+    }
   }
 }
 
@@ -139,6 +148,8 @@ interface Opened {
   readonly links: ProvenLinks
   /** See {@link Channel.name}: another one for each protocol. */
   readonly name: string
+  /** Of the certificate that the server shows. */
+  readonly hash: string
 }
 
 /** The hash of the certificate that the server shows: believed only once somebody has proven to be behind it. */

@@ -12,6 +12,7 @@ import {
   findHttp3,
   HTTP3_ANSWER_MS,
   HTTP3_PACKAGE,
+  HTTP3_PATIENCE_MS,
   HTTP3_RETRY_MS,
   HttpsTransport,
   GATE_MS,
@@ -462,6 +463,68 @@ test('HTTP/3 that opens and then carries nothing is left alone at the next dial'
   assert.equal(carrier?.protocol, 'HTTP/2')
   assert.match(carrier?.why ?? '', /^it opened and broke off: /)
 })
+
+test(
+  'where HTTP/3 was there and begins anew, auto waits for it and comes back over it, in one dial',
+  LIMIT,
+  async (t) => {
+    const fake = fakeHttp3()
+    const { listener } = await door(t, has(fake))
+    const client = dialler({ ...has(fake), clock: clockThat({ once: [HTTP3_ANSWER_MS] }) })
+    assert.deepEqual(await carried(client, listener.address), HTTP3)
+    fake.lossy = true
+    let over = false
+    const dialling = carried(client, listener.address).finally(() => (over = true))
+    while (fake.dials < 3 && !over) await turn()
+    fake.lossy = false
+    assert.deepEqual(await dialling, HTTP3)
+    assert.deepEqual(fake.fatal, [])
+  },
+)
+
+test(
+  'where HTTP/3 was there and does not come back, auto gives it up in time, and is not asked again at once',
+  LIMIT,
+  async (t) => {
+    const fake = fakeHttp3()
+    const { listener } = await door(t, has(fake))
+    const clock = clockThat({ once: [HTTP3_ANSWER_MS] })
+    const client = dialler({ ...has(fake), clock })
+    assert.deepEqual(await carried(client, listener.address), HTTP3)
+    fake.lossy = true
+    let over = false
+    const dialling = carried(client, listener.address).finally(() => (over = true))
+    while (fake.dials < 3 && !over) await turn()
+    clock.aheadMs = HTTP3_PATIENCE_MS
+    const silent = http2(`no answer over UDP within ${HTTP3_ANSWER_MS} ms`)
+    assert.deepEqual(await dialling, silent)
+    const { dials } = fake
+    assert.deepEqual(await carried(client, listener.address), silent)
+    assert.equal(fake.dials, dials, 'the next dial did not wait for it')
+  },
+)
+
+test(
+  'HTTP/3 that was there, opens and then carries nothing, is tried once more before it is left alone',
+  LIMIT,
+  async (t) => {
+    const fake = fakeHttp3()
+    const { listener } = await door(t, has(fake))
+    const clock = clockThat({})
+    const client = dialler({ ...has(fake), clock })
+    assert.deepEqual(await carried(client, listener.address), HTTP3)
+    fake.swallows = true
+    const swallowed = (): Promise<Connection> => client.dial(listener.address, { timeoutMs: 1000 })
+    await assert.rejects(swallowed(), { code: 'DIAL_TIMEOUT' })
+    fake.swallows = false
+    assert.deepEqual(await carried(client, listener.address), HTTP3)
+    fake.swallows = true
+    await assert.rejects(swallowed(), { code: 'DIAL_TIMEOUT' })
+    clock.aheadMs = HTTP3_PATIENCE_MS
+    await assert.rejects(swallowed(), { code: 'DIAL_TIMEOUT' })
+    assert.equal((await carried(client, listener.address))?.protocol, 'HTTP/2')
+  },
+)
 
 test('the next certificate is shown over HTTP/3 as well: sessions end, and come back by it', LIMIT, async (t) => {
   const fake = fakeHttp3()
