@@ -520,11 +520,11 @@ export const LOG: readonly Mutant[] = [
     ),
   ),
   rule(
-    'what was read ahead outlives a cut of the log',
-    'storage/ring-log/truncate',
-    'parts.payloads.forget();',
-    '',
-    by('storage/ring-log/payload-runs', 'what was cut and written anew is read anew'),
+    'what is read together with others is not checked',
+    'storage/ring-log/payload-reader',
+    'entryIn(bytes, start, positions[each])?.frame.payload ?? null',
+    'bytes.subarray(positions[each] - start + 96, positions[each] - start + 96 + 4096)',
+    by('storage/ring-log/payload-runs', 'a flipped bit in what is read with others is found in the entry that it hit'),
   ),
   rule(
     'a torn fill is not written again',

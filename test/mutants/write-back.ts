@@ -299,12 +299,6 @@ export const WRITE_BACK: readonly Mutant[] = [
         'a rush keeps no more from them than the log can hold back',
       ],
       [
-        'until memory is full',
-        'memoryBytes <= ROOM_SHARE * limits.memoryBytesMax &&',
-        '',
-        'a rush leaves a part of memory free, so that nothing has to be read again',
-      ],
-      [
         'until the intervals are used up',
         'intervalCount <= ROOM_SHARE * limits.intervalsMax',
         'true',
@@ -344,16 +338,6 @@ export const WRITE_BACK: readonly Mutant[] = [
     by(
       'storage/write-back/put-off',
       'who waits for the devices ends it: a drain, a detach, a log that runs short, a device that is not there',
-    ),
-  ),
-  rule(
-    'what was put off is not closed when the log runs short',
-    'storage/write-back/flusher',
-    'checkpoint() { this.#putOff = false;',
-    'checkpoint() {',
-    by(
-      'storage/write-back/put-off',
-      'a log that runs short is relieved also of what lies above the limit as soon as that rises',
     ),
   ),
   rule(

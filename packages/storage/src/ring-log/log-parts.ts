@@ -5,7 +5,6 @@
  */
 import type { AppendOrder } from './append-order.js'
 import type { Viewed } from './log-view.js'
-import type { PayloadReader } from './payload-reader.js'
 import type { SuperblockStore } from './superblock-store.js'
 import type { Superblock } from './superblock.js'
 import type { SyncSchedule } from './sync-schedule.js'
@@ -14,7 +13,6 @@ export interface LogParts extends Viewed {
   readonly store: SuperblockStore
   readonly sync: SyncSchedule
   readonly order: AppendOrder
-  readonly payloads: PayloadReader
   isOpen(): boolean
   /** What a superblock would say now, with the tail where it stands. */
   superblockNow(): Superblock

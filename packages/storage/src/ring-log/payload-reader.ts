@@ -2,38 +2,19 @@
  * Reads pieces of payloads that are in the log file alone, and hands out nothing that does not check.
  *
  * A checksum covers a whole payload, so the whole entry is read and checked for each piece. Owns what keeps that bounded:
- * pieces of one entry that are wanted at the same time share one read, and few entries are read at once. Whoever reads one
- * entry after the other, as write-back does, gets them out of one larger read, which grows while that goes on; what is
- * handed out keeps that read in memory, so it begins only where nearly all of it is wanted.
+ * pieces of one entry that are wanted at the same time share one read, and few entries are read at once. Whoever wants many,
+ * as write-back does, gets those that lie close together out of few large reads; what is handed out keeps such a read in
+ * memory, so it is made only where a good part of it is wanted.
  */
 import type { LogPosition } from '@sitelink/protocol/entry'
 import type { LogEntry } from './contract.js'
 import { LogError } from './log-error.js'
-import {
-  PAYLOAD_AHEAD_BYTES_MAX,
-  PAYLOAD_AHEAD_BYTES_MIN,
-  PAYLOAD_GAP_BYTES_MAX,
-  PAYLOAD_READS_MAX,
-  PAYLOAD_RUNS_MAX,
-} from './limits.js'
+import { PAYLOAD_REACH_BYTES_MAX, PAYLOAD_READ_BYTES_MAX, PAYLOAD_READS_MAX } from './limits.js'
 import { entryIn, readEntry } from './locate.js'
 import type { LogView } from './log-view.js'
 
-/** A place up to which somebody has read, entry after entry, and the bytes that were read there at last. */
-interface Run {
-  readonly start: LogPosition
-  /** `start` where nothing was read ahead yet. */
-  readonly end: LogPosition
-  /** Null where there are none, or where they cannot be read. */
-  readonly bytes: Promise<Buffer | null>
-}
-
-const NOTHING = Promise.resolve(null)
-
 export class PayloadReader {
   readonly #view: LogView
-  /** The runs of those who read, newest last. */
-  #runs: Run[] = []
   readonly #underWay = new Map<LogPosition, Promise<LogEntry>>()
   #reading = 0
   readonly #waiting: (() => void)[] = []
@@ -58,9 +39,48 @@ export class PayloadReader {
     return length * 2 < payload.length ? Buffer.from(piece) : piece
   }
 
-  /** What was read ahead is not what the log holds any more: it was cut, and goes on with other bytes at the same positions. */
-  forget(): void {
-    this.#runs = []
+  /**
+   * Payloads of the entries at ascending positions, where several small ones lie close together: out of few large reads.
+   * Null for the others, and for what cannot be read or does not check: {@link read} knows more of those.
+   */
+  async readMany(positions: readonly LogPosition[]): Promise<readonly (Buffer | null)[]> {
+    const found: (Buffer | null)[] = positions.map(() => null)
+    const [first] = positions
+    if (first === undefined || first < this.#view.tail().entriesEnd) return found
+    const lease = this.#view.lease(first)
+    try {
+      for (let at = 0; at < positions.length;) at = await this.#readRun(positions, at, found)
+    } finally {
+      lease.release()
+    }
+    return found
+  }
+
+  /** Reads the entries from index `at` on that lie close together; answers the index behind them. */
+  async #readRun(positions: readonly LogPosition[], at: number, found: (Buffer | null)[]): Promise<number> {
+    const { recent, space, written } = this.#view
+    const start = positions[at] as LogPosition
+    const held = recent.entryAt(start)
+    if (held !== null) {
+      found[at] = held.frame.payload
+      return at + 1
+    }
+    let [behind, last] = [at + 1, start]
+    for (; behind < positions.length; behind++) {
+      const next = positions[behind] as LogPosition
+      if (next - last > PAYLOAD_REACH_BYTES_MAX || next - start > PAYLOAD_READ_BYTES_MAX) break
+      last = next
+    }
+    if (last === start) return behind
+    const bytes = Buffer.allocUnsafeSlow(Math.min(written().entriesEnd, last + PAYLOAD_REACH_BYTES_MAX) - start)
+    try {
+      await space.read(bytes, start)
+      for (let each = at; each < behind; each++)
+        found[each] = entryIn(bytes, start, positions[each] as LogPosition)?.frame.payload ?? null
+    } catch {
+      // The one that does not check, and those behind it, are asked for by themselves.
+    }
+    return behind
   }
 
   #entryAt(position: LogPosition): Promise<LogEntry> {
@@ -78,45 +98,12 @@ export class PayloadReader {
     try {
       if (this.#reading >= PAYLOAD_READS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve))
       else this.#reading++
-      return (await this.#fromRun(position)) ?? (await readEntry(this.#view, position))
+      return await readEntry(this.#view, position)
     } finally {
       const next = this.#waiting.shift()
       if (next === undefined) this.#reading--
       else next()
       lease.release()
     }
-  }
-
-  /** The entry out of a larger read; null where it is not in one. */
-  async #fromRun(position: LogPosition): Promise<LogEntry | null> {
-    const run = this.#runs.find(({ start, end }) => position >= start && position < end) ?? this.#begin(position)
-    const bytes = await run.bytes
-    const entry = bytes === null ? null : entryIn(bytes, run.start, position)
-    if (entry !== null || bytes === null || run.start === position) return entry
-    // It goes on behind what was read.
-    const next = this.#begin(position)
-    const more = await next.bytes
-    return more === null ? null : entryIn(more, next.start, position)
-  }
-
-  /** A run that begins here: it reads ahead, more each time, if it goes on where another one ended. */
-  #begin(position: LogPosition): Run {
-    const before = this.#runs.find(({ start, end }) => position > start && position <= end + PAYLOAD_GAP_BYTES_MAX)
-    const others = this.#runs.filter((run) => run !== before)
-    const run = before === undefined ? { start: position, end: position, bytes: NOTHING } : this.#read(position, before)
-    this.#runs = [...others.slice(1 - PAYLOAD_RUNS_MAX), run]
-    return run
-  }
-
-  #read(start: LogPosition, before: Run): Run {
-    const { space, written } = this.#view
-    const wanted = Math.min(PAYLOAD_AHEAD_BYTES_MAX, Math.max(PAYLOAD_AHEAD_BYTES_MIN, 2 * (before.end - before.start)))
-    const end = Math.max(start, Math.min(start + wanted, written().entriesEnd))
-    const bytes = Buffer.allocUnsafeSlow(end - start)
-    const reading = space.read(bytes, start).then(
-      () => bytes,
-      () => null,
-    )
-    return { start, end, bytes: reading }
   }
 }

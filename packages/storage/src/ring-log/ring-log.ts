@@ -248,6 +248,10 @@ export class OpenRingLog implements RingLog {
     return this.#payloads.read(position, offset, length)
   }
 
+  readPayloads(positions: readonly LogPosition[]): Promise<readonly (Buffer | null)[]> {
+    return this.#payloads.readMany(positions)
+  }
+
   async truncate(position: LogPosition): Promise<void> {
     assert(this.#options.rule === 'monotone', 'only a journal is truncated')
     assert(this.#commit.gatheringCount === 0, 'nothing gathers when the log is truncated')
@@ -356,12 +360,8 @@ export class OpenRingLog implements RingLog {
     if (this.#state === 'failed' || this.#state === 'closed') return
     this.#state = 'failed'
     const cause = error instanceof Error ? error : new Error(String(error))
-    const failure = new LogError(
-      'LOG_WRITE_FAILED',
-      `the log on ${this.#options.disk.description} failed: ${cause.message}`,
-      {},
-      { cause },
-    )
+    const what = `the log on ${this.#options.disk.description} failed: ${cause.message}`
+    const failure = new LogError('LOG_WRITE_FAILED', what, {}, { cause })
     this.#commit.stop()
     this.#sync.stop(failure)
     this.#options.listener.failed(failure)
@@ -385,7 +385,6 @@ export class OpenRingLog implements RingLog {
       store: this.#store,
       sync: this.#sync,
       order: this.#order,
-      payloads: this.#payloads,
       isOpen: () => this.#state === 'open',
       superblockNow: () => this.#superblockNow(false),
       adopt: (superblock) => {

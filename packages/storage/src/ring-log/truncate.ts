@@ -30,7 +30,6 @@ export async function cutAt(parts: LogParts, position: LogPosition): Promise<voi
   parts.adopt(superblock)
   segments.replace(found.segments)
   parts.recent.clear()
-  parts.payloads.forget()
   parts.retention.truncate(position, found.marks)
   commit.restart(head, (superblock.incarnations.at(-1) as { number: number }).number)
   parts.sync.restart(head)

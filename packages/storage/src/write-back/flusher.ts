@@ -9,7 +9,6 @@
  */
 import { assert, type Clock, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
 import type { BlockDevice } from '../device/block-device.js'
-import type { RingLog } from '../ring-log/contract.js'
 import { Alarm } from './alarm.js'
 import type { FrameSink, WriteBackListener } from './contract.js'
 import { DeviceLane, type LaneHost } from './lane.js'
@@ -52,14 +51,14 @@ export class Flusher implements LaneHost {
   #pumpAsked = false
   #stopped = false
   #roomFreed = false
-  /** Writers are at work: closed layers stay where they are, and the active one grows. Looked at by every pump. */
+  /** Writers are at work: layers stay where they are. Looked at by every pump. */
   #putOff = false
   readonly #alarm: Alarm
   #syncsOfGone = 0
 
   constructor(
     stack: LayerStack,
-    log: Pick<RingLog, 'readPayload'>,
+    log: PartWriteTools['log'],
     clock: Clock,
     limits: WriteBackLimits,
     listener: WriteBackListener,
@@ -150,7 +149,6 @@ export class Flusher implements LaneHost {
 
   /** What is noted is to be written and synced as soon as it may, without waiting for size or age. */
   checkpoint(): void {
-    this.#putOff = false
     const { active } = this.#stack
     if (!active.empty && (active.end <= this.allowed || this.#mayClose())) this.close()
     this.#hurry()
@@ -272,7 +270,7 @@ export class Flusher implements LaneHost {
   }
 
   #mayClose(): boolean {
-    return !this.#putOff && this.#stack.layers.length - 1 - this.#writtenCount < this.#limits.closedLayersMax
+    return this.#putOff || this.#stack.layers.length - 1 - this.#writtenCount < this.#limits.closedLayersMax
   }
 
   /** True if parts of the layer may be given to devices, as far as the layer itself is concerned. */

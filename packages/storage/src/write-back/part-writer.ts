@@ -66,7 +66,7 @@ export class ByteBudget {
 }
 
 export interface PartWriteTools {
-  readonly log: Pick<RingLog, 'readPayload'>
+  readonly log: Pick<RingLog, 'readPayload' | 'readPayloads'>
   readonly budget: ByteBudget
   readonly limits: WriteBackLimits
 }
@@ -92,7 +92,7 @@ export async function writePart(part: Part, device: BlockDevice, tools: PartWrit
     device.write(operation.pieces.map(bytesOf), operation.offset),
   )
   if (fromMemory.length < plan.writes.length) {
-    for (const window of logWindows(plan.writes, Math.max(limits.writeBytesMax, limits.logReadBytesMax / 4))) {
+    for (const window of logWindows(plan.writes, limits.logReadBytesMax)) {
       await writeFromLog(part.deviceId, window, device, tools)
     }
   }
@@ -115,6 +115,12 @@ function logWindows(operations: readonly WriteOperation[], bytesMax: number): Wr
   return windows
 }
 
+/** A piece whose bytes only the log has, and where it goes on the device. */
+interface Wanted {
+  readonly piece: Interval
+  readonly offset: number
+}
+
 /** Reads what a window needs in the order of the log, which a disk reads ahead, then writes it in the order of the device. */
 async function writeFromLog(
   deviceId: number,
@@ -123,7 +129,7 @@ async function writeFromLog(
   tools: PartWriteTools,
 ): Promise<void> {
   const { budget, log, limits } = tools
-  const wanted: { readonly piece: Interval; readonly offset: number }[] = []
+  const wanted: Wanted[] = []
   let logBytes = 0
   for (const operation of operations) {
     let { offset } = operation
@@ -137,7 +143,14 @@ async function writeFromLog(
   await budget.take(logBytes)
   try {
     const loaded = new Map<Interval, Buffer>()
-    await eachOf(wanted, LOG_READS_AT_ONCE, async ({ piece, offset }) => {
+    const payloads = await log.readPayloads(wanted.map(({ piece }) => piece.position))
+    const missing = wanted.filter(({ piece: { start, end, base } }, at) => {
+      const payload = payloads[at] ?? null
+      if (payload === null || end - base > payload.length) return true
+      loaded.set((wanted[at] as Wanted).piece, payload.subarray(start - base, end - base))
+      return false
+    })
+    await eachOf(missing, LOG_READS_AT_ONCE, async ({ piece, offset }) => {
       const length = piece.end - piece.start
       try {
         loaded.set(piece, await log.readPayload(piece.position, piece.start - piece.base, length))

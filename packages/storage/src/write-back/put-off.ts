@@ -2,8 +2,9 @@
  * Whether closed layers are left where they are for now, because writers are at work.
  *
  * Pure. The processor and the disk that would move layers to the devices answer writers meanwhile, and what is moved
- * after a rush is merged and sorted over more of it. Never for long: memory, the log and a restart bound it, and it ends
- * at once where somebody waits for the devices.
+ * after a rush is merged and sorted over more of it. Never for long: the log, the table of intervals and a restart bound
+ * it, and it ends at once where somebody waits for the devices. Memory does not: what does not fit is in the log, and is
+ * read from there in long stretches.
  */
 import type { WriteBackLimits } from './limits.js'
 
@@ -14,7 +15,7 @@ const CALM_MS = 100
 /** How often somebody looks whether it is over. */
 export const PUT_OFF_LOOK_MS = 20
 
-/** Share of memory and intervals that may wait: the rest is for what comes while the first of it is written. */
+/** Share of the intervals that may wait: the rest is for what comes while the first of it is written. */
 const ROOM_SHARE = 0.75
 
 /** Sees whether entries come fast. */
@@ -36,7 +37,6 @@ export class Rush {
 /** What is noted, over all layers. */
 interface Noted {
   readonly rush: Rush
-  readonly memoryBytes: number
   readonly intervalCount: number
 }
 
@@ -45,7 +45,7 @@ interface Noted {
  * devices was opened; `lagBytes`: log bytes that are noted and not applied.
  */
 export function isPutOff(
-  { rush, memoryBytes, intervalCount }: Noted,
+  { rush, intervalCount }: Noted,
   openedAtMs: number,
   lagBytes: number,
   nowMs: number,
@@ -55,7 +55,6 @@ export function isPutOff(
     rush.lasts(nowMs) &&
     nowMs < openedAtMs + limits.putOffMsMax &&
     lagBytes <= limits.putOffBytesMax &&
-    memoryBytes <= ROOM_SHARE * limits.memoryBytesMax &&
     intervalCount <= ROOM_SHARE * limits.intervalsMax
   )
 }

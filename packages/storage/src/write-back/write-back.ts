@@ -20,7 +20,7 @@ import { readRange, type ReadSource } from './read.js'
 
 export interface WriteBackOptions {
   /** Where payloads are read again. Nothing at or above the applied position may be overwritten there. */
-  readonly log: Pick<RingLog, 'lease' | 'readPayload'>
+  readonly log: Pick<RingLog, 'lease' | 'readPayload' | 'readPayloads'>
   readonly clock: Clock
   readonly listener: WriteBackListener
   /** Absent: frames that change no device only move the position. */

@@ -1,4 +1,4 @@
-/** Payloads that are read from the log one after the other come out of few, larger reads, and out of nothing else. */
+/** Payloads of many entries come out of few, larger reads of the log, and out of nothing else. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { LogEntry } from '../../src/ring-log/contract.js'
@@ -23,68 +23,64 @@ async function cold(
 
 const same = (length: number, count: number): number[] => Array.from({ length: count }, () => length)
 
-/** Reads whole payloads, so many at once, in the order of the log, as write-back does. */
-async function readInOrder(bench: Bench, opened: Opened, entries: readonly LogEntry[], atOnce = 16): Promise<void> {
-  let next = 0
-  const worker = async (): Promise<void> => {
-    for (let entry = entries[next++]; entry !== undefined; entry = entries[next++]) {
-      const { lsn, payload } = entry.frame
-      const length = payload?.length ?? 0
-      const piece = await opened.log.readPayload(entry.position, 0, length)
-      assert.ok(piece.equals(payloadFor(lsn, length)), `the payload of LSN ${lsn}`)
+/** Reads whole payloads as write-back does, and answers how many had to be asked for by themselves. */
+async function readAll(bench: Bench, { log }: Opened, entries: readonly LogEntry[]): Promise<number> {
+  const payloads = await bench.clock.runUntil(log.readPayloads(entries.map(({ position }) => position)))
+  let alone = 0
+  for (const [at, { position, frame }] of entries.entries()) {
+    const length = frame.payload?.length ?? 0
+    let payload = payloads[at] ?? null
+    if (payload === null) {
+      alone++
+      payload = await bench.clock.runUntil(log.readPayload(position, 0, length))
     }
+    assert.ok(payload.equals(payloadFor(frame.lsn, length)), `the payload of LSN ${frame.lsn}`)
   }
-  await bench.clock.runUntil(Promise.all(Array.from({ length: atOnce }, worker)))
+  return alone
 }
 
-test('small entries that are read one after the other take few reads, whoever reads how many at once', async () => {
-  for (const atOnce of [1, 16]) {
-    const bench = new Bench()
-    const opened = await cold(bench, same(4096, 500))
-    const before = opened.disk.counts.reads
-    await readInOrder(bench, opened, opened.entries, atOnce)
-    const reads = opened.disk.counts.reads - before
-    assert.ok(reads < 40, `${reads} reads for 500 entries`)
-  }
-})
-
-test('two who read at different places do not disturb each other', async () => {
+test('small entries that lie close together take few reads', async () => {
   const bench = new Bench()
-  const opened = await cold(bench, same(4096, 400))
+  const opened = await cold(bench, same(4096, 500))
   const before = opened.disk.counts.reads
-  const { entries } = opened
-  await readInOrder(
-    bench,
-    opened,
-    entries.slice(0, 200).flatMap((entry, at) => [entry, entries[200 + at] as LogEntry]),
-    1,
-  )
+  assert.equal(await readAll(bench, opened, opened.entries), 0)
   const reads = opened.disk.counts.reads - before
-  assert.ok(reads < 60, `${reads} reads for 400 entries`)
+  assert.ok(reads <= 8, `${reads} reads for 500 entries of 4 KiB`)
 })
 
-test('entries of any size in any order are what was written, and what is scattered is not read ahead of', async () => {
+test('one that begins in the middle, and one that is split in two, are found like the others', async () => {
+  const bench = new Bench()
+  const opened = await cold(bench, same(4096, 100))
+  const some = opened.entries.slice(33, 66)
+  assert.equal(
+    await readAll(
+      bench,
+      opened,
+      some.flatMap((entry) => [entry, entry]),
+    ),
+    0,
+  )
+})
+
+test('entries of any size, some of them or all, are what was written, and what is scattered is not read together', async () => {
   const seed = seedFromEnv('payload runs')
   const prng = new Prng(seed)
   const bench = new Bench(seed)
   const lengths = Array.from({ length: 300 }, () => prng.pick([1, 512, 4096, 4096, 9000, 70_000]))
   const opened = await cold(bench, lengths)
   for (let round = 0; round < 10; round++) {
-    const entries = prng.chance(0.5) ? opened.entries : prng.shuffle([...opened.entries])
-    await readInOrder(
+    const share = prng.pick([1, 0.7, 0.3])
+    await readAll(
       bench,
       opened,
-      entries.filter(() => prng.chance(0.7)),
-      prng.pick([1, 4, 16]),
+      opened.entries.filter(() => prng.chance(share)),
     )
   }
-  // Of a log that was not read before: where one of the rounds ended by chance, a scattered read would go on.
-  const fresh = await cold(bench, lengths)
-  const scattered = fresh.entries.filter((_, at) => at % 60 === 0)
-  const before = fresh.disk.counts.readBytes
-  await readInOrder(bench, fresh, scattered)
+  const scattered = opened.entries.filter((_, at) => at % 60 === 0)
+  const before = opened.disk.counts.readBytes
+  assert.equal(await readAll(bench, opened, scattered), scattered.length)
   const wanted = scattered.reduce((sum, { position, end }) => sum + end - position, 0)
-  assert.equal(fresh.disk.counts.readBytes - before, wanted)
+  assert.equal(opened.disk.counts.readBytes - before, wanted)
 })
 
 test('a sector that cannot be read costs the entry that it is in, not its neighbours', async () => {
@@ -93,22 +89,25 @@ test('a sector that cannot be read costs the entry that it is in, not its neighb
   const bad = opened.entries[50] as LogEntry
   opened.disk.makeUnreadable(RING_OFFSET_BYTES + bad.position + 1024, 512)
   const good = opened.entries.filter((entry) => entry !== bad)
-  await readInOrder(bench, opened, good)
+  await readAll(bench, opened, good)
   await assert.rejects(bench.clock.runUntil(opened.log.readPayload(bad.position, 0, 4096)), {
     code: 'LOG_ENTRY_UNREADABLE',
   })
 })
 
-test('a flipped bit in what is read ahead is found in the entry that it hit', async () => {
+test('a flipped bit in what is read with others is found in the entry that it hit', async () => {
   const bench = new Bench()
   const opened = await cold(bench, same(4096, 100))
   const bad = opened.entries[50] as LogEntry
   opened.disk.flipBit(RING_OFFSET_BYTES + bad.position + 2000)
-  await readInOrder(
+  await readAll(
     bench,
     opened,
     opened.entries.filter((entry) => entry !== bad),
   )
+  const [before, there, behind] = [49, 50, 51].map((at) => (opened.entries[at] as LogEntry).position)
+  const found = await bench.clock.runUntil(opened.log.readPayloads([before, there, behind] as number[]))
+  assert.equal(found[1], null, 'it is not handed out')
   await assert.rejects(bench.clock.runUntil(opened.log.readPayload(bad.position, 0, 4096)), {
     code: 'LOG_ENTRY_UNREADABLE',
   })
@@ -127,7 +126,7 @@ test('what was cut and written anew is read anew', async () => {
     return entries
   }
   const old = await write(100)
-  for (const { position } of old) await bench.clock.runUntil(log.readPayload(position, 0, 3000))
+  await bench.clock.runUntil(log.readPayloads(old.map(({ position }) => position)))
   await bench.clock.runUntil(log.truncate((old[3] as LogEntry).position))
   const anew = await write(500)
   const known = new Set(old.map(({ position }) => position))
@@ -135,8 +134,7 @@ test('what was cut and written anew is read anew', async () => {
     anew.some(({ position }) => known.has(position)),
     'positions come again',
   )
-  for (const { position, frame } of anew) {
-    const piece = await bench.clock.runUntil(log.readPayload(position, 0, 3000))
-    assert.ok(piece.equals(frame.payload as Buffer), `LSN ${frame.lsn}`)
-  }
+  const found = await bench.clock.runUntil(log.readPayloads(anew.map(({ position }) => position)))
+  for (const [at, { frame }] of anew.entries())
+    assert.ok(found[at]?.equals(frame.payload as Buffer), `LSN ${frame.lsn}`)
 })
