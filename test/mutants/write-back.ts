@@ -341,6 +341,16 @@ export const WRITE_BACK: readonly Mutant[] = [
     ),
   ),
   rule(
+    'one writer alone is a rush',
+    'storage/write-back/layer-stack',
+    'entry.position === this.end && ++this',
+    '++this',
+    by(
+      'storage/write-back/put-off',
+      'entries of which each is a commit group by itself go to the devices as they come, however fast',
+    ),
+  ),
+  rule(
     'a rush is never over',
     'storage/write-back/put-off',
     'return nowMs < this.#seenMs + CALM_MS;',

@@ -6,9 +6,9 @@ import type { AgentLimits } from '../limits.js'
 
 /**
  * The lag is bounded by the journal alone: behind what waits for a device that is not there may lie the frame that
- * unmaps it.
+ * unmaps it. And nothing is put off, for no writer waits for an answer of an agent's devices.
  */
 export function devicePace(ringBytes: number, { writeBackBytesMax }: AgentLimits): Partial<WriteBackLimits> {
   const { lagBytesMax } = WRITE_BACK_LIMITS
-  return { ...ringLimits(ringBytes), lagBytesMax, memoryBytesMax: writeBackBytesMax }
+  return { ...ringLimits(ringBytes), lagBytesMax, putOffBytesMax: 0, memoryBytesMax: writeBackBytesMax }
 }

@@ -22,6 +22,8 @@ export class LayerStack {
   #memoryBytes = 0
   #intervals = 0
   #activeIntervals = 0
+  /** Entries that were not the first of their commit group: somebody else was writing at the same time. */
+  #followers = 0
   /** Behind the newest entry. */
   end: LogPosition
   lastLsn: Lsn
@@ -69,11 +71,12 @@ export class LayerStack {
       layer.start = entry.position
       layer.openedAtMs = nowMs()
     }
+    if (entry.position === this.end && ++this.#followers % this.#limits.rushEntries === 0) this.rush.mark(nowMs())
     layer.end = end
     layer.lastLsn = frame.lsn
     this.end = end
     this.lastLsn = frame.lsn
-    if (++this.notedEntries % this.#limits.rushEntries === 0) this.rush.mark(nowMs())
+    this.notedEntries++
     switch (frame.type) {
       case FrameType.write:
       case FrameType.copy:

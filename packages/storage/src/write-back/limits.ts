@@ -26,7 +26,7 @@ export interface WriteBackLimits {
   /** Log bytes that may be kept from the devices while writers are at work (see `put-off.ts`), and for how long. */
   readonly putOffBytesMax: number
   readonly putOffMsMax: number
-  /** So many entries that come fast show that writers are at work. */
+  /** So many entries that come fast, behind others of their commit group, show that writers are at work. */
   readonly rushEntries: number
   /** Log bytes written to the devices and not synced that call for a sync. */
   readonly syncBytes: number

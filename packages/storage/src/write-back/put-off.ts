@@ -8,7 +8,7 @@
  */
 import type { WriteBackLimits } from './limits.js'
 
-/** `rushEntries` within this time make a rush: with the default, a thousand a second. */
+/** `rushEntries` that follow another one in its commit group, within this time, make a rush: a thousand a second by default. */
 const RUSH_MS = 64
 /** It is over once so long nothing of it was seen. */
 const CALM_MS = 100
@@ -18,7 +18,7 @@ export const PUT_OFF_LOOK_MS = 20
 /** Share of the intervals that may wait: the rest is for what comes while the first of it is written. */
 const ROOM_SHARE = 0.75
 
-/** Sees whether entries come fast. */
+/** Sees whether entries come fast, and several at once: writers wait for the processor then, not the other way round. */
 export class Rush {
   #markMs = Number.NEGATIVE_INFINITY
   #seenMs = Number.NEGATIVE_INFINITY

@@ -45,6 +45,17 @@ test('entries that come slowly go to the devices as they come', async () => {
   assert(w.applied.lsn >= 80, `only ${w.applied.lsn} of 100 entries are applied`)
 })
 
+test('entries of which each is a commit group by itself go to the devices as they come, however fast', async () => {
+  const w = world()
+  for (let each = 0; each < 400; each++) {
+    w.log.end += 4096
+    w.write((each % 512) * 4096, 4096)
+    w.allow()
+    await w.clock.advance(1)
+  }
+  assert(w.applied.lsn >= 200, `only ${w.applied.lsn} of 400 entries are applied`)
+})
+
 test('a rush keeps them from the devices for a bounded time', async () => {
   const w = world({ putOffMsMax: 300 })
   await write(w, 1000)
