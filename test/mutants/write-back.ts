@@ -306,7 +306,7 @@ export const WRITE_BACK: readonly Mutant[] = [
       ],
       [
         'also where entries come slowly',
-        'rush.lasts(nowMs) &&',
+        'if (!rush.lasts(nowMs)) return false;',
         '',
         'entries that come slowly go to the devices as they come',
       ],
@@ -348,6 +348,26 @@ export const WRITE_BACK: readonly Mutant[] = [
     by(
       'storage/write-back/put-off',
       'entries of which each is a commit group by itself go to the devices as they come, however fast',
+    ),
+  ),
+  rule(
+    'a rush that is spent goes on',
+    'storage/write-back/put-off',
+    'this.#spent = true;',
+    '',
+    by(
+      'storage/write-back/put-off',
+      'a rush that kept from them all that it may does not begin again before a pause: they keep up',
+    ),
+  ),
+  rule(
+    'a rush that is spent is the last one',
+    'storage/write-back/put-off',
+    'if (!this.#isOn(nowMs)) this.#spent = false;',
+    '',
+    by(
+      'storage/write-back/put-off',
+      'a rush that kept from them all that it may does not begin again before a pause: they keep up',
     ),
   ),
   rule(

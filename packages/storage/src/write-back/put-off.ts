@@ -22,14 +22,27 @@ const ROOM_SHARE = 0.75
 export class Rush {
   #markMs = Number.NEGATIVE_INFINITY
   #seenMs = Number.NEGATIVE_INFINITY
+  #spent = false
 
   /** `rushEntries` more have come. */
   mark(nowMs: number): void {
-    if (nowMs - this.#markMs <= RUSH_MS) this.#seenMs = nowMs
+    if (nowMs - this.#markMs <= RUSH_MS) {
+      if (!this.#isOn(nowMs)) this.#spent = false
+      this.#seenMs = nowMs
+    }
     this.#markMs = nowMs
   }
 
   lasts(nowMs: number): boolean {
+    return this.#isOn(nowMs) && !this.#spent
+  }
+
+  /** What may be put off was: until it is over, devices keep up, and what they are given is still in memory. */
+  spend(): void {
+    this.#spent = true
+  }
+
+  #isOn(nowMs: number): boolean {
     return nowMs < this.#seenMs + CALM_MS
   }
 }
@@ -51,10 +64,11 @@ export function isPutOff(
   nowMs: number,
   limits: WriteBackLimits,
 ): boolean {
-  return (
-    rush.lasts(nowMs) &&
+  if (!rush.lasts(nowMs)) return false
+  const fits =
     nowMs < openedAtMs + limits.putOffMsMax &&
     lagBytes <= limits.putOffBytesMax &&
     intervalCount <= ROOM_SHARE * limits.intervalsMax
-  )
+  if (!fits) rush.spend()
+  return fits
 }

@@ -70,6 +70,20 @@ test('a rush keeps no more from them than the log can hold back', async () => {
   assert(lagBytes < 2 * MIB, `${lagBytes} bytes of the log wait`)
 })
 
+test('a rush that kept from them all that it may does not begin again before a pause: they keep up', async () => {
+  const w = world({ putOffBytesMax: MIB })
+  await write(w, 400)
+  let lagMost = 0
+  for (let each = 0; each < 20; each++) {
+    await write(w, 20)
+    lagMost = Math.max(lagMost, w.writeBack.status().lagBytes)
+  }
+  assert(lagMost < MIB / 2, `${lagMost} bytes of the log wait`)
+  await w.clock.advance(1000)
+  await write(w, 200)
+  assert(w.writeBack.status().lagBytes > MIB / 2, 'after a pause it begins again')
+})
+
 test('what memory does not hold meanwhile is in the log, and comes from there in long stretches', async () => {
   const w = world({ memoryBytesMax: MIB })
   await write(w, 1000)
