@@ -522,8 +522,8 @@ export const LOG: readonly Mutant[] = [
   rule(
     'what is read together with others is not checked',
     'storage/ring-log/payload-reader',
-    'entryIn(bytes, start, positions[each])?.frame.payload ?? null',
-    'bytes.subarray(positions[each] - start + 96, positions[each] - start + 96 + 4096)',
+    'entryIn(bytes, start, places[each].position)?.frame.payload ?? null',
+    'bytes.subarray(places[each].position - start + 96, places[each].position - start + 96 + 4096)',
     by('storage/ring-log/payload-runs', 'a flipped bit in what is read with others is found in the entry that it hit'),
   ),
   rule(

@@ -172,6 +172,12 @@ export interface LogCursor {
   close(): void
 }
 
+/** Where an entry begins, and a length in bytes that its payload has at least. */
+export interface PayloadPlace {
+  readonly position: LogPosition
+  readonly payloadBytes: number
+}
+
 export interface RingLog {
   readonly identity: Id64
   readonly incarnation: Incarnation
@@ -221,10 +227,10 @@ export interface RingLog {
   /** A piece of a payload, checked as a whole: what rotted since it was written is refused, never handed out. */
   readPayload(position: LogPosition, offset: number, length: number): Promise<Buffer>
   /**
-   * Whole payloads of the entries at ascending positions, where several small ones lie close together: out of few large
-   * reads, each checked. Null for the others, and for what cannot be had like that: {@link readPayload} knows more.
+   * Whole payloads of entries at ascending positions, where several lie close together: out of few large reads, each
+   * checked. Null for the others, and for what cannot be had like that: {@link readPayload} knows more.
    */
-  readPayloads(positions: readonly LogPosition[]): Promise<readonly (Buffer | null)[]>
+  readPayloads(places: readonly PayloadPlace[]): Promise<readonly (Buffer | null)[]>
   /**
    * Journal only: voids everything from `position` on, durably, by a new incarnation; `position` is where an entry
    * begins or ends. Nothing may be gathering, nothing may be appended until it resolves. The ends of what is written and

@@ -94,10 +94,10 @@ export const CHUNK_READS_MAX = 4
 /** Entries that are read at once for pieces of their payloads, each of up to 1 MiB: enough to keep a disk's queue busy. */
 export const PAYLOAD_READS_MAX = 16
 
-/** One read of several entries is no longer than this, by the last of them. */
+/** One read of several entries is no longer than this. */
 export const PAYLOAD_READ_BYTES_MAX = 512 * 1024
-/** Entries whose positions lie no further apart are read together: a quarter of what is read is in use by those of 4 KiB. */
-export const PAYLOAD_REACH_BYTES_MAX = 16 * 1024
+/** Entries are read together over gaps of no more: a third of what is read is in use by those of 4 KiB. */
+export const PAYLOAD_GAP_BYTES_MAX = 8 * 1024
 
 /** One write while a new ring is filled. */
 export const FILL_BYTES = 4 * 1024 * 1024

@@ -6,10 +6,10 @@
  * as write-back does, gets those that lie close together out of few large reads; what is handed out keeps such a read in
  * memory, so it is made only where a good part of it is wanted.
  */
-import type { LogPosition } from '@sitelink/protocol/entry'
-import type { LogEntry } from './contract.js'
+import { FRAME_HEADER_BYTES, type LogPosition } from '@sitelink/protocol/entry'
+import type { LogEntry, PayloadPlace } from './contract.js'
 import { LogError } from './log-error.js'
-import { PAYLOAD_REACH_BYTES_MAX, PAYLOAD_READ_BYTES_MAX, PAYLOAD_READS_MAX } from './limits.js'
+import { PAYLOAD_GAP_BYTES_MAX, PAYLOAD_READ_BYTES_MAX, PAYLOAD_READS_MAX } from './limits.js'
 import { entryIn, readEntry } from './locate.js'
 import type { LogView } from './log-view.js'
 
@@ -40,16 +40,16 @@ export class PayloadReader {
   }
 
   /**
-   * Payloads of the entries at ascending positions, where several small ones lie close together: out of few large reads.
-   * Null for the others, and for what cannot be read or does not check: {@link read} knows more of those.
+   * Payloads of entries at ascending positions, where several lie close together: out of few large reads. Null for the
+   * others, and for what cannot be read or does not check: {@link read} knows more of those.
    */
-  async readMany(positions: readonly LogPosition[]): Promise<readonly (Buffer | null)[]> {
-    const found: (Buffer | null)[] = positions.map(() => null)
-    const [first] = positions
+  async readMany(places: readonly PayloadPlace[]): Promise<readonly (Buffer | null)[]> {
+    const found: (Buffer | null)[] = places.map(() => null)
+    const first = places[0]?.position
     if (first === undefined || first < this.#view.tail().entriesEnd) return found
     const lease = this.#view.lease(first)
     try {
-      for (let at = 0; at < positions.length;) at = await this.#readRun(positions, at, found)
+      for (let at = 0; at < places.length;) at = await this.#readRun(places, at, found)
     } finally {
       lease.release()
     }
@@ -57,26 +57,27 @@ export class PayloadReader {
   }
 
   /** Reads the entries from index `at` on that lie close together; answers the index behind them. */
-  async #readRun(positions: readonly LogPosition[], at: number, found: (Buffer | null)[]): Promise<number> {
-    const { recent, space, written } = this.#view
-    const start = positions[at] as LogPosition
+  async #readRun(places: readonly PayloadPlace[], at: number, found: (Buffer | null)[]): Promise<number> {
+    const { recent, space } = this.#view
+    const { position: start, payloadBytes } = places[at] as PayloadPlace
     const held = recent.entryAt(start)
     if (held !== null) {
       found[at] = held.frame.payload
       return at + 1
     }
-    let [behind, last] = [at + 1, start]
-    for (; behind < positions.length; behind++) {
-      const next = positions[behind] as LogPosition
-      if (next - last > PAYLOAD_REACH_BYTES_MAX || next - start > PAYLOAD_READ_BYTES_MAX) break
-      last = next
+    let [behind, end] = [at + 1, start + FRAME_HEADER_BYTES + payloadBytes]
+    for (; behind < places.length; behind++) {
+      const next = places[behind] as PayloadPlace
+      const nextEnd = next.position + FRAME_HEADER_BYTES + next.payloadBytes
+      if (next.position - end > PAYLOAD_GAP_BYTES_MAX || nextEnd - start > PAYLOAD_READ_BYTES_MAX) break
+      end = Math.max(end, nextEnd)
     }
-    if (last === start) return behind
-    const bytes = Buffer.allocUnsafeSlow(Math.min(written().entriesEnd, last + PAYLOAD_REACH_BYTES_MAX) - start)
+    if (behind === at + 1) return behind
+    const bytes = Buffer.allocUnsafeSlow(end - start)
     try {
       await space.read(bytes, start)
       for (let each = at; each < behind; each++)
-        found[each] = entryIn(bytes, start, positions[each] as LogPosition)?.frame.payload ?? null
+        found[each] = entryIn(bytes, start, (places[each] as PayloadPlace).position)?.frame.payload ?? null
     } catch {
       // The one that does not check, and those behind it, are asked for by themselves.
     }

@@ -27,6 +27,7 @@ import type {
   RingLog,
   RingLogStatus,
   SegmentRegions,
+  PayloadPlace,
 } from './contract.js'
 import { Cursor } from './cursor.js'
 import { geometryOf, type Geometry } from './geometry.js'
@@ -248,8 +249,8 @@ export class OpenRingLog implements RingLog {
     return this.#payloads.read(position, offset, length)
   }
 
-  readPayloads(positions: readonly LogPosition[]): Promise<readonly (Buffer | null)[]> {
-    return this.#payloads.readMany(positions)
+  readPayloads(places: readonly PayloadPlace[]): Promise<readonly (Buffer | null)[]> {
+    return this.#payloads.readMany(places)
   }
 
   async truncate(position: LogPosition): Promise<void> {

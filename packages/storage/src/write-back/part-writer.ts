@@ -143,7 +143,9 @@ async function writeFromLog(
   await budget.take(logBytes)
   try {
     const loaded = new Map<Interval, Buffer>()
-    const payloads = await log.readPayloads(wanted.map(({ piece }) => piece.position))
+    const payloads = await log.readPayloads(
+      wanted.map(({ piece }) => ({ position: piece.position, payloadBytes: piece.end - piece.base })),
+    )
     const missing = wanted.filter(({ piece: { start, end, base } }, at) => {
       const payload = payloads[at] ?? null
       if (payload === null || end - base > payload.length) return true

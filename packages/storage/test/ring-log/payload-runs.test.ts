@@ -1,7 +1,7 @@
 /** Payloads of many entries come out of few, larger reads of the log, and out of nothing else. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { LogEntry } from '../../src/ring-log/contract.js'
+import type { LogEntry, PayloadPlace } from '../../src/ring-log/contract.js'
 import { RING_OFFSET_BYTES } from '../../src/ring-log/limits.js'
 import { Prng, seedFromEnv } from '../../src/testing/index.js'
 import { append, Bench, foreignFrame, MIB, payloadFor, type Opened } from './support.js'
@@ -23,9 +23,11 @@ async function cold(
 
 const same = (length: number, count: number): number[] => Array.from({ length: count }, () => length)
 
+const placeOf = ({ position, frame }: LogEntry): PayloadPlace => ({ position, payloadBytes: frame.length })
+
 /** Reads whole payloads as write-back does, and answers how many had to be asked for by themselves. */
 async function readAll(bench: Bench, { log }: Opened, entries: readonly LogEntry[]): Promise<number> {
-  const payloads = await bench.clock.runUntil(log.readPayloads(entries.map(({ position }) => position)))
+  const payloads = await bench.clock.runUntil(log.readPayloads(entries.map(placeOf)))
   let alone = 0
   for (const [at, { position, frame }] of entries.entries()) {
     const length = frame.payload?.length ?? 0
@@ -46,6 +48,15 @@ test('small entries that lie close together take few reads', async () => {
   assert.equal(await readAll(bench, opened, opened.entries), 0)
   const reads = opened.disk.counts.reads - before
   assert.ok(reads <= 8, `${reads} reads for 500 entries of 4 KiB`)
+})
+
+test('large entries that lie one behind the other are read together as well', async () => {
+  const bench = new Bench()
+  const opened = await cold(bench, same(65_536, 64))
+  const before = opened.disk.counts.reads
+  const alone = await readAll(bench, opened, opened.entries)
+  const reads = opened.disk.counts.reads - before
+  assert.ok(alone <= 1 && reads <= 14, `${reads} reads for 64 entries of 64 KiB, ${alone} of them alone`)
 })
 
 test('one that begins in the middle, and one that is split in two, are found like the others', async () => {
@@ -105,8 +116,10 @@ test('a flipped bit in what is read with others is found in the entry that it hi
     opened,
     opened.entries.filter((entry) => entry !== bad),
   )
-  const [before, there, behind] = [49, 50, 51].map((at) => (opened.entries[at] as LogEntry).position)
-  const found = await bench.clock.runUntil(opened.log.readPayloads([before, there, behind] as number[]))
+  const [before, there, behind] = [49, 50, 51].map((at) => opened.entries[at])
+  const found = await bench.clock.runUntil(
+    opened.log.readPayloads([before, there, behind].map((entry) => placeOf(entry as LogEntry))),
+  )
   assert.equal(found[1], null, 'it is not handed out')
   await assert.rejects(bench.clock.runUntil(opened.log.readPayload(bad.position, 0, 4096)), {
     code: 'LOG_ENTRY_UNREADABLE',
@@ -126,7 +139,7 @@ test('what was cut and written anew is read anew', async () => {
     return entries
   }
   const old = await write(100)
-  await bench.clock.runUntil(log.readPayloads(old.map(({ position }) => position)))
+  await bench.clock.runUntil(log.readPayloads(old.map(placeOf)))
   await bench.clock.runUntil(log.truncate((old[3] as LogEntry).position))
   const anew = await write(500)
   const known = new Set(old.map(({ position }) => position))
@@ -134,7 +147,7 @@ test('what was cut and written anew is read anew', async () => {
     anew.some(({ position }) => known.has(position)),
     'positions come again',
   )
-  const found = await bench.clock.runUntil(log.readPayloads(anew.map(({ position }) => position)))
+  const found = await bench.clock.runUntil(log.readPayloads(anew.map(placeOf)))
   for (const [at, { frame }] of anew.entries())
     assert.ok(found[at]?.equals(frame.payload as Buffer), `LSN ${frame.lsn}`)
 })

@@ -64,7 +64,7 @@ async function run(count: number, offsetOf: (i: number) => number, length: numbe
     log: {
       lease: () => ({ position: 0, advance: () => undefined, release: () => undefined }),
       readPayload: async () => payload,
-      readPayloads: async (positions) => positions.map(() => payload),
+      readPayloads: async (places) => places.map(() => payload),
     },
     clock,
     listener: {

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict'
 import { encodeFrame, FrameType, frameBytes, type Frame, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
 import type { BlockDevice } from '../../src/device/block-device.js'
 import type { Disk } from '../../src/disk/disk.js'
-import type { Lease, LogEntry } from '../../src/ring-log/contract.js'
+import type { Lease, LogEntry, PayloadPlace } from '../../src/ring-log/contract.js'
 import { FaultDisk, SimClock, type Prng } from '../../src/testing/index.js'
 import type { FrameSink, WriteBackListener } from '../../src/write-back/contract.js'
 import type { WriteBackLimits } from '../../src/write-back/limits.js'
@@ -85,16 +85,17 @@ export class MemoryLog {
   }
 
   /** Some of them, as a log does: the others are to be asked for one by one. */
-  async readPayloads(positions: readonly LogPosition[]): Promise<readonly (Buffer | null)[]> {
+  async readPayloads(places: readonly PayloadPlace[]): Promise<readonly (Buffer | null)[]> {
     await this.beforeRead?.()
     let last = 0
-    return positions.map((position) => {
+    return places.map(({ position, payloadBytes }) => {
       assert.ok(
         position >= last && position >= this.freedBelow,
         'payloads are read in order, while they are still there',
       )
       last = position
       const payload = this.#byPosition.get(position)?.frame.payload
+      assert.ok(payloadBytes <= (payload?.length ?? 0), 'a payload is as long as it is said to be, or longer')
       if (payload == null || position % 3 === 0 || this.unreadable.has(position)) return null
       this.payloadReads++
       return Buffer.from(payload)
