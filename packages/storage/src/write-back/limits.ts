@@ -63,7 +63,7 @@ export const WRITE_BACK_LIMITS: WriteBackLimits = {
   writesInFlightMax: 4,
   writeBytesMax: MIB,
   writePiecesMax: 512,
-  logReadBytesMax: 16 * MIB,
+  logReadBytesMax: 8 * MIB,
   retryMsMin: 100,
   retryMsMax: 5000,
 }

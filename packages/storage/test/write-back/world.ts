@@ -96,7 +96,7 @@ export class MemoryLog {
       last = position
       const payload = this.#byPosition.get(position)?.frame.payload
       assert.ok(payloadBytes <= (payload?.length ?? 0), 'a payload is as long as it is said to be, or longer')
-      if (payload == null || position % 3 === 0 || this.unreadable.has(position)) return null
+      if (payload === undefined || payload === null || position % 3 === 0 || this.unreadable.has(position)) return null
       this.payloadReads++
       return Buffer.from(payload)
     })
