@@ -111,7 +111,7 @@ const CANARIES: readonly (readonly [checker: string, mutant: Mutant])[] = [
     rule(
       'the overlay keeps every payload in memory',
       'storage/write-back/layer-stack',
-      'this.#memoryBytes + length > this.#memoryBytesMax ?',
+      'this.#memoryBytes + length > this.#limits.memoryBytesMax ?',
       'false ?',
     ),
   ],
