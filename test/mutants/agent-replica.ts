@@ -142,7 +142,10 @@ export const AGENT_REPLICA: readonly Mutant[] = [
     'agent/replica/line',
     'if (await this.applier.freezeSettled()) await this.#writeBack.drain();',
     'await this.applier.freezeSettled();',
-    by('agent/export', 'an inconsistent replica is not exported without force, and an unknown device never'),
+    by(
+      'agent/export',
+      'an export opens once the devices have everything that may be applied, also what came a moment ago',
+    ),
   ),
   step(
     'a stop does not wait for the updates of the tables',
@@ -218,7 +221,10 @@ export const AGENT_REPLICA: readonly Mutant[] = [
     'agent/replica/replica',
     'await this.#file.update((state) => ({ ...state, logId: hello.logId, incarnations: hello.incarnations }));',
     '',
-    by('agent/durable-steps', 'an acknowledgement says durable of nothing that a power cut takes'),
+    by(
+      'agent/durable-steps',
+      'what a primary lost is cut from the journal before its table of lives stands, and durably before it may send',
+    ),
   ),
   step(
     'what a hello told is not made durable',

@@ -67,6 +67,21 @@ test('[MGT-05] an export shows one point of the whole group while entries keep c
   await world.stop()
 })
 
+test('an export opens once the devices have everything that may be applied, also what came a moment ago', async () => {
+  const world = await pair()
+  const { primary } = world
+  for (let i = 0; i < 20; i++) primary.write(1 + (i % 2), i * 4096, world.randomBytes(4096))
+  primary.feed()
+  primary.makeDurable()
+  await world.until(() => primary.current?.acks.at(-1)?.durable[1] === 30)
+  assert.equal(world.agent.status().replica?.appliedLsn, 10, 'the devices do not have it yet')
+  const opened = await world.clock.runUntil(world.agent.openExport({ name: 'dev0', hold: false, force: false }), 5000)
+  assert.equal(opened.point.lsn, 30)
+  world.assertContent(30)
+  await world.clock.runUntil(opened.close('done'), 1000)
+  await world.stop()
+})
+
 test('an export ends before its replica is opened anew, and what it showed was one point until then', async () => {
   const world = await pair()
   const { primary } = world
