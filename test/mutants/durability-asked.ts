@@ -58,7 +58,10 @@ export const DURABILITY_ASKED: readonly Mutant[] = [
     'agent/journal/journal',
     'this.#durable.reached.frames < this.#syncFrames || this.#unsyncedIsMuch()',
     'this.#unsyncedIsMuch()',
-    TIMES,
+    by(
+      'agent/durable-steps',
+      'what was asked for is made durable at once also where it came into the journal later, behind a barrier',
+    ),
   ),
   rule(
     'what was asked for is told late',
