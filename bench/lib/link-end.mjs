@@ -79,15 +79,27 @@ async function ours() {
       keys.includes(theirs.fingerprint) ? { kind: 'known' } : { kind: 'refused', verdict: 'unknown', why: 'not known' },
     makeCertificate: daemon.makeShortCertificate,
   }
-  const { TcpTransport, TlsTransport, HttpsTransport, QuicTransport } = protocol
+  const { Landing, TcpTransport, TlsTransport, HttpsTransport, QuicTransport } = protocol
   const transport = new { tcp: TcpTransport, tls: TlsTransport, https: HttpsTransport, quic: QuicTransport }[kind](
     terms,
   )
-  const end = (connection) => ({
-    write: (chunks) => connection.write(chunks),
-    hear: (data, drained) =>
-      connection.attach({ data, drained, closed: (reason) => tell({ problem: reason?.message ?? 'closed' }) }),
-  })
+  const end = (connection) => {
+    // What is read goes where a session has it read to.
+    const landing = new Landing()
+    return {
+      write: (chunks) => connection.write(chunks),
+      hear: (data, drained) =>
+        connection.attach({
+          data(chunk) {
+            landing.took(chunk)
+            data(chunk)
+          },
+          room: () => landing.room(),
+          drained,
+          closed: (reason) => tell({ problem: reason?.message ?? 'closed' }),
+        }),
+    }
+  }
   return {
     listen: async (accepted) => (await transport.listen(`${kind}://127.0.0.1:0`, (one) => accepted(end(one)))).address,
     dial: async (address) => end(await transport.dial(address, { timeoutMs: 20_000 })),

@@ -179,7 +179,7 @@ function withLight(...names) {
 const rooms = {
   protocol: [],
   storage: ['@sitelink/protocol/entry'],
-  nbd: [],
+  nbd: ['@sitelink/protocol/read-into'],
   daemon: ['type @sitelink/protocol/entry'],
   primary: ['@sitelink/protocol/entry', ...withLight('protocol', 'storage', 'nbd', 'daemon')],
   agent: ['@sitelink/protocol/entry', ...withLight('protocol', 'storage', 'nbd', 'daemon')],
@@ -188,7 +188,8 @@ const rooms = {
 const importDirection = {
   name: 'import-direction',
   sentence:
-    'Imports follow the rooms: protocol and nbd import nothing of ours, storage only the entry frames, daemon only their types, ' +
+    'Imports follow the rooms: protocol imports nothing of ours, nbd only how sockets are read, storage only the entry frames, ' +
+    'daemon only their types, ' +
     'primary and agent never each other; and a package is entered through its exports, never through its dist.',
   check: (tree) =>
     tree.paths.filter(isCode).flatMap((path) => {

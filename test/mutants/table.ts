@@ -16,6 +16,7 @@ import { IDENTITY } from './identity.js'
 import { LINKS } from './links.js'
 import { LOG } from './log.js'
 import { LOG_RESIZE } from './log-resize.js'
+import { READING } from './reading.js'
 import { SLINK } from './slink.js'
 import { STRANGERS } from './strangers.js'
 import { DURABILITY_ASKED } from './durability-asked.js'
@@ -40,6 +41,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...AGENT_STREAM,
   ...AGENT_REPLICA,
   ...WIRE,
+  ...READING,
   ...IDENTITY,
   ...STRANGERS,
   ...BLOCKDEV,

@@ -36,7 +36,7 @@ export const AGENT_LIMITS: AgentLimits = {
   windowBytesMax: 32 * MIB,
   writeBackBytesMax: 40 * MIB,
   applyReadBytes: MIB,
-  recentBytesMax: 16 * MIB,
+  recentBytesMax: 32 * MIB,
   toldMsMin: 50,
   cleanMsMax: 100,
   catchUpMs: 50,

@@ -6,12 +6,16 @@
  * closed and the device has answered its last request.
  */
 import type { Socket } from 'node:net'
+import { readInto } from '@sitelink/protocol/read-into'
 import type { BudgetShare, ByteBudget } from './byte-budget.js'
 import type { ConnectionReport, NbdEvent } from './events.js'
 import type { ExportDirectory } from './export.js'
 import { Handshake } from './handshake.js'
 import type { NbdLimits } from './limits.js'
 import { Transmission, type Wire } from './transmission.js'
+
+/** Bytes of one read during the handshake, whose options are small. */
+const HANDSHAKE_READ_BYTES = 4096
 
 /** A clock's promise to call back. */
 export interface Timer {
@@ -65,7 +69,8 @@ export class Connection implements Wire {
     this.#timer = context.after(limits.handshakeMsMax, () => {
       this.#destroy(`the handshake took longer than ${limits.handshakeMsMax} ms`)
     })
-    socket.on('data', (chunk) => this.#onData(chunk))
+    const room = (): Buffer => this.#transmission?.room() ?? Buffer.allocUnsafeSlow(HANDSHAKE_READ_BYTES)
+    readInto(socket, room, (chunk) => this.#onData(chunk))
     socket.on('end', () => this.#onEnd())
     socket.on('error', (error) => {
       this.#reason ??= `the socket failed: ${error.message}`

@@ -110,6 +110,11 @@ export class Transmission implements RequestOwner {
     return { requestCount: this.#requestCount, readBytes: this.#readBytes, writtenBytes: this.#writtenBytes }
   }
 
+  /** Where the next bytes of the client may be read into. */
+  room(): Buffer {
+    return this.#reader.room(this.#step === 'payload' ? this.#header.length : 0)
+  }
+
   /** The next bytes of the client. Not to be called while the wire is paused. */
   receive(chunk: Buffer): void {
     if (this.#step === 'over' || chunk.length === 0) return

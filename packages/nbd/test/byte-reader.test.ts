@@ -70,3 +70,57 @@ test('any sequence of headers, payloads and skips is the same for any chunks', (
     assert.ok(bytes.length - at < 64)
   }
 })
+
+test('the rest of a large payload is read to where it stays, also one of which nothing is here yet', () => {
+  for (const ahead of [0, 7]) {
+    const bytes = new Prng(`rest ${ahead}`).bytes(100_000)
+    const reader = new ByteReader()
+    const first = reader.room(0)
+    reader.feed(first.subarray(0, bytes.copy(first, 0, 0, 20 + ahead)))
+    assert.ok(reader.header(20))
+    assert.equal(reader.take(90_000), null)
+    const room = reader.room(90_000)
+    assert.equal(room.length, 90_000 - ahead)
+    let payload: Buffer | null = null
+    for (let at = 20 + ahead; payload === null;) {
+      const place = reader.room(90_000)
+      const end = Math.min(at + place.length, at + 40_000, 90_020)
+      reader.feed(place.subarray(0, bytes.copy(place, 0, at, end)))
+      at = end
+      payload = reader.take(90_000)
+    }
+    assert.ok(payload.buffer === room.buffer, 'without a copy')
+    assert.ok(payload.equals(bytes.subarray(20, 90_020)))
+    assert.equal(reader.restBytes, 0)
+  }
+})
+
+test('headers and payloads are the same wherever they were read', () => {
+  const prng = new Prng('rooms')
+  for (let round = 0; round < 40; round++) {
+    const bytes = prng.bytes(prng.between(1, 1_000_000))
+    const reader = new ByteReader()
+    let fed = 0
+    let at = 0
+    /** Feeds until the step has all its bytes; false at the end of the stream. */
+    const whole = (takeBytes: number, attempt: () => boolean): boolean => {
+      while (!attempt()) {
+        if (fed === bytes.length) return false
+        const place = prng.between(0, 5) === 0 ? Buffer.allocUnsafeSlow(prng.between(1, 9000)) : reader.room(takeBytes)
+        const count = Math.min(place.length, bytes.length - fed, prng.between(1, prng.pick([50, 60_000, 200_000])))
+        reader.feed(place.subarray(0, bytes.copy(place, 0, fed, fed + count)))
+        fed += count
+      }
+      return true
+    }
+    for (;;) {
+      const length = prng.between(1, prng.pick([100, 40_000, 150_000]))
+      let got: Buffer | null = null
+      if (!whole(0, () => reader.header(28))) break
+      assert.ok(reader.view.subarray(reader.at, reader.at + 28).equals(bytes.subarray(at, at + 28)))
+      if (!whole(length, () => (got = reader.take(length)) !== null)) break
+      assert.ok((got as Buffer | null)?.equals(bytes.subarray(at + 28, at + 28 + length)))
+      at += 28 + length
+    }
+  }
+})

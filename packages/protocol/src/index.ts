@@ -42,6 +42,7 @@ export type { MakeCertificate, ShortCertificate } from './transport/short-certif
 export * from './transport/memory.js'
 export { QUIC_IDLE_MS, QuicTransport, type QuicTransportOptions } from './transport/quic.js'
 export { loadQuic, quicProblem, type QuicNative } from './transport/quic-native.js'
+export { Landing } from './transport/read-into.js'
 export * from './transport/registry.js'
 export { fingerprintOf, isFingerprint, shownKeys, SUCCESSIONS_MAX } from './transport/shown-keys.js'
 export * from './transport/tcp.js'

@@ -3,7 +3,7 @@
  *
  * Owns what is left of a chunk when a frame goes on in the next one: at most one frame's header and payload, allocated
  * only after the header was checked. A frame that lies within one chunk is handed out as views into it, without a copy;
- * only frames that span chunks are put together. Every header and payload CRC is checked here, once. After the first
+ * only frames that span chunks are put together, and a large payload is put together by reading into it. Every header and payload CRC is checked here, once. After the first
  * damage nothing more is read: a stream that was wrong once has no place at which to trust it again.
  */
 import {
@@ -16,6 +16,7 @@ import {
   type Frame,
 } from '../entry/frame.js'
 import { scanFrame } from '../entry/frame-scanner.js'
+import { DIRECT_BYTES_MIN, isInPlace, Landing } from '../transport/read-into.js'
 
 /** What {@link FrameInput.next} found. */
 export type InputStep =
@@ -53,11 +54,27 @@ export class FrameInput {
   #header: Buffer | null = null
   #payload: Buffer | null = null
   #filled = 0
+  readonly #landing = new Landing()
+  /** The last frame had a payload that was worth a read of its own. */
+  #large = false
   #damage: InputStep | null = null
 
   /** Stream position behind the last frame, in bytes since the connection began; for error messages. */
   get position(): number {
     return this.#passed + this.#at
+  }
+
+  /** Where the next bytes may be read into. `direct`: everything before them has been looked at. */
+  room(direct: boolean): Buffer {
+    const payload = this.#payload
+    if (direct && payload !== null && payload.length - this.#filled >= DIRECT_BYTES_MIN)
+      return payload.subarray(this.#filled)
+    return this.#landing.room(this.#large)
+  }
+
+  /** A chunk has come, though it is not pushed yet. */
+  came(chunk: Buffer): void {
+    this.#landing.took(chunk)
   }
 
   /** Takes the next chunk. The one before must be used up. */
@@ -80,6 +97,7 @@ export class FrameInput {
     switch (scan.kind) {
       case 'entry':
         this.#at = scan.next
+        this.#large = false
         return { kind: 'frame', frame: scan.frame }
       case 'need-more':
         return this.#begin(chunk)
@@ -110,6 +128,7 @@ export class FrameInput {
       const problem = headerProblem(header)
       if (problem !== null) return this.#damaged(WORDS[problem])
       this.#payload = Buffer.allocUnsafeSlow(headerPayloadBytes(header))
+      this.#large = this.#payload.length >= DIRECT_BYTES_MIN
       this.#filled = 0
     }
     const payload = this.#payload
@@ -123,7 +142,8 @@ export class FrameInput {
 
   #fill(chunk: Buffer, into: Buffer): void {
     const count = Math.min(into.length - this.#filled, chunk.length - this.#at)
-    chunk.copy(into, this.#filled, this.#at, this.#at + count)
+    if (this.#at > 0 || !isInPlace(chunk, into, this.#filled))
+      chunk.copy(into, this.#filled, this.#at, this.#at + count)
     this.#filled += count
     this.#at += count
   }

@@ -24,7 +24,13 @@ export class SessionInput {
     return this.#heldBytes
   }
 
+  /** Where the next bytes may be read into: what waits here has its place already, so behind it none is known yet. */
+  room(): Buffer {
+    return this.#input.room(this.#held.length === 0)
+  }
+
   push(chunk: Buffer): void {
+    this.#input.came(chunk)
     this.#held.push(chunk)
     this.#heldBytes += chunk.length
   }

@@ -77,6 +77,7 @@ export class Session {
     })
     connection.attach({
       data: (chunk) => this.#data(chunk),
+      room: () => this.#input.room(),
       drained: () => this.#drained(),
       closed: (reason) => this.#connectionClosed(reason),
     })

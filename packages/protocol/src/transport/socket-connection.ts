@@ -7,6 +7,7 @@
 import type { Duplex } from 'node:stream'
 import { assert } from '../entry/assert.js'
 import { ProtocolError, reasonOf } from '../errors.js'
+import { readInto } from './read-into.js'
 import type { Connection, ConnectionHandler } from './transport.js'
 
 /** See the file's head. The stream must be connected, unread, and of nobody else from now on. */
@@ -52,10 +53,12 @@ export class SocketConnection implements Connection {
       return
     }
     this.#handler = handler
-    // A listener for data makes the stream flow, from the next tick on.
-    this.#stream.on('data', (chunk: Buffer) => {
+    // Makes the stream flow, from the next tick on.
+    const data = (chunk: Buffer): void => {
       if (!this.#ending) handler.data(chunk)
-    })
+    }
+    if (handler.room === undefined) this.#stream.on('data', data)
+    else readInto(this.#stream, () => handler.room?.() as Buffer, data)
     if (this.#paused) this.#stream.pause()
     // Without a reader the end of input would never be seen, and the stream never close.
     if (this.#ending) this.#stream.resume()

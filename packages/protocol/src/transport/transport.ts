@@ -16,6 +16,11 @@ import type { Carrier, QuicMode } from './quic-mode.js'
 export interface ConnectionHandler {
   /** Bytes from the peer. The buffer belongs to the receiver from now on and is not reused. */
   data(chunk: Buffer): void
+  /**
+   * Where the next bytes of the peer may be read into, at least one. Asked for again after each `data`, by connections
+   * that can; others, and what came before, bring memory of their own.
+   */
+  room?(): Buffer
   /** Room again after a `write` that answered false. */
   drained(): void
   /** The end, whoever caused it. */

@@ -1,0 +1,63 @@
+/** Where a session's bytes are read into, and that frames come out as they were sent wherever they were. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { encodeFrame, FrameType, type Frame } from '../../src/index.js'
+import { SessionInput } from '../../src/session/session-input.js'
+import { seeded } from '../support/random.js'
+
+const KIB = 1024
+
+function frameOf(lsn: number, payload: Buffer): Frame {
+  return encodeFrame({ type: FrameType.write, lsn, incarnation: 1, deviceId: 1, length: payload.length }, payload)
+}
+
+const bytesOf = ({ header, payload }: Frame): Buffer => Buffer.concat([header, payload ?? Buffer.alloc(0)])
+
+test('the rest of a large payload is read to where it stays', () => {
+  const sent = frameOf(1, Buffer.alloc(256 * KIB, 7))
+  const bytes = bytesOf(sent)
+  const input = new SessionInput()
+  const first = input.room()
+  input.push(first.subarray(0, bytes.copy(first, 0, 0, 10_000)))
+  assert.equal(input.next().kind, 'more')
+  const room = input.room()
+  assert.equal(room.length, bytes.length - 10_000, 'the whole rest in one read')
+  input.push(room.subarray(0, bytes.copy(room, 0, 10_000)))
+  const step = input.next()
+  assert.equal(step.kind, 'frame')
+  const { payload } = (step as { readonly frame: Frame }).frame
+  assert.ok(payload?.buffer === room.buffer, 'without a copy')
+  assert.ok(payload?.equals(sent.payload as Buffer))
+  assert.ok(input.room().length <= 4 * KIB, 'the next one is expected to be large, and its header is read alone')
+})
+
+test('frames come out as they were sent, wherever and in whatever pieces they were read', { timeout: 60_000 }, (t) => {
+  const random = seeded(t)
+  for (let round = 0; round < 60; round++) {
+    const frames: Frame[] = []
+    for (let lsn = 1; lsn <= 20; lsn++) {
+      const size = random.pick([0, 100, 4 * KIB, 33 * KIB, 200 * KIB])
+      frames.push(frameOf(lsn, random.bytes(1 + random.below(size + 1))))
+    }
+    const bytes = Buffer.concat(frames.map(bytesOf))
+    const input = new SessionInput()
+    const seen: Frame[] = []
+    const look = (): void => {
+      for (let step = input.next(); step.kind !== 'more'; step = input.next()) {
+        assert.equal(step.kind, 'frame')
+        seen.push((step as { readonly frame: Frame }).frame)
+      }
+    }
+    for (let at = 0; at < bytes.length;) {
+      // A connection that cannot brings memory of its own; a session that is paused looks later.
+      const room = random.oneIn(10) ? Buffer.allocUnsafeSlow(1 + random.below(70_000)) : input.room()
+      const count = Math.min(room.length, bytes.length - at, 1 + random.below(random.pick([100, 70_000, 300_000])))
+      input.push(room.subarray(0, bytes.copy(room, 0, at, at + count)))
+      at += count
+      if (!random.oneIn(3)) look()
+    }
+    look()
+    assert.equal(seen.length, frames.length)
+    seen.forEach((frame, at) => assert.ok(bytesOf(frame).equals(bytesOf(frames[at] as Frame)), `frame ${at + 1}`))
+  }
+})
