@@ -170,4 +170,21 @@ export const STRANGERS: readonly Mutant[] = [
       'a connection that the system cannot hand over is told of, at most one a second, and agents are still taken',
     ),
   ),
+  rule(
+    'whoever comes and goes without a word is reported',
+    'protocol/transport/tls',
+    'if (this.#waiting.has(remote) && socket.bytesRead > 0)',
+    'if (this.#waiting.has(remote))',
+    by(
+      'protocol/transport/tls',
+      'who goes away in the middle of the handshake is told of, who comes and goes without a word is not',
+    ),
+  ),
+  rule(
+    'who speaks no TLS hears nothing',
+    'protocol/transport/tls',
+    'this.#sockets.get(remote)?.write(TLS_ALERT);',
+    '',
+    by('protocol/transport/tls', 'a plain connection to a TLS port gets a TLS alert, and is told of'),
+  ),
 ]

@@ -48,8 +48,16 @@ export const VERDICT_ERRORS = {
   failed: 'TLS_NOT_ADMITTED',
 } as const satisfies Record<Exclude<Verdict, 'admitted'>, ProtocolErrorCode>
 
-/** First byte of every TLS connection: the type of a handshake record. */
-export const TLS_FIRST_BYTE = 0x16
+/** Codes of a handshake that we answered and that is none: its first bytes are no record of TLS. */
+const PLAIN_CODES: ReadonlySet<string> = new Set([
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_HTTP_REQUEST',
+  'ERR_SSL_HTTPS_PROXY_REQUEST',
+])
+
+export function isPlain(code: string | undefined): boolean {
+  return code !== undefined && PLAIN_CODES.has(code)
+}
 
 /** The alert (fatal, protocol_version) that a peer without TLS gets: it may know it for what it is. */
 export const TLS_ALERT = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 70])

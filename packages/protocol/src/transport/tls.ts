@@ -1,9 +1,8 @@
 /**
  * TLS 1.3, both sides known by their keys: the transport for networks that nobody trusts.
  *
- * Owns the TLS side of it: every connection,
- * dialled or accepted, is judged by the key that the TLS handshake has proven before one byte of it reaches anybody
- * (tls-gate.ts); until then it is one of few who may wait, and not for long (tls-waiting-room.ts).
+ * Owns the TLS side of it: every connection, dialled or accepted, is judged by the key that the TLS handshake has proven
+ * before one byte of it reaches anybody (tls-gate.ts); until then it is one of few who may wait, and not for long (tls-waiting-room.ts).
  * Identity and judgement are passed in: this file reads no file and knows no peer. Sockets are net-sockets.ts, as for TCP.
  */
 import { createServer, type Server, type TLSSocket } from 'node:tls'
@@ -15,7 +14,7 @@ import { attempt, connectSocket, listenSockets, newSocket } from './net-sockets.
 import { SocketConnection } from './socket-connection.js'
 import { StandingConnections } from './standing.js'
 import { hearVerdict, passAsDialler, sayVerdict, shownBy, TLS_OPTIONS, type ShownPeer } from './tls-gate.js'
-import { encodeVerdict, PURPOSES, TLS_ALERT, TLS_FIRST_BYTE, whyRefused, type Purpose } from './tls-words.js'
+import { encodeVerdict, isPlain, PURPOSES, TLS_ALERT, whyRefused, type Purpose } from './tls-words.js'
 import { TlsWaitingRoom } from './tls-waiting-room.js'
 import type { Connection, DialOptions, Listener } from './transport.js'
 
@@ -28,6 +27,8 @@ export class TlsTransport implements KeyedTransport {
   readonly #standing = new StandingConnections()
   /** Those who are not through the gate yet. */
   readonly #waiting: TlsWaitingRoom
+  /** What stands at the gates, by its remote end. */
+  readonly #sockets = new Map<string, Socket>()
 
   constructor(options: TlsTransportOptions) {
     this.#options = options
@@ -104,9 +105,7 @@ export class TlsTransport implements KeyedTransport {
       ALPNProtocols: purposes,
     })
     server.on('secureConnection', (stream: TLSSocket) => void this.#judge(stream, accepted))
-    server.on('tlsClientError', (error: NodeJS.ErrnoException, stream: TLSSocket) => {
-      this.#waiting.refuse(remoteOf(stream), null, whyRefused(error.code))
-    })
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, stream: TLSSocket) => this.#failed(error, stream))
     return {
       take: (socket) => {
         const identity = this.#options.identity()
@@ -118,23 +117,28 @@ export class TlsTransport implements KeyedTransport {
     }
   }
 
-  /** A socket stands at the gate until it is judged, is cut off, or ends. Its first byte says whether it speaks TLS. */
+  /** A socket stands at the gate until it is judged, is cut off, or ends. */
   #wait(socket: Socket, remote: string, tls: { take(socket: Socket): void }): void {
     this.#waiting.enter(remote, remote, () => socket.destroy())
+    this.#sockets.set(remote, socket)
     socket.on('error', () => {}) // what ends it is said by the TLS stream, or is nobody's concern
-    socket.once('close', () => this.#waiting.leave(remote))
-    socket.once('readable', () => {
-      const first = socket.read(1) as Buffer | null
-      if (first === null) return void socket.resume() // it ended without a word
-      if (first[0] !== TLS_FIRST_BYTE) {
-        socket.write(TLS_ALERT)
-        socket.end()
-        socket.resume()
-        return this.#waiting.tell(remote, null, 'it speaks no TLS, and this address takes nothing else')
-      }
-      socket.unshift(first)
-      tls.take(socket)
+    socket.once('close', () => {
+      // Who comes and goes without a word is nobody's concern.
+      if (this.#waiting.has(remote) && socket.bytesRead > 0) this.#waiting.tell(remote, null, whyRefused('ECONNRESET'))
+      this.#waiting.leave(remote)
+      this.#sockets.delete(remote)
     })
+    // Untouched: whoever reads a byte of it before leaves TLS with a first buffer of 1 KiB, and so with short reads for good.
+    tls.take(socket)
+  }
+
+  /** A handshake came to nothing. Its socket takes one more write before it is closed. */
+  #failed({ code }: NodeJS.ErrnoException, stream: TLSSocket): void {
+    const remote = remoteOf(stream)
+    if (!this.#waiting.has(remote)) return
+    if (!isPlain(code)) return this.#waiting.refuse(remote, null, whyRefused(code))
+    this.#sockets.get(remote)?.write(TLS_ALERT)
+    this.#waiting.tell(remote, null, 'it speaks no TLS, and this address takes nothing else')
   }
 
   async #judge(stream: TLSSocket, accepted: (connection: Connection, peer: ShownPeer) => void): Promise<void> {

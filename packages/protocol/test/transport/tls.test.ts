@@ -184,7 +184,7 @@ test('TLS 1.2 is refused by either side, whatever key it comes with', LIMIT, asy
 
 test('a plain connection to a TLS port gets a TLS alert, and is told of', LIMIT, async (t) => {
   const { port, refusal } = await door(t)
-  for (const first of ['SLNK and more', 'GET / HTTP/1.1\r\n\r\n', '\0']) {
+  for (const first of ['SLNK and more', 'GET / HTTP/1.1\r\n\r\n', '\0'.repeat(5)]) {
     const socket = connectPlain(port, '127.0.0.1')
     const all = everythingFrom(socket)
     socket.write(first)
@@ -192,6 +192,24 @@ test('a plain connection to a TLS port gets a TLS alert, and is told of', LIMIT,
     assert.match((await refusal()).why, /speaks no TLS/)
   }
 })
+
+test(
+  'who goes away in the middle of the handshake is told of, who comes and goes without a word is not',
+  LIMIT,
+  async (t) => {
+    const { port, refusal, refusals } = await door(t)
+    const silent = connectPlain(port, '127.0.0.1')
+    silent.end()
+    await everythingFrom(silent)
+    const half = connectPlain(port, '127.0.0.1')
+    half.end(Buffer.from([0x16, 3, 1, 2, 0]))
+    const { why, remote } = await refusal()
+    assert.match(why, /went away in the middle/)
+    assert.match(remote, /^127\.0\.0\.1:\d+$/)
+    await everythingFrom(half)
+    assert.equal(refusals.length, 1)
+  },
+)
 
 test('TLS to a plain port is said to be that', LIMIT, async (t) => {
   const tcp = new TcpTransport({ clock: realClock })
@@ -293,7 +311,7 @@ test('whoever has not shown who it is within its time is cut off', LIMIT, async 
   // Both have been accepted once a third, which came after them, was answered.
   const third = connectPlain(port, '127.0.0.1')
   const answered = everythingFrom(third)
-  third.write('x')
+  third.write('SLNK and more')
   await answered
   await refusal()
   clock.run(GATE_MS)
