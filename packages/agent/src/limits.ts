@@ -14,8 +14,9 @@ export interface AgentLimits {
   /** Frames that are read from the journal in one step on their way to the devices, in bytes. */
   readonly applyReadBytes: number
   /**
-   * Frames kept in memory behind the end of the journal, in bytes. The applier follows at the distance of what the primary
-   * has not called durable yet, a tenth of a second: what it finds here is neither read nor checked again.
+   * Frames kept in memory until the applier has taken them, in bytes. It follows at the distance of what the primary has
+   * not called durable yet, a tenth of a second: what it finds here is neither read nor checked again. See also
+   * {@link RECENT_ENTRIES_MAX}.
    */
   readonly recentBytesMax: number
   /** What the primary is known to have durably is written down again after so long at the earliest: one sync each. */
@@ -49,6 +50,9 @@ export const AGENT_LIMITS: AgentLimits = {
 export const DIAL_MS_MAX = 10_000
 export const DIAL_BACKOFF_MS_MIN = 100
 export const DIAL_BACKOFF_MS_MAX = 5000
+
+/** And how many: the objects around small ones cost the collector more than it costs to read them again. */
+export const RECENT_ENTRIES_MAX = 2048
 
 /** Default size of the journal: a few seconds of a fast link. */
 export const JOURNAL_BYTES_DEFAULT = 256 * MIB

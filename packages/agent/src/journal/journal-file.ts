@@ -17,6 +17,7 @@ import {
 } from '@sitelink/storage'
 import { agentErrors, reason } from '../errors.js'
 import { decodeOwnerState } from './owner-state.js'
+import { RECENT_ENTRIES_MAX } from '../limits.js'
 
 export interface JournalFileOptions {
   readonly disks: DiskProvider
@@ -141,6 +142,8 @@ function ring(
     disk,
     rule: 'monotone',
     recentBytesMax: options.recentBytesMax,
+    recentEntriesMax: RECENT_ENTRIES_MAX,
+    readOnce: true,
     listener,
     clock: options.clock,
     random: options.random,

@@ -98,12 +98,18 @@ export class Cursor implements LogCursor, ChunkHolder {
     ) {
       for (; at < group.entries.length; at++) {
         const entry = group.entries[at] as LogEntry
-        if (result.length > 0 && entry.end > bytesEnd) return this.#taken(result)
+        if (result.length > 0 && entry.end > bytesEnd) return this.#takenFromMemory(result)
         result.push(entry)
       }
       if (group.bodyEnd >= bytesEnd) break
     }
-    return this.#taken(result)
+    return this.#takenFromMemory(result)
+  }
+
+  #takenFromMemory(entries: readonly LogEntry[]): readonly LogEntry[] {
+    this.#taken(entries)
+    this.#view.recent.taken(this.position)
+    return entries
   }
 
   #taken<T extends LogItem>(items: readonly T[]): readonly T[] {

@@ -42,6 +42,10 @@ export interface OpenLogOptions {
   readonly syncDelayMs?: number
   /** Bytes of entries that are kept in memory for cursors. Default 32 MiB. */
   readonly recentBytesMax?: number
+  /** How many of them at most. Default: no bound of its own. */
+  readonly recentEntriesMax?: number
+  /** Each entry is read once, by one cursor: what that has taken is not kept for others. Default false. */
+  readonly readOnce?: boolean
   /** From what the owner stored: the position from which every payload is checked now. Default: none. */
   readonly payloadCheckFrom?: (ownerState: Buffer) => LogPosition | null
   /** The owner's part for the superblock that begins the new life, from what it stored. Default: the same. */

@@ -1,8 +1,8 @@
 /**
  * The newest groups, still in memory: cursors that follow closely read nothing from the disk.
  *
- * Owns a list of groups bounded by bytes; the entries are those of the owner, not copies. Holds only groups that are in
- * the file. A group larger than the bound is not held.
+ * Owns a list of groups bounded by bytes and by the number of entries; the entries are those of the owner, not copies. Holds only groups that are in
+ * the file. A group larger than the bound is not held, and, in a log that one cursor reads once, none that it has passed.
  */
 import { FRAME_HEADER_BYTES, type LogPosition } from '@sitelink/protocol/entry'
 import type { LogEntry } from './contract.js'
@@ -19,8 +19,14 @@ export class RecentGroups {
   #groups: (RecentGroup | undefined)[] = []
   #first = 0
   #bytes = 0
+  #entries = 0
 
-  constructor(readonly bytesMax: number) {}
+  /** `readOnce`: what a cursor has taken is wanted by nobody else. */
+  constructor(
+    readonly bytesMax: number,
+    readonly entriesMax = Number.POSITIVE_INFINITY,
+    readonly readOnce = false,
+  ) {}
 
   /** Everything in the file from here on is held; Infinity if nothing is. */
   get from(): LogPosition {
@@ -30,11 +36,9 @@ export class RecentGroups {
   add(group: RecentGroup): void {
     this.#groups.push(group)
     this.#bytes += costOf(group)
-    while (this.#bytes > this.bytesMax && this.#first < this.#groups.length) {
-      this.#bytes -= costOf(this.#groups[this.#first] as RecentGroup)
-      this.#groups[this.#first] = undefined
-      this.#first++
-    }
+    this.#entries += group.entries.length
+    while ((this.#bytes > this.bytesMax || this.#entries > this.entriesMax) && this.#first < this.#groups.length)
+      this.#dropFirst()
     if (this.#first > 1024 && this.#first * 2 > this.#groups.length) {
       this.#groups = this.#groups.slice(this.#first)
       this.#first = 0
@@ -66,11 +70,26 @@ export class RecentGroups {
     return entry?.position === position ? entry : null
   }
 
+  /** A cursor has taken everything below `position`. */
+  taken(position: LogPosition): void {
+    if (!this.readOnce) return
+    while ((this.#groups[this.#first]?.bodyEnd ?? Number.POSITIVE_INFINITY) <= position) this.#dropFirst()
+  }
+
   /** Forgets everything. */
   clear(): void {
     this.#groups = []
     this.#first = 0
     this.#bytes = 0
+    this.#entries = 0
+  }
+
+  #dropFirst(): void {
+    const group = this.#groups[this.#first] as RecentGroup
+    this.#bytes -= costOf(group)
+    this.#entries -= group.entries.length
+    this.#groups[this.#first] = undefined
+    this.#first++
   }
 }
 

@@ -86,7 +86,8 @@ export class OpenRingLog implements RingLog {
     this.#space = found.space
     this.#store = found.store
     this.#segments = found.segments
-    this.#recent = new RecentGroups(options.recentBytesMax ?? RECENT_BYTES_DEFAULT)
+    const { recentBytesMax = RECENT_BYTES_DEFAULT, recentEntriesMax, readOnce } = options
+    this.#recent = new RecentGroups(recentBytesMax, recentEntriesMax, readOnce)
     this.#retention = new Retention(geometry, found.superblock.tail, found.marks, () => this.#maybeStep())
     this.#order = new AppendOrder(options.rule, found.head)
     this.#commit = new GroupCommit(

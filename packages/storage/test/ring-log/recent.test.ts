@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { LogEntry } from '../../src/index.js'
 import { RecentGroups } from '../../src/ring-log/recent.js'
 
 const MIB = 1024 * 1024
@@ -16,4 +17,37 @@ test('a group that no longer fits into the bound is let go at once, not when the
   for (let index = 0; index < 96; index += 1) assert.equal(recent.group(index), undefined)
   assert.equal(recent.find(95 * MIB), -1)
   assert.ok(recent.find(97 * MIB) >= 0)
+})
+
+test('what the one cursor of a log has taken is let go, and nothing else', () => {
+  const recent = new RecentGroups(100 * MIB, undefined, true)
+  for (let index = 0; index < 10; index += 1)
+    recent.add({ position: index * MIB, bodyEnd: index * MIB + 1000, entries: [] })
+  recent.taken(3 * MIB + 999)
+  assert.equal(recent.from, 3 * MIB, 'a group that is taken in part stays')
+  recent.taken(3 * MIB + 1000)
+  assert.equal(recent.from, 4 * MIB)
+  recent.taken(20 * MIB)
+  assert.equal(recent.find(9 * MIB), -1)
+  recent.add({ position: 10 * MIB, bodyEnd: 11 * MIB, entries: [] })
+  assert.equal(recent.from, 10 * MIB)
+})
+
+test('where several read, what one has taken stays for the others', () => {
+  const recent = new RecentGroups(100 * MIB)
+  recent.add({ position: 0, bodyEnd: MIB, entries: [] })
+  recent.taken(MIB)
+  assert.equal(recent.from, 0)
+})
+
+test('small entries are bounded by their number', () => {
+  const recent = new RecentGroups(100 * MIB, 10)
+  const entries = (from: number, count: number): readonly LogEntry[] =>
+    Array.from({ length: count }, (_, at) => ({ position: from + at, end: from + at + 1 }) as LogEntry)
+  for (let at = 0; at < 5; at += 1)
+    recent.add({ position: at * 100, bodyEnd: at * 100 + 50, entries: entries(at * 100, 4) })
+  assert.equal(recent.from, 300, 'two groups of four, not three')
+  recent.clear()
+  recent.add({ position: 900, bodyEnd: 950, entries: entries(900, 10) })
+  assert.equal(recent.from, 900)
 })
