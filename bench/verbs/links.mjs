@@ -10,7 +10,7 @@ import { ratiosByRound } from '../lib/figures.mjs'
 import { commonUsage, figure, needsNoBuild, readOptions, tellOutcome } from '../lib/outcome.mjs'
 import { Program, until } from '../lib/processes.mjs'
 import { during, say } from '../lib/screen.mjs'
-import { positive } from '../lib/words.mjs'
+import { list, positive, UsageError } from '../lib/words.mjs'
 
 export { needsNoBuild }
 
@@ -29,15 +29,31 @@ const LINKS = [
 ]
 
 export const usage = [
-  'pnpm bench links [--seconds S] [--warm S] [--rounds N] [--json FILE] [--smoke]',
+  'pnpm bench links [--only LINK,LINK] [--seconds S] [--warm S] [--rounds N] [--json FILE] [--smoke]',
   '  MB/s, processor seconds a GiB (both ends) and round trip of 4 KiB for each transport, beside plain sockets',
+  '  --only LINK   tcp, tls, https, quic, each with the plain socket that it is compared with (default: all)',
   '  --seconds S   how long each is measured (default: 3), behind --warm S (default: 1) to get under way',
   ...commonUsage.filter((line) => !line.includes('--dir')),
 ].join('\n')
 
 export function parse(words) {
-  const table = { seconds: { read: positive, or: 3 }, warm: { read: positive, or: 1 } }
+  const table = {
+    seconds: { read: positive, or: 3 },
+    warm: { read: positive, or: 1 },
+    only: { read: kindsOf, or: LINKS.map(({ kind }) => kind) },
+  }
   return readOptions(words, { verb: 'links', table, rounds: 5, smoke: { seconds: 0.2, warm: 0.1 }, files: false })
+}
+
+/** The kinds of the links that are named, and of those that they are compared with. */
+function kindsOf(words) {
+  const compared = LINKS.filter(({ beside }) => beside !== undefined)
+  return list(words).flatMap((word) => {
+    const link = compared.find(({ kind }) => kind === word)
+    if (link === undefined)
+      throw new UsageError(`there is no link ${word}: there are ${compared.map(({ kind }) => kind).join(', ')}`)
+    return [link.beside, link.kind]
+  })
 }
 
 export async function run(options) {
@@ -49,12 +65,15 @@ export async function run(options) {
   }
   const identities = [await identity(), await identity()]
   const withoutQuic = quicProblem()
-  const links = LINKS.filter(({ kind }) => kind !== 'quic' || withoutQuic === null).map((link) => ({
-    ...link,
-    rate: figure(`${link.name}: rate`, 'MB/s'),
-    cost: figure(`${link.name}: processor, both ends`, 's/GiB'),
-    trip: figure(`${link.name}: round trip of 4 KiB`, 'us'),
-  }))
+  const named = LINKS.filter(({ kind }) => options.only.includes(kind))
+  const links = named
+    .filter(({ kind }) => kind !== 'quic' || withoutQuic === null)
+    .map((link) => ({
+      ...link,
+      rate: figure(`${link.name}: rate`, 'MB/s'),
+      cost: figure(`${link.name}: processor, both ends`, 's/GiB'),
+      trip: figure(`${link.name}: round trip of 4 KiB`, 'us'),
+    }))
   for (let round = 1; round <= options.rounds; round++) {
     for (const link of links) {
       const name = `round ${round} of ${options.rounds}, ${link.name}`
@@ -73,7 +92,7 @@ export async function run(options) {
     return [{ ...ratio, values: ratiosByRound(rate.values, other.rate.values) }]
   })
   const figures = [...links.flatMap(({ rate, cost, trip }) => [rate, cost, trip]), ...ratios]
-  const notes = withoutQuic === null ? [] : [`quic is left out: ${withoutQuic}`]
+  const notes = withoutQuic === null || !options.only.includes('quic') ? [] : [`quic is left out: ${withoutQuic}`]
   const about = { seconds: options.seconds, warmSeconds: options.warm, frameBytes: 4192, framesAtOnce: 64 }
   return tellOutcome({ verb: 'links', options, figures, notes, about })
 }

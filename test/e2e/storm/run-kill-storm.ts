@@ -20,7 +20,7 @@ const DETECT = ['--detect', '500ms']
 export async function runKillStorm(t: TestContext, policy: 'sync' | 'async'): Promise<void> {
   const prng = seededPrng(t, `kill-storm-${policy}`)
   const rounds = Number(process.env['SITELINK_ROUNDS'] ?? 100)
-  const endMs = performance.now() + Number(process.env['SITELINK_STORM_SECONDS'] ?? 600) * 1000
+  const endMs = performance.now() + Number(process.env['SITELINK_STORM_SECONDS'] ?? 150) * 1000
   let begun = 0
   const storm = async (scheme: LinkScheme): Promise<void> => {
     const label = `storm-${policy}-${scheme}`
