@@ -533,4 +533,20 @@ export const LOG: readonly Mutant[] = [
     'if (false)',
     by('storage/ring-log/damage', 'a power cut that tore nothing but the fill behind a group'),
   ),
+  stops(
+    rule(
+      'a cursor reads what little fill lies before a group again and again',
+      'storage/ring-log/cursor',
+      'limit - position < FRAME_HEADER_BYTES',
+      'false',
+      by('storage/ring-log/readers', 'a cursor goes on however little fill lies before the next group'),
+    ),
+  ),
+  rule(
+    'what the one reader of a log has taken leaves nothing to go on from',
+    'storage/ring-log/recent',
+    'this.#first + 1 < this.#groups.length',
+    'this.#first < this.#groups.length',
+    by('storage/ring-log/recent', 'what the one cursor of a log has taken is let go, and nothing else'),
+  ),
 ]

@@ -173,8 +173,8 @@ export const STRANGERS: readonly Mutant[] = [
   rule(
     'whoever comes and goes without a word is reported',
     'protocol/transport/tls',
-    'if (this.#waiting.has(remote) && socket.bytesRead > 0)',
-    'if (this.#waiting.has(remote))',
+    'if (inHandshake && socket.bytesRead > 0)',
+    'if (inHandshake)',
     by(
       'protocol/transport/tls',
       'who goes away in the middle of the handshake is told of, who comes and goes without a word is not',
@@ -186,5 +186,12 @@ export const STRANGERS: readonly Mutant[] = [
     'this.#sockets.get(remote)?.write(TLS_ALERT);',
     '',
     by('protocol/transport/tls', 'a plain connection to a TLS port gets a TLS alert, and is told of'),
+  ),
+  rule(
+    'whoever came to enrol is reported once it goes',
+    'protocol/transport/tls',
+    'const inHandshake = this.#sockets.delete(remote) && this.#waiting.has(remote);',
+    'const inHandshake = this.#waiting.has(remote);',
+    by('protocol/transport/tls', 'who came to enrol and has its answer is reported by nobody'),
   ),
 ]

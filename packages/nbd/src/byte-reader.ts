@@ -86,7 +86,8 @@ export class ByteReader {
       if (rest >= bytes) {
         const taken = this.#chunk.subarray(this.#position, this.#position + bytes)
         this.#position += bytes
-        return taken
+        // A write among a thousand reads, one after the other, would keep all that their headers were read into.
+        return this.#landing.isCrumb(this.#chunk) ? copyOf(taken) : taken
       }
       // Clients often send header and payload apart: the next chunk may well hold all of it.
       if (rest === 0) return null
@@ -124,4 +125,10 @@ export class ByteReader {
     this.#skipBytes -= taken
     return this.#skipBytes === 0
   }
+}
+
+function copyOf(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  bytes.copy(copy)
+  return copy
 }

@@ -124,3 +124,22 @@ test('headers and payloads are the same wherever they were read', () => {
     }
   }
 })
+
+test('a small payload that was read by itself keeps no more than its own memory', () => {
+  const reader = new ByteReader()
+  const bytes = new Prng('crumbs').bytes(40_000)
+  const read = (from: number, to: number): void => {
+    const room = reader.room(0)
+    reader.feed(room.subarray(0, bytes.copy(room, 0, from, to)))
+  }
+  read(0, 28 + 4096)
+  assert.ok(reader.header(28))
+  const alone = reader.take(4096)
+  assert.equal(alone?.buffer.byteLength, 4096)
+  assert.ok(alone?.equals(bytes.subarray(28, 28 + 4096)))
+  read(10_000, 40_000)
+  assert.ok(reader.header(28))
+  const among = reader.take(4096)
+  assert.ok((among?.buffer.byteLength ?? 0) > 4096, 'one of many stays where it was read')
+  assert.ok(among?.equals(bytes.subarray(10_028, 10_028 + 4096)))
+})

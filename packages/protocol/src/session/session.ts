@@ -13,7 +13,7 @@
  *   what was delivered before a reason that the peer gave.
  * - While paused, input is taken and held up to {@link PAUSED_INPUT_BYTES_MAX} bytes: heartbeats alone do not fill that
  *   for half an hour, and a dead peer is still noticed. Once it is full the connection is paused, and silence says
- *   nothing any more; it is judged again from `resume` on. A break of the connection itself is seen at once in any case.
+ *   nothing any more; it is judged again from `resume` on. A break of the connection itself is seen at once before that.
  */
 import { assert } from '../entry/assert.js'
 import type { Clock, Timer } from '../entry/clock.js'

@@ -6,10 +6,12 @@
  * twice the bytes for the collector, and twice the copies. Its option `onread` does better, but only for sockets that
  * the program itself opens; the slots behind that option are found here on a socket made for it, and filled in on any
  * socket. Where a release of Node has other slots, chunks come as they always did. Invariant: no byte of memory is
- * handed out for two reads.
+ * handed out for two reads while anybody may keep what the first one brought.
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
+
+const EMPTY = Buffer.alloc(0)
 
 /** What is read without a place of its own goes into pieces of so many bytes. */
 const PIECE_BYTES = 64 * 1024
@@ -37,6 +39,14 @@ export class Landing {
     return this.#piece.subarray(this.#at, large ? this.#at + HEADER_ROOM_BYTES : PIECE_BYTES)
   }
 
+  /**
+   * True for a short read: what else will come into its piece is not known, so whoever keeps little of it for long keeps
+   * a copy.
+   */
+  isCrumb(chunk: Buffer): boolean {
+    return chunk.length < ROOM_BYTES_MIN && chunk.buffer === this.#piece?.buffer
+  }
+
   /** A read has come. Does nothing if it went elsewhere. */
   took(chunk: Buffer): void {
     if (chunk.buffer === this.#piece?.buffer) this.#at = chunk.byteOffset + chunk.length
@@ -59,7 +69,7 @@ let found: Slots | null | undefined
 
 /** The slots, or null where this release of Node has others. */
 export function userBufferSlots(): Slots | null {
-  found ??= findSlots()
+  if (found === undefined) found = findSlots()
   return found
 }
 
@@ -83,7 +93,8 @@ function findSlots(): Slots | null {
 /**
  * Lets a socket flow into `taken`: each chunk lies in what `room` answered last, if the socket can, and `room` is asked
  * again after it. A socket that cannot, and what it had read before, comes in memory of its own. To be called once, in
- * place of a listener for `data`; pausing, resuming, end and errors are the socket's as ever.
+ * place of a listener for `data`. A pause stops the reading itself: nothing more is read from the kernel, so that a peer
+ * that has gone is seen at the resumption only; of TLS, what was read before still comes.
  */
 export function readInto(socket: Duplex, room: () => Buffer, taken: (chunk: Buffer) => void): void {
   const slots = socket instanceof Socket ? userBufferSlots() : null
@@ -99,6 +110,8 @@ export function readInto(socket: Duplex, room: () => Buffer, taken: (chunk: Buff
       },
     })
     handle.useUserBuffer(first)
+    // Who gave up a payload half way must not keep it as long as the socket is remembered.
+    socket.once('close', () => Object.assign(socket, { [slots.buffer]: EMPTY }))
   }
   socket.on('data', taken)
 }

@@ -2,7 +2,8 @@
  * TLS 1.3, both sides known by their keys: the transport for networks that nobody trusts.
  *
  * Owns the TLS side of it: every connection, dialled or accepted, is judged by the key that the TLS handshake has proven
- * before one byte of it reaches anybody (tls-gate.ts); until then it is one of few who may wait, and not for long (tls-waiting-room.ts).
+ * before one byte of it reaches anybody (tls-gate.ts); until then it is one of few who may wait, and not for long
+ * (tls-waiting-room.ts).
  * Identity and judgement are passed in: this file reads no file and knows no peer. Sockets are net-sockets.ts, as for TCP.
  */
 import { createServer, type Server, type TLSSocket } from 'node:tls'
@@ -27,7 +28,7 @@ export class TlsTransport implements KeyedTransport {
   readonly #standing = new StandingConnections()
   /** Those who are not through the gate yet. */
   readonly #waiting: TlsWaitingRoom
-  /** What stands at the gates, by its remote end. */
+  /** Whose TLS handshake is under way, by its remote end. */
   readonly #sockets = new Map<string, Socket>()
 
   constructor(options: TlsTransportOptions) {
@@ -123,10 +124,10 @@ export class TlsTransport implements KeyedTransport {
     this.#sockets.set(remote, socket)
     socket.on('error', () => {}) // what ends it is said by the TLS stream, or is nobody's concern
     socket.once('close', () => {
-      // Who comes and goes without a word is nobody's concern.
-      if (this.#waiting.has(remote) && socket.bytesRead > 0) this.#waiting.tell(remote, null, whyRefused('ECONNRESET'))
+      // Who comes and goes without a word is nobody's concern, and who has shown who it is came through.
+      const inHandshake = this.#sockets.delete(remote) && this.#waiting.has(remote)
+      if (inHandshake && socket.bytesRead > 0) this.#waiting.tell(remote, null, whyRefused('ECONNRESET'))
       this.#waiting.leave(remote)
-      this.#sockets.delete(remote)
     })
     // Untouched: whoever reads a byte of it before leaves TLS with a first buffer of 1 KiB, and so with short reads for good.
     tls.take(socket)
@@ -143,6 +144,7 @@ export class TlsTransport implements KeyedTransport {
 
   async #judge(stream: TLSSocket, accepted: (connection: Connection, peer: ShownPeer) => void): Promise<void> {
     const remote = remoteOf(stream)
+    this.#sockets.delete(remote)
     const onError = (): void => {}
     stream.on('error', onError)
     const peer = shownBy(stream, remote)

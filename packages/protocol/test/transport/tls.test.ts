@@ -41,7 +41,10 @@ interface Door {
 }
 
 /** A listener of FIRST that knows OTHER. */
-async function door(t: TestContext, options: { identity?: TlsIdentity; clock?: SimClock } = {}): Promise<Door> {
+async function door(
+  t: TestContext,
+  options: { identity?: TlsIdentity; clock?: SimClock; enrol?: (connection: Connection) => void } = {},
+): Promise<Door> {
   const refusals: TlsRefusal[] = []
   const accepted: Connection[] = []
   const asked: ((refusal: TlsRefusal) => void)[] = []
@@ -50,6 +53,7 @@ async function door(t: TestContext, options: { identity?: TlsIdentity; clock?: S
     clock: options.clock ?? realClock,
     identity: () => options.identity ?? FIRST,
     judge: knows(OTHER),
+    ...(options.enrol === undefined ? {} : { enrol: options.enrol }),
     refused: (refusal) => {
       refusals.push(refusal)
       const next = asked.shift()
@@ -210,6 +214,27 @@ test(
     assert.equal(refusals.length, 1)
   },
 )
+
+test('who came to enrol and has its answer is reported by nobody', LIMIT, async (t) => {
+  let gone!: () => void
+  const answered = new Promise<void>((resolve) => (gone = resolve))
+  const { listener, refusals, refusal, port } = await door(t, {
+    enrol: (connection) => {
+      connection.attach({ data: () => {}, drained: () => {}, closed: gone })
+      connection.close()
+    },
+  })
+  const { connection } = await dialler(OTHER, FIRST).dialFor('enrol', listener.address, DIAL)
+  await new Promise<void>((resolve) =>
+    connection.attach({ data: () => {}, drained: () => {}, closed: () => resolve() }),
+  )
+  await answered
+  const plain = connectPlain(port, '127.0.0.1')
+  plain.write('SLNK and more')
+  await everythingFrom(plain)
+  assert.match((await refusal()).why, /speaks no TLS/)
+  assert.equal(refusals.length, 1)
+})
 
 test('TLS to a plain port is said to be that', LIMIT, async (t) => {
   const tcp = new TcpTransport({ clock: realClock })

@@ -6,7 +6,15 @@
  * hands the place over to the scanner, which says what is lost. Never shows an entry that is not in the file, never
  * passes one in silence.
  */
-import { assert, headerLogId, sameId64, scanFrame, FRAME_MAGIC, type LogPosition } from '@sitelink/protocol/entry'
+import {
+  assert,
+  headerLogId,
+  sameId64,
+  scanFrame,
+  FRAME_HEADER_BYTES,
+  FRAME_MAGIC,
+  type LogPosition,
+} from '@sitelink/protocol/entry'
 import type { ChunkHolder } from './chunk-pool.js'
 import type { Lease, LogCursor, LogEntry, LogHole } from './contract.js'
 import { alignUp } from './geometry.js'
@@ -172,7 +180,9 @@ export class Cursor implements LogCursor, ChunkHolder {
     const bytesEnd = this.position + bytesMax
     for (;;) {
       const position = this.#skipFill(spans)
-      if (position >= limit || (items.length > 0 && position >= bytesEnd)) return 'enough'
+      // A group begins at the limit, and no frame fits before it.
+      if (this.#bodyEnd < 0 && position < limit && limit - position < FRAME_HEADER_BYTES) this.#moveTo(limit)
+      if (this.position >= limit || (items.length > 0 && position >= bytesEnd)) return 'enough'
       const chunk = this.#chunk
       const at = position - this.#chunkStart
       if (chunk === null || at < 0 || at + 4 > chunk.length) return 'need-more'

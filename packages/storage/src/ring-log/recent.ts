@@ -2,7 +2,8 @@
  * The newest groups, still in memory: cursors that follow closely read nothing from the disk.
  *
  * Owns a list of groups bounded by bytes and by the number of entries; the entries are those of the owner, not copies. Holds only groups that are in
- * the file. A group larger than the bound is not held, and, in a log that one cursor reads once, none that it has passed.
+ * the file. A group larger than the bound is not held, and, in a log that one cursor reads once, none that it has passed
+ * but the newest.
  */
 import { FRAME_HEADER_BYTES, type LogPosition } from '@sitelink/protocol/entry'
 import type { LogEntry } from './contract.js'
@@ -70,10 +71,11 @@ export class RecentGroups {
     return entry?.position === position ? entry : null
   }
 
-  /** A cursor has taken everything below `position`. */
+  /** A cursor has taken everything below `position`. The newest group stays: what comes next is found behind it. */
   taken(position: LogPosition): void {
     if (!this.readOnce) return
-    while ((this.#groups[this.#first]?.bodyEnd ?? Number.POSITIVE_INFINITY) <= position) this.#dropFirst()
+    while (this.#first + 1 < this.#groups.length && (this.#groups[this.#first] as RecentGroup).bodyEnd <= position)
+      this.#dropFirst()
   }
 
   /** Forgets everything. */

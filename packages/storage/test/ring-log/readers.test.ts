@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { FRAME_HEADER_BYTES, FRAME_MAGIC, FrameType } from '@sitelink/protocol/entry'
 import { ChunkPool, type ChunkHolder } from '../../src/ring-log/chunk-pool.js'
 import type { LogEntry, RegionRun, SegmentRegions } from '../../src/ring-log/contract.js'
+import { GROUP_HEADER_BYTES } from '../../src/ring-log/group.js'
 import { checkLog } from '../../src/ring-log/inspect.js'
 import { plainLayout } from '../../src/ring-log/layout.js'
 import { RING_OFFSET_BYTES } from '../../src/ring-log/limits.js'
@@ -66,6 +67,26 @@ test('what is left of a group that was cut is read, also where the bytes before 
   magic.writeUInt32LE(FRAME_MAGIC)
   await bench.clock.runUntil(disk.write([magic], RING_OFFSET_BYTES + first.end))
   assert.deepEqual(lsnsOf(await readAll(bench, log, log.tail)), [2])
+})
+
+test('a cursor goes on however little fill lies before the next group', async () => {
+  for (const fill of [1, 2, 3, 4, FRAME_HEADER_BYTES - 1, FRAME_HEADER_BYTES, 500]) {
+    const bench = new Bench()
+    const { log } = await bench.open(bench.disk(), { recentBytesMax: 20_000 })
+    const cursor = log.cursor(log.writtenEnd)
+    const first = append(log, 4096 - GROUP_HEADER_BYTES - FRAME_HEADER_BYTES - fill)
+    await bench.clock.settle()
+    assert.deepEqual(cursor.next(MIB), [first])
+    assert.equal(first.end % 4096, 4096 - fill)
+    // It does not fit beside the first: what the cursor stood behind is gone from memory, and what follows is there.
+    const second = append(log, 17_000)
+    await bench.clock.settle()
+    let items = cursor.next(MIB)
+    for (let looks = 0; looks < 3 && !Array.isArray(items); looks++)
+      items = await bench.clock.runUntil(items as Promise<LogEntry[]>)
+    assert.deepEqual(items, [second])
+    cursor.close()
+  }
 })
 
 test('a cursor that follows closely gets entries without a promise, the very ones that were appended', async () => {

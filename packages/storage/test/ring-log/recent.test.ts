@@ -28,8 +28,10 @@ test('what the one cursor of a log has taken is let go, and nothing else', () =>
   recent.taken(3 * MIB + 1000)
   assert.equal(recent.from, 4 * MIB)
   recent.taken(20 * MIB)
-  assert.equal(recent.find(9 * MIB), -1)
+  assert.equal(recent.from, 9 * MIB, 'the newest stays')
   recent.add({ position: 10 * MIB, bodyEnd: 11 * MIB, entries: [] })
+  assert.equal(recent.group(recent.find(9 * MIB + 1000))?.position, 10 * MIB, 'what follows is found behind it')
+  recent.taken(10 * MIB + 1)
   assert.equal(recent.from, 10 * MIB)
 })
 
