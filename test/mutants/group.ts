@@ -474,4 +474,14 @@ export const GROUP: readonly Mutant[] = [
     '',
     by('primary/group/local-sync', 'flushes and FUA writes wait as well, and nothing is left to a timer'),
   ),
+  rule(
+    'what an answer brings waits for the next release where it changed who is waited for',
+    'primary/group/holds',
+    'at = this.#sets[at] === set ? at + 1 : 0;',
+    'at += 1;',
+    by(
+      'primary/group/holds',
+      'a flush that an answer brings is answered with it, also where the answer changed who is waited for',
+    ),
+  ),
 ]

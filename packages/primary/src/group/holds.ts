@@ -144,8 +144,12 @@ export class Holds {
 
   /** Answers all that may be answered. */
   release(log: LogMarks): void {
-    for (const set of this.#sets) set.release(log)
     // An answer may bring new requests, new sets and another release before it returns: what is there now counts.
+    for (let at = 0; at < this.#sets.length;) {
+      const set = this.#sets[at] as HoldSet
+      set.release(log)
+      at = this.#sets[at] === set ? at + 1 : 0
+    }
     const sets = this.#sets
     if (sets.length > 1) this.#sets = sets.filter((set, at) => at === sets.length - 1 || set.size > 0)
   }

@@ -148,6 +148,20 @@ test('[WR-05] [WR-01] answers go out in the order of the log, none before its en
   )
 })
 
+test('a flush that an answer brings is answered with it, also where the answer changed who is waited for', () => {
+  const far = site(2, false, 'received')
+  const holds = new Holds()
+  const flush = request(1, 'flush', [far])
+  holds.write(1, false, {
+    complete: () => {
+      holds.setSites([far])
+      holds.flush(1, flush)
+    },
+  })
+  holds.release({ writtenLsn: 1, durableLsn: 1 })
+  assert.equal(flush.errno, 0)
+})
+
 test('[WR-19] a writer who waits only for a site that does not hold any more is answered', () => {
   const gone = site(1, true, 'received')
   const holds = new Holds()
