@@ -2,8 +2,9 @@
  * Takes headers and payloads out of the chunks of a byte stream.
  *
  * A header or payload that lies within one chunk is handed out where it lies; only one that spans chunks is put together,
- * in memory of exactly its size, and a large one by reading into that. Whoever calls `take` has reserved that many bytes before. Never looks into what it hands
- * out, and never holds more than one chunk: the stream stands still while a chunk is not used up.
+ * in memory of exactly its size, and a large one by reading into that. Whoever calls `take` has reserved that many bytes
+ * before. Never looks into what it hands out, and never holds more than one chunk: the stream stands still while a chunk
+ * is not used up.
  */
 import { DIRECT_BYTES_MIN, isInPlace, Landing } from '@sitelink/protocol/read-into'
 import { assert } from './assert.js'

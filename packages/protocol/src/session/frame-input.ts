@@ -3,8 +3,9 @@
  *
  * Owns what is left of a chunk when a frame goes on in the next one: at most one frame's header and payload, allocated
  * only after the header was checked. A frame that lies within one chunk is handed out as views into it, without a copy;
- * only frames that span chunks are put together, and a large payload is put together by reading into it. Every header and payload CRC is checked here, once. After the first
- * damage nothing more is read: a stream that was wrong once has no place at which to trust it again.
+ * only frames that span chunks are put together, and a large payload is put together by reading into it. Every header and
+ * payload CRC is checked here, once. After the first damage nothing more is read: a stream that was wrong once has no
+ * place at which to trust it again.
  */
 import {
   decodeFrame,
