@@ -49,4 +49,11 @@ export const READING: readonly Mutant[] = [
     'this.#begun(takeBytes)',
     by('nbd/byte-reader', 'headers and payloads are the same wherever they were read'),
   ),
+  rule(
+    'the whole heap is collected at once',
+    'daemon/memory-guard',
+    'beginCollection(nowhere); settlingLooks',
+    'collect(); settlingLooks',
+    by('daemon/memory-guard', 'given back once they have grown by a step, and no whole heap is forced'),
+  ),
 ]

@@ -5,10 +5,13 @@
  * Payload buffers live outside the JavaScript heap and are freed by its collector, which a nearly empty heap seldom
  * starts. The guard starts it when the memory outside the heap has grown by a step since the last time, or by a part of
  * one and then rests: the young generation first, which is where most buffers die and costs a fraction, the whole heap
- * where that did not give back half of a step. It holds no buffer, and never runs more often than its interval.
+ * where that did not give back half of a step. It holds no buffer, never runs more often than its interval, and never
+ * forces a collection of the whole heap: that stops the program for tens of milliseconds, and takes the compiled code of
+ * every class of which no object lives at that moment (decision 0004). It makes V8 begin one beside the program.
  */
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import type { Clock, Timer } from '@sitelink/protocol/entry'
 import { keepFreedMemory } from './malloc-settings.js'
 
@@ -29,6 +32,15 @@ const INTERVAL_MS = 100
  */
 const HEAP_GROWTH_PERCENT = 200
 
+/**
+ * Bytes outside the heap that a collection of the whole heap is begun for, whatever the heap holds: more than V8's
+ * `kExternalAllocationSoftLimit` of 64 MiB above the lowest that it has seen since the last one.
+ */
+const PRESSURE_BYTES = 65 * 1024 * 1024
+
+/** A collection that was begun has ended after so many looks; what is left then is held. */
+const SETTLING_LOOKS = 3
+
 /** After so many looks without growth, a part of a step is worth a collection. */
 const IDLE_LOOKS = 20
 
@@ -39,22 +51,29 @@ export function guardMemory({
   intervalMs = INTERVAL_MS,
 }: MemoryGuardOptions): () => void {
   setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void
+  const collect = runInNewContext('gc') as (options: { type: 'minor' }) => void
+  const collectYoung = (): void => collect({ type: 'minor' })
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`)
   keepFreedMemory()
+  const { port1: nowhere, port2: otherEnd } = new MessageChannel()
+  otherEnd.close()
   let floorBytes = outsideBytes()
   let lastBytes = floorBytes
   let idleLooks = 0
+  let settlingLooks = 0
   let timer: Timer
   const look = (): void => {
     const bytes = outsideBytes()
     idleLooks = bytes === lastBytes ? idleLooks + 1 : 0
     const rests = idleLooks === IDLE_LOOKS && bytes > floorBytes + stepBytes / 4
-    if (bytes > floorBytes + stepBytes || rests) {
-      if (!rests) collect({ type: 'minor' })
+    if (settlingLooks > 0) {
+      settlingLooks -= 1
+      floorBytes = bytes
+    } else if (bytes > floorBytes + stepBytes || rests) {
+      if (!rests) collectYoung()
       if (rests || outsideBytes() > floorBytes + stepBytes / 2) {
-        collect()
-        floorBytes = outsideBytes()
+        beginCollection(nowhere)
+        settlingLooks = SETTLING_LOOKS
       }
     } else if (bytes < floorBytes) floorBytes = bytes
     lastBytes = outsideBytes()
@@ -66,4 +85,14 @@ export function guardMemory({
 
 function outsideBytes(): number {
   return getHeapStatistics().external_memory
+}
+
+/**
+ * Has V8 begin to mark the whole heap, in its own threads and in small steps, as it does by itself where memory outside
+ * the heap grows. The memory is counted and never touched, so the system gives none; a port without another end takes it
+ * away in the same call.
+ */
+function beginCollection(nowhere: MessagePort): void {
+  const pressure = new ArrayBuffer(PRESSURE_BYTES)
+  nowhere.postMessage(null, [pressure])
 }
