@@ -89,6 +89,9 @@ export const LARGEST_FRAME_BYTES = FRAME_HEADER_BYTES + FRAME_PAYLOAD_BYTES_MAX
 /** How long a peer may take from its connection to its resume. */
 export const HANDSHAKE_MS_MAX = 15_000
 
+/** Memory of large payloads that a session of an agent keeps for the next ones while nobody uses it. */
+export const PAYLOADS_KEPT_BYTES = 32 * 1024 * 1024
+
 /** Frames that a receiver hands on between two looks at its room. */
 export const APPEND_FRAMES_MAX = 4096
 

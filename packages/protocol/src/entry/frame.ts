@@ -15,6 +15,7 @@ import { assert } from './assert.js'
 import { crc32 } from './crc.js'
 import { FRAME_PAYLOAD_BYTES_MAX } from './limits.js'
 import type { Lsn } from './lsn.js'
+import type { PayloadMemory } from './payload-memory.js'
 
 /** "SLNK" as read in a hex dump. */
 export const FRAME_MAGIC = 0x4b4e4c53
@@ -117,6 +118,8 @@ export interface Frame {
   readonly header: Buffer
   /** The payload, or null where it has no bytes. Never written to once the frame exists. */
   readonly payload: Buffer | null
+  /** Who is done with the payload lets go of it here; without it the collector finds out. The payload is empty then. */
+  readonly memory: PayloadMemory | null
 }
 
 /** What {@link encodeFrame} needs; absent fields are 0. */
@@ -206,6 +209,7 @@ export function encodeFrame(
     headerCrc,
     header,
     payload: bytes,
+    memory: null,
   }
 }
 
@@ -254,7 +258,7 @@ export function payloadMatches(header: Buffer, payload: Buffer | null): boolean 
 }
 
 /** The frame of a header that passed {@link headerProblem} and a payload that passed {@link payloadMatches}. */
-export function decodeFrame(header: Buffer, payload: Buffer | null): Frame {
+export function decodeFrame(header: Buffer, payload: Buffer | null, memory: PayloadMemory | null = null): Frame {
   return {
     type: header.readUInt8(FRAME_OFFSET.type) as FrameType,
     flags: header.readUInt32LE(FRAME_OFFSET.flags),
@@ -269,6 +273,7 @@ export function decodeFrame(header: Buffer, payload: Buffer | null): Frame {
     headerCrc: header.readUInt32LE(FRAME_OFFSET.headerCrc),
     header,
     payload: payload === null || payload.length === 0 ? null : payload,
+    memory,
   }
 }
 

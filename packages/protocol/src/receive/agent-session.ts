@@ -21,8 +21,8 @@ import type {
 } from '../control/messages.js'
 import { must } from '../entry/assert.js'
 import type { Clock, Timer } from '../entry/clock.js'
-import { parseId64, type Frame, type LogPoint } from '../entry/index.js'
-import { HANDSHAKE_MS_MAX, VERIFY_REQUESTS_MAX, WINDOW_BYTES_MIN } from '../limits.js'
+import { parseId64, PayloadPool, type Frame, type LogPoint } from '../entry/index.js'
+import { HANDSHAKE_MS_MAX, PAYLOADS_KEPT_BYTES, VERIFY_REQUESTS_MAX, WINDOW_BYTES_MIN } from '../limits.js'
 import { CreditWindow } from '../session/credit.js'
 import {
   stepAgent,
@@ -104,6 +104,7 @@ export class AgentSession {
     this.#session = new Session(connection, {
       role: 'agent',
       clock,
+      payloads: new PayloadPool(PAYLOADS_KEPT_BYTES),
       handler: {
         frame: (frame) => this.#onFrame(frame),
         control: (message) => this.#onControl(message),

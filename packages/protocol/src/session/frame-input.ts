@@ -11,12 +11,15 @@ import {
   decodeFrame,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
+  FRAME_OFFSET,
+  FrameType,
   headerPayloadBytes,
   headerProblem,
   payloadMatches,
   type Frame,
 } from '../entry/frame.js'
 import { scanFrame } from '../entry/frame-scanner.js'
+import type { PayloadMemory, PayloadPool } from '../entry/payload-memory.js'
 import { DIRECT_BYTES_MIN, isInPlace, Landing } from '../transport/read-into.js'
 
 /** What {@link FrameInput.next} found. */
@@ -54,22 +57,37 @@ export class FrameInput {
   /** A frame that began in an earlier chunk: header, then payload; allocated in this order. */
   #header: Buffer | null = null
   #payload: Buffer | null = null
+  /** Whose memory the payload lies in, where it is given back one day. */
+  #memory: PayloadMemory | null = null
+  /** What the next bytes may be read into: held, whatever becomes of its payload before they come. */
+  #readInto: PayloadMemory | null = null
+  readonly #payloads: PayloadPool | null
   #filled = 0
   readonly #landing = new Landing()
   /** The last frame had a payload that was worth a read of its own. */
   #large = false
   #damage: InputStep | null = null
 
+  /** `payloads`: where large payloads of writes and copies find their memory, for a receiver that gives it back. */
+  constructor(payloads: PayloadPool | null = null) {
+    this.#payloads = payloads
+  }
+
   /** Stream position behind the last frame, in bytes since the connection began; for error messages. */
   get position(): number {
     return this.#passed + this.#at
   }
 
-  /** Where the next bytes may be read into. `direct`: everything before them has been looked at. */
+  /** Where the next bytes may be read into, instead of where the last answer was. `direct`: all before them has been looked at. */
   room(direct: boolean): Buffer {
+    this.#readInto?.release()
+    this.#readInto = null
     const payload = this.#payload
-    if (direct && payload !== null && payload.length - this.#filled >= DIRECT_BYTES_MIN)
+    if (direct && payload !== null && payload.length - this.#filled >= DIRECT_BYTES_MIN) {
+      this.#memory?.hold()
+      this.#readInto = this.#memory
       return payload.subarray(this.#filled)
+    }
     return this.#landing.room(this.#large)
   }
 
@@ -128,17 +146,29 @@ export class FrameInput {
       if (this.#filled < FRAME_HEADER_BYTES) return MORE
       const problem = headerProblem(header)
       if (problem !== null) return this.#damaged(WORDS[problem])
-      this.#payload = Buffer.allocUnsafeSlow(headerPayloadBytes(header))
+      this.#payload = this.#place(header)
       this.#large = this.#payload.length >= DIRECT_BYTES_MIN
       this.#filled = 0
     }
     const payload = this.#payload
     this.#fill(chunk, payload)
     if (this.#filled < payload.length) return MORE
+    const memory = this.#memory
     this.#header = null
     this.#payload = null
+    this.#memory = null
     if (!payloadMatches(header, payload)) return this.#damaged(WORDS.payload)
-    return { kind: 'frame', frame: decodeFrame(header, payload) }
+    return { kind: 'frame', frame: decodeFrame(header, payload, memory) }
+  }
+
+  /** Memory for the payload that a header announces. What others than the data path take is theirs for good. */
+  #place(header: Buffer): Buffer {
+    const bytes = headerPayloadBytes(header)
+    const type = header.readUInt8(FRAME_OFFSET.type)
+    const isData = type === FrameType.write || type === FrameType.copy
+    if (this.#payloads === null || !isData || bytes < DIRECT_BYTES_MIN) return Buffer.allocUnsafeSlow(bytes)
+    this.#memory = this.#payloads.take(bytes)
+    return this.#memory.bytes
   }
 
   #fill(chunk: Buffer, into: Buffer): void {

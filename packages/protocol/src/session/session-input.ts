@@ -7,17 +7,23 @@
  */
 import { FrameType, type Frame } from '../entry/frame.js'
 import { scanFrame } from '../entry/frame-scanner.js'
+import type { PayloadPool } from '../entry/payload-memory.js'
 import { PACK_RAW_BYTES_MAX } from '../limits.js'
 import { CODECS } from './codec.js'
 import { FrameInput, type InputStep } from './frame-input.js'
 
 export class SessionInput {
-  readonly #input = new FrameInput()
+  readonly #input: FrameInput
   /** Chunks that wait behind the one in {@link #input}. */
   #held: Buffer[] = []
   #heldBytes = 0
   #unpacked: Buffer | null = null
   #at = 0
+
+  /** `payloads`: see {@link FrameInput}. */
+  constructor(payloads: PayloadPool | null = null) {
+    this.#input = new FrameInput(payloads)
+  }
 
   /** Bytes that wait and have not been looked at. */
   get heldBytes(): number {

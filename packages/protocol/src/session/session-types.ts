@@ -6,6 +6,7 @@
 import type { ControlMessage } from '../control/messages.js'
 import type { Clock } from '../entry/clock.js'
 import type { Frame } from '../entry/frame.js'
+import type { PayloadPool } from '../entry/payload-memory.js'
 import type { CompressionMode } from './compression-policy.js'
 import type { KeepAliveTimes } from './keep-alive.js'
 
@@ -53,4 +54,6 @@ export interface SessionOptions {
   readonly keepAlive?: KeepAliveTimes
   /** The peer's first message must come within so many milliseconds. Default `FIRST_MESSAGE_MS_DEFAULT`. */
   readonly firstMessageMs?: number
+  /** Where large payloads of the stream find their memory, if whoever takes the frames gives it back. Default: the collector. */
+  readonly payloads?: PayloadPool
 }

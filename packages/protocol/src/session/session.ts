@@ -35,7 +35,7 @@ export class Session {
   readonly #role: 'primary' | 'agent'
   readonly #clock: Clock
   readonly #handler: SessionHandler
-  readonly #input = new SessionInput()
+  readonly #input: SessionInput
   readonly #packer: Packer
   readonly #pulse: Pulse
   readonly #firstMessageTimer: Timer
@@ -66,6 +66,7 @@ export class Session {
     this.#role = options.role
     this.#clock = options.clock
     this.#handler = options.handler
+    this.#input = new SessionInput(options.payloads ?? null)
     this.#packer = new Packer(this.#clock, options.compression ?? (() => 'off'))
     this.#pulse = new Pulse(this.#clock, options.keepAlive ?? KEEP_ALIVE_DEFAULT, {
       send: (heartbeat) => this.#sendHeartbeat(heartbeat),

@@ -3,7 +3,8 @@
  *
  * Owns a list of groups bounded by bytes and by the number of entries; the entries are those of the owner, not copies. Holds only groups that are in
  * the file. A group larger than the bound is not held, and, in a log that one cursor reads once, none that it has passed
- * but the newest.
+ * but the newest. Invariant: in such a log an entry that was taken is not handed out again, for the memory of its
+ * payload may have been given back.
  */
 import { FRAME_HEADER_BYTES, type LogPosition } from '@sitelink/protocol/entry'
 import type { LogEntry } from './contract.js'
@@ -21,6 +22,8 @@ export class RecentGroups {
   #first = 0
   #bytes = 0
   #entries = 0
+  /** In a log that is read once: a cursor has everything below it. */
+  #takenEnd: LogPosition = 0
 
   /** `readOnce`: what a cursor has taken is wanted by nobody else. */
   constructor(
@@ -29,9 +32,11 @@ export class RecentGroups {
     readonly readOnce = false,
   ) {}
 
-  /** Everything in the file from here on is held; Infinity if nothing is. */
+  /** Where a group begins, everything in the file from which on is held; Infinity if nothing is. */
   get from(): LogPosition {
-    return this.#groups[this.#first]?.position ?? Number.POSITIVE_INFINITY
+    const first = this.#groups[this.#first]
+    const whole = first === undefined || first.position >= this.#takenEnd ? first : this.#groups[this.#first + 1]
+    return whole?.position ?? Number.POSITIVE_INFINITY
   }
 
   add(group: RecentGroup): void {
@@ -48,7 +53,8 @@ export class RecentGroups {
 
   /** Index of the first group that ends above `position`, if all from `position` on is held; else -1. */
   find(position: LogPosition): number {
-    if (position < this.from) return -1
+    const first = this.#groups[this.#first]
+    if (first === undefined || position < Math.max(first.position, this.#takenEnd)) return -1
     let low = this.#first
     let high = this.#groups.length
     while (low < high) {
@@ -74,6 +80,7 @@ export class RecentGroups {
   /** A cursor has taken everything below `position`. The newest group stays: what comes next is found behind it. */
   taken(position: LogPosition): void {
     if (!this.readOnce) return
+    this.#takenEnd = position
     while (this.#first + 1 < this.#groups.length && (this.#groups[this.#first] as RecentGroup).bodyEnd <= position)
       this.#dropFirst()
   }
@@ -84,6 +91,7 @@ export class RecentGroups {
     this.#first = 0
     this.#bytes = 0
     this.#entries = 0
+    this.#takenEnd = 0
   }
 
   #dropFirst(): void {

@@ -79,7 +79,8 @@ export interface WriteBack {
   /**
    * Takes an entry that is in the log file, in order. `recovered`: its bytes stay in the log, not in memory; its frame
    * needs no payload. What is noted can never be unmade: an agent notes nothing that a primary's power cut may cut from
-   * its journal.
+   * its journal. A payload with memory of its own ({@link Frame.memory}) is taken over with it, and let go of once it is on its
+   * device or where memory has no room: nobody else looks at it any more.
    */
   note(entry: LogEntry, recovered?: boolean): void
   /**

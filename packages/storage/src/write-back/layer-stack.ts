@@ -175,10 +175,11 @@ export class LayerStack {
       recovered || frame.payload === null || this.#memoryBytes + length > this.#limits.memoryBytesMax
         ? null
         : frame.payload
+    if (payload === null) frame.memory?.release()
     const part = layer.partFor(deviceId)
     const memoryBefore = part.memoryBytes
     const intervalsBefore = part.intervalCount
-    part.addData(offset, length, position, payload)
+    part.addData(offset, length, position, payload, frame.memory)
     this.#memoryBytes += part.memoryBytes - memoryBefore
     const grown = part.intervalCount - intervalsBefore
     this.#intervals += grown

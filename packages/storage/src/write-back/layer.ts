@@ -6,7 +6,7 @@
  * it is gone, so no prefix of it can be made. Once it is closed nothing is added to it, and only `forgetBytes` and
  * `applyCuts` change it, between two attempts to write it.
  */
-import type { Frame, LogPosition, Lsn } from '@sitelink/protocol/entry'
+import type { Frame, LogPosition, Lsn, PayloadMemory } from '@sitelink/protocol/entry'
 import { CHUNK_BYTES, Fill, Interval, replaceRange } from './chunk-intervals.js'
 
 /** Whole chunks that read as zeros. Sorted, never overlapping; intervals of the same part lie above it. */
@@ -25,6 +25,8 @@ export class Part {
   #runs: ZeroRun[] = []
   #intervals = 0
   #memoryBytes = 0
+  /** Memory that is given back with the payloads; what was overwritten counts until then. */
+  #lent: PayloadMemory[] = []
   /** Ranges whose data intervals are to vanish before the next attempt to write this part (they are lost). */
   #cuts: { readonly offset: number; readonly length: number; readonly position: LogPosition | null }[] = []
 
@@ -46,13 +48,28 @@ export class Part {
     return this.#memoryBytes
   }
 
-  /** The range holds a payload from here on: `payload` if it is kept in memory, else the log at `position` has it. */
-  addData(offset: number, length: number, position: LogPosition, payload: Buffer | null): void {
+  /** True while payloads lie in memory that is given back: who shows them to others copies them. */
+  get lends(): boolean {
+    return this.#lent.length > 0
+  }
+
+  /**
+   * The range holds a payload from here on: `payload` if it is kept in memory, else the log at `position` has it.
+   * `memory`: what is let go of with it, by {@link forgetBytes}.
+   */
+  addData(
+    offset: number,
+    length: number,
+    position: LogPosition,
+    payload: Buffer | null,
+    memory: PayloadMemory | null = null,
+  ): void {
     const chunk = Math.floor(offset / CHUNK_BYTES)
     const start = offset - chunk * CHUNK_BYTES
     if (payload !== null) this.#memoryBytes += payload.length
+    if (payload !== null && memory !== null) this.#lent.push(memory)
     if (start + length <= CHUNK_BYTES) {
-      const charge = payload === null ? 0 : payload.length
+      const charge = payload === null || memory !== null ? 0 : payload.length
       this.#put(chunk, new Interval(start, start + length, start, position, payload, Fill.data, charge))
       return
     }
@@ -79,7 +96,7 @@ export class Part {
     this.#putZeroes(behindWhole * CHUNK_BYTES, end, position, fill)
   }
 
-  /** Lets the payloads go: from here on their bytes are read from the log. */
+  /** Lets the payloads go, which nobody reads any more: from here on their bytes are read from the log. */
   forgetBytes(): void {
     if (this.#memoryBytes === 0) return
     for (const list of this.chunks.values()) {
@@ -89,6 +106,9 @@ export class Part {
       }
     }
     this.#memoryBytes = 0
+    const lent = this.#lent
+    this.#lent = []
+    for (const memory of lent) memory.release()
   }
 
   /**

@@ -89,7 +89,7 @@ export class PiecePlan {
           const from = Math.max(at, origin + interval.start)
           const to = Math.min(windowEnd, origin + interval.end)
           if (from > at) this.#below(part, index, at, from, left)
-          this.#add(from, pieceOf(interval, origin, from, to))
+          this.#add(from, pieceOf(interval, origin, from, to, part.lends))
           at = to
         }
       }
@@ -126,12 +126,14 @@ export function partTouches(part: Part, offset: number, length: number): boolean
   return false
 }
 
-function pieceOf(interval: Interval, origin: number, from: number, to: number): ReadPiece {
+/** `lent`: the payload's memory may be given back while the piece is still in use, so it is copied. */
+function pieceOf(interval: Interval, origin: number, from: number, to: number, lent: boolean): ReadPiece {
   const length = to - from
   if (interval.fill !== Fill.data) return { from: 'zeroes', length }
   const payloadOffset = from - origin - interval.base
   if (interval.bytes === null) return { from: 'log', length, position: interval.position, payloadOffset }
-  return { from: 'memory', length, bytes: interval.bytes.subarray(payloadOffset, payloadOffset + length) }
+  const bytes = interval.bytes.subarray(payloadOffset, payloadOffset + length)
+  return { from: 'memory', length, bytes: lent ? Buffer.from(bytes) : bytes }
 }
 
 function inRun(part: Part, chunk: number): boolean {

@@ -56,6 +56,7 @@ function frameAt(offset: number, lsn: number, length: number, type: Frame['type'
     headerCrc: 0,
     header,
     payload: bytes,
+    memory: null,
   }
 }
 

@@ -6,7 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FrameType } from '@sitelink/protocol/entry'
+import { FrameType, PayloadPool } from '@sitelink/protocol/entry'
 import { Prng, seedFromEnv } from '../../src/testing/index.js'
 import type { WriteBackLimits } from '../../src/write-back/limits.js'
 import { applyTo, asWords, firstDifference, MIB, World } from './world.js'
@@ -34,6 +34,11 @@ export function smallLimits(prng: Prng): Partial<WriteBackLimits> {
     retryMsMin: 10,
     retryMsMax: 100,
   }
+}
+
+/** In half of the runs payloads lie in memory that is given back: few pieces, so that each is soon used again. */
+function maybeLent(prng: Prng): { readonly payloads?: PayloadPool } {
+  return prng.chance(0.5) ? { payloads: new PayloadPool(256 * 1024) } : {}
 }
 
 /** Notes one random entry; most of them fall into a few places, so that they overlap, and cross nothing but zeroes do. */
@@ -122,6 +127,7 @@ test('[RD-04] [RD-05] [RD-08] [WR-08] [WR-13] whatever happens, reads see the ne
       deviceBytes: DEVICE_BYTES,
       limits: smallLimits(prng),
       latency: prng.chance(0.8),
+      ...maybeLent(prng),
     })
     world.log.beforeRead = prng.chance(0.5)
       ? () => new Promise((resolve) => void world.clock.after(prng.below(4), resolve))
@@ -178,7 +184,14 @@ test('after any power cut, the devices with the log replayed from the applied po
   for (let run = 0; run < 80; run++) {
     const prng = master.fork(`run ${run}`)
     const deviceCount = prng.between(1, 3)
-    const world = new World({ prng, deviceCount, deviceBytes: DEVICE_BYTES, limits: smallLimits(prng), latency: true })
+    const world = new World({
+      prng,
+      deviceCount,
+      deviceBytes: DEVICE_BYTES,
+      limits: smallLimits(prng),
+      latency: true,
+      ...maybeLent(prng),
+    })
     const steps = prng.between(5, 120)
     const failing = prng.chance(0.5)
     for (let step = 0; step < steps; step++) {

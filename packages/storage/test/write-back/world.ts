@@ -6,7 +6,15 @@
  * multiples of 4. The log checks that nobody reads below what the owner may have freed without a lease.
  */
 import assert from 'node:assert/strict'
-import { encodeFrame, FrameType, frameBytes, type Frame, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
+import {
+  encodeFrame,
+  FrameType,
+  frameBytes,
+  type Frame,
+  type LogPosition,
+  type Lsn,
+  type PayloadPool,
+} from '@sitelink/protocol/entry'
 import type { BlockDevice } from '../../src/device/block-device.js'
 import type { Disk } from '../../src/disk/disk.js'
 import type { Lease, LogEntry, PayloadPlace } from '../../src/ring-log/contract.js'
@@ -177,6 +185,8 @@ export interface WorldOptions {
   readonly limits?: Partial<WriteBackLimits>
   readonly latency?: boolean
   readonly sink?: FrameSink
+  /** Payloads are noted in memory of its, which write-back gives back. */
+  readonly payloads?: PayloadPool
 }
 
 export class World {
@@ -188,6 +198,7 @@ export class World {
   readonly model = new Map<number, Uint32Array>()
   readonly writeBack: LayeredWriteBack
   readonly events: string[] = []
+  readonly #payloads: PayloadPool | null
   allowed: LogPosition = 4096
   allowedLsn: Lsn = 0
   limitWanted: LogPosition = 0
@@ -200,6 +211,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     const { prng, deviceCount = 1, deviceBytes = 4 * MIB, limits = {}, latency = false } = options
+    this.#payloads = options.payloads ?? null
     const listener: WriteBackListener = {
       applied: (position, lsn) => {
         assert.ok(position > this.applied.position && lsn >= this.applied.lsn, 'the applied position only grows')
@@ -270,9 +282,18 @@ export class World {
 
   note(fields: { type: FrameType; deviceId: number; offset: number; length: number }, recovered = false): LogEntry {
     const entry = this.log.append(fields)
-    this.writeBack.note(entry, recovered)
+    this.writeBack.note(this.#lent(entry), recovered)
     applyTo(this.model, entry.frame)
     return entry
+  }
+
+  /** The entry with its payload in memory that is given back. The log keeps its own. */
+  #lent(entry: LogEntry): LogEntry {
+    const { frame } = entry
+    if (this.#payloads === null || frame.payload === null) return entry
+    const memory = this.#payloads.take(frame.payload.length)
+    frame.payload.copy(memory.bytes)
+    return { ...entry, frame: { ...frame, payload: memory.bytes, memory } }
   }
 
   /** Allows everything up to the end of an entry; by default the newest. */

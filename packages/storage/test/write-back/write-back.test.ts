@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FaultDisk, Prng } from '../../src/testing/index.js'
-import { FrameType } from '@sitelink/protocol/entry'
-import { type DeviceUnderTest, MIB, World } from './world.js'
+import { FrameType, PayloadPool } from '@sitelink/protocol/entry'
+import { asWords, type DeviceUnderTest, MIB, World } from './world.js'
 
 const world = (options: Partial<ConstructorParameters<typeof World>[0]> = {}): World =>
   new World({ prng: new Prng(1), ...options })
@@ -222,4 +222,45 @@ test('the lag of the devices stays within its limit, in bytes of the log', async
   w.allow()
   await w.clock.advance(5000)
   assert.equal(w.writeBack.hasRoom(4096), true)
+})
+
+test('the memory of a payload is given back once its part is on the device, and what a read showed of it stays', async () => {
+  const payloads = new PayloadPool(MIB)
+  const w = world({ payloads, latency: true })
+  w.write(0, 65536)
+  const [piece] = w.writeBack.plan(1, 4096, 4096)
+  assert.ok(piece?.from === 'memory')
+  assert.equal(payloads.keptBytes, 0)
+  w.allow()
+  await w.drain()
+  assert.equal(payloads.keptBytes, 65536)
+  assert.deepEqual(new Set(asWords(piece.bytes)), new Set([1]))
+  assert.deepEqual(new Set(w.onDisk(0, 65536)), new Set([1]))
+})
+
+test('a payload whose part could not be written stays in memory until it was', async () => {
+  const payloads = new PayloadPool(MIB)
+  const w = world({ payloads })
+  w.disk().inject({ on: 'write', error: 'EIO', count: 1 })
+  w.write(0, 65536)
+  w.allow()
+  await w.clock.advance(30)
+  assert.deepEqual(w.events, ['failed 1'])
+  assert.equal(payloads.keptBytes, 0)
+  await w.drain()
+  assert.equal(payloads.keptBytes, 65536)
+  await w.check()
+})
+
+test('what was overwritten in memory that is given back counts as memory until then', () => {
+  const payloads = new PayloadPool(MIB)
+  const w = world({ payloads, limits: { memoryBytesMax: 3 * 65536 } })
+  for (let i = 0; i < 5; i++) w.write(0, 65536)
+  assert.equal(w.writeBack.memoryBytes, 3 * 65536)
+  assert.equal(payloads.keptBytes, 65536, 'what finds no room is given back at once, and used for the next')
+  assert.deepEqual(
+    w.writeBack.plan(1, 0, 65536).map(({ from }) => from),
+    ['log'],
+    'the newest found no room in memory',
+  )
 })
