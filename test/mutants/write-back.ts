@@ -397,4 +397,18 @@ export const WRITE_BACK: readonly Mutant[] = [
     'lagBytesMax,',
     by('pair/sync-wanted', 'a small journal is emptied in small steps: it holds nobody up for a second'),
   ),
+  rule(
+    'what a device did not write at once is taken for written',
+    'storage/write-back/part-writer',
+    'device.writeNow?.(chunks, offset) === true ? null',
+    'device.writeNow?.(chunks, offset) !== undefined ? null',
+    by('storage/write-back/write-back', 'what a device writes at once is not written again, what it does not is'),
+  ),
+  rule(
+    'a write at once is made although the turn is spent',
+    'storage/disk/node-disk',
+    'if (quick === null || quick.mustWait) return false;',
+    'if (quick === null) return false;',
+    by('storage/disk/quick-writes', 'a write in this very call is made if it is quick and its turn is not spent'),
+  ),
 ]

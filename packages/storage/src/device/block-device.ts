@@ -17,6 +17,8 @@ export interface BlockDevice {
   read(into: Buffer, offset: number): Promise<void>
   /** As {@link Disk.readNow}; false where the disk does not have it. */
   readNow(into: Buffer, offset: number): boolean
+  /** As {@link Disk.writeNow}; absent, or false, where the disk does not have it. */
+  writeNow?(chunks: readonly Buffer[], offset: number): boolean
   write(chunks: readonly Buffer[], offset: number): Promise<void>
   zero(offset: number, length: number): Promise<void>
   discard(offset: number, length: number): Promise<void>

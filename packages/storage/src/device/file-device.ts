@@ -45,6 +45,13 @@ export class FileDevice implements BlockDevice {
     await this.disk.write(chunks, offset)
   }
 
+  writeNow(chunks: readonly Buffer[], offset: number): boolean {
+    let length = 0
+    for (const chunk of chunks) length += chunk.length
+    this.#check('write', offset, length)
+    return this.disk.writeNow?.(chunks, offset) ?? false
+  }
+
   async zero(offset: number, length: number): Promise<void> {
     this.#check('zero', offset, length)
     if (length > 0) await this.disk.writeZeroes(offset, length)

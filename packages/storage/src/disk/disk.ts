@@ -28,6 +28,11 @@ export interface Disk {
   readNow?(into: Buffer, offset: number): boolean
   /** Writes the buffers one after the other from `offset`; resolves when all of them are in. They must not change until then. */
   write(chunks: readonly Buffer[], offset: number): Promise<void>
+  /**
+   * Does {@link Disk.write} in this very call if that is quick, and throws its error; false, with nothing written, if it is
+   * not. A disk without it has no such way.
+   */
+  writeNow?(chunks: readonly Buffer[], offset: number): boolean
   /** Stable storage for all writes that had returned when it was called. */
   sync(): Promise<void>
   /** Makes a range read as zeros and gives its space back if it can; the range must read as zeros afterwards in any case. */

@@ -29,13 +29,13 @@ export async function writeFully(fd: number, chunks: readonly Buffer[], position
 
 /** As {@link writeFully}, in the calling thread. Throws what the system says. */
 export function writeFullySync(fd: number, chunks: readonly Buffer[], position: number): void {
+  const only = chunks.length === 1 ? (chunks[0] as Buffer) : null
+  const done = only === null ? 0 : fs.writeSync(fd, only, 0, only.length, position)
+  if (only !== null && done === only.length) return
   const rest = new Rest(chunks, position)
+  rest.wrote(done)
   for (let batch = rest.next(); batch !== null; batch = rest.next()) {
-    const [only] = batch
-    const bytes =
-      batch.length === 1 && only !== undefined
-        ? fs.writeSync(fd, only, 0, only.length, rest.at)
-        : fs.writevSync(fd, batch, rest.at)
+    const bytes = fs.writevSync(fd, batch, rest.at)
     if (bytes === 0) throw nothingWritten()
     rest.wrote(bytes)
   }

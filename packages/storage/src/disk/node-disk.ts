@@ -146,15 +146,32 @@ export class NodeDisk implements Disk {
     return this.#run('write', offset, length, () => writeFully(this.#fd, chunks, offset))
   }
 
+  writeNow(chunks: readonly Buffer[], offset: number): boolean {
+    const quick = this.#quick
+    if (quick === null || quick.mustWait) return false
+    let length = 0
+    for (const chunk of chunks) length += chunk.length
+    if (!quick.takes(length)) return false
+    this.#writeHere(quick, chunks, offset, length)
+    return true
+  }
+
   /** In the calling thread, now or when it has its turn. */
   async #writeQuickly(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): Promise<void> {
+    if (!quick.mustWait) return this.#writeHere(quick, chunks, offset, length)
     const write = (): void => writeFullySync(this.#fd, chunks, offset)
-    if (quick.mustWait) return this.#run('write', offset, length, () => quick.next().then(() => quick.make(write)))
+    return this.#run('write', offset, length, () => quick.next().then(() => quick.make(write)))
+  }
+
+  #writeHere(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): void {
     this.#refuse('write', offset, length)
+    const startMs = quick.begin()
     try {
-      quick.make(write)
+      writeFullySync(this.#fd, chunks, offset)
     } catch (error) {
       throw toDiskError(error, this.description, 'cannot write', { offset, length })
+    } finally {
+      quick.end(startMs)
     }
   }
 

@@ -86,15 +86,24 @@ export class QuickDisk {
 
   /** Makes a write at once; throws what it throws. */
   make(write: () => void): void {
-    const { clock } = this.#turn
-    const startMs = clock.nowMs()
+    const startMs = this.begin()
     try {
       write()
     } finally {
-      const nowMs = clock.nowMs()
-      this.#turn.spend(nowMs - startMs)
-      if (nowMs - startMs > SLOW_MS) this.#distrust(nowMs)
+      this.end(startMs)
     }
+  }
+
+  /** Around a write that is made at once: answers what {@link end} wants to know. */
+  begin(): number {
+    return this.#turn.clock.nowMs()
+  }
+
+  /** The write has returned, or failed. */
+  end(startMs: number): void {
+    const nowMs = this.#turn.clock.nowMs()
+    this.#turn.spend(nowMs - startMs)
+    if (nowMs - startMs > SLOW_MS) this.#distrust(nowMs)
   }
 
   #distrust(nowMs: number): void {

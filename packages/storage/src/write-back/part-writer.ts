@@ -88,8 +88,8 @@ export async function writePart(part: Part, device: BlockDevice, tools: PartWrit
   let bytes = 0
   for (const { length } of plan.writes) bytes += length
   const fromMemory = plan.writes.filter((operation) => operation.logBytes === 0)
-  await eachOf(fromMemory, limits.writesInFlightMax, (operation) =>
-    device.write(operation.pieces.map(bytesOf), operation.offset),
+  await eachOf(fromMemory, limits.writesInFlightMax, ({ pieces, offset }) =>
+    writePieces(device, pieces.map(bytesOf), offset),
   )
   if (fromMemory.length < plan.writes.length) {
     for (const window of logWindows(plan.writes, limits.logReadBytesMax)) {
@@ -160,10 +160,11 @@ async function writeFromLog(
         throw new LogReadFailure(deviceId, piece.position, offset, length, error)
       }
     })
-    await eachOf(operations, limits.writesInFlightMax, (operation) =>
-      device.write(
-        operation.pieces.map((piece) => loaded.get(piece) ?? bytesOf(piece)),
-        operation.offset,
+    await eachOf(operations, limits.writesInFlightMax, ({ pieces, offset }) =>
+      writePieces(
+        device,
+        pieces.map((piece) => loaded.get(piece) ?? bytesOf(piece)),
+        offset,
       ),
     )
   } finally {
@@ -171,8 +172,13 @@ async function writeFromLog(
   }
 }
 
+/** Null if it was done in this very call: most writes are small and random, and a promise for each costs as much again. */
+function writePieces(device: BlockDevice, chunks: readonly Buffer[], offset: number): Promise<void> | null {
+  return device.writeNow?.(chunks, offset) === true ? null : device.write(chunks, offset)
+}
+
 /** Runs `work` for each item, at most `atOnce` at a time. After an error nothing new begins; it rejects when all has ended. */
-async function eachOf<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
+async function eachOf<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void> | null): Promise<void> {
   if (items.length === 0) return
   let next = 0
   let failed = false
@@ -180,7 +186,8 @@ async function eachOf<T>(items: readonly T[], atOnce: number, work: (item: T) =>
   const worker = async (): Promise<void> => {
     while (next < items.length && !failed) {
       try {
-        await work(items[next++] as T)
+        const working = work(items[next++] as T)
+        if (working !== null) await working
       } catch (error) {
         if (!failed) failure = error
         failed = true

@@ -1,6 +1,6 @@
 /** Small writes in the calling thread: how much of a turn they may use, and which disks are trusted to be quick. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -101,4 +101,32 @@ test('a disk that may hang is never written in the calling thread', async (t) =>
   await patient.write([Buffer.alloc(4096, 1)], 0)
   await patient.close()
   assert.equal(asked, 0)
+})
+
+test('a write in this very call is made if it is quick and its turn is not spent, and else not at all', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'sitelink-quick-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const path = join(directory, 'disk')
+  let ms = 0
+  const later: (() => void)[] = []
+  const clock = { nowMs: () => (ms += 0.2), soon: (run: () => void) => void later.push(run) }
+  const disks = new NodeDiskProvider({ clock: clock as unknown as Clock })
+  await (await disks.create(path, 2 * QUICK_BYTES_MAX)).close()
+  const disk = await disks.open(path)
+  const write = (value: number, at: number): boolean | undefined => disk.writeNow?.([Buffer.alloc(512, value)], at)
+  for (let each = 1; each <= 3; each++) assert.equal(write(each, each * 512), true)
+  assert.equal(write(9, 0), false, 'half a millisecond is spent')
+  for (const run of later.splice(0)) run()
+  assert.equal(write(4, 4 * 512), true)
+  const two = [Buffer.alloc(512, 5), Buffer.alloc(512, 6)]
+  assert.equal(disk.writeNow?.(two, 5 * 512), true)
+  assert.equal(disk.writeNow?.([Buffer.alloc(QUICK_BYTES_MAX + 512, 9)], 0), false)
+  const file = readFileSync(path)
+  for (let each = 0; each <= 6; each++) assert.equal(file[each * 512], each)
+  assert.throws(() => write(9, 2 * QUICK_BYTES_MAX), /DISK_RANGE|cannot write/)
+  await disk.close()
+  assert.throws(() => write(9, 0), /cannot write/)
+  const patient = await disks.open(path, { mayHang: true })
+  assert.equal(patient.writeNow?.([Buffer.alloc(512, 9)], 0), false)
+  await patient.close()
 })

@@ -264,3 +264,26 @@ test('what was overwritten in memory that is given back counts as memory until t
     'the newest found no room in memory',
   )
 })
+
+test('what a device writes at once is not written again, what it does not is, and its error is that of a write', async () => {
+  const w = world()
+  const device = w.devices.get(1) as DeviceUnderTest
+  const asked: number[] = []
+  device.writeNow = (chunks, offset) => {
+    asked.push(offset)
+    if (asked.length === 3) throw new Error('EIO')
+    if (offset >= 65536) return false
+    w.disk().poke(Buffer.concat(chunks), offset)
+    return true
+  }
+  for (const offset of [0, 65536, 8192, 131072]) w.write(offset, 4096)
+  w.allow()
+  await w.clock.advance(30)
+  assert.deepEqual(w.events, ['failed 1'])
+  await w.drain()
+  assert.deepEqual(w.events, ['failed 1', 'recovered 1'])
+  assert.deepEqual(asked, [0, 8192, 65536, 0, 8192, 65536, 131072])
+  await w.check()
+  for (const [lsn, offset] of [0, 65536, 8192, 131072].entries())
+    assert.deepEqual(new Set(w.onDisk(offset, 4096)), new Set([lsn + 1]))
+})
