@@ -67,6 +67,25 @@ test('a cursor that lends answers every entry as it was written, out of one piec
   assert.ok(new Set(kept).size > 1, 'others have what they were answered for good')
 })
 
+test('a cursor that lends finds the same around sectors that cannot be read as one that does not', async () => {
+  const bench = new Bench()
+  const opened = await bench.open(bench.disk(16 * MIB))
+  for (let each = 0; each < 300; each++) append(opened.log, 20_000 + 96 * (each % 53))
+  await bench.clock.advance(1000)
+  const { log, disk } = await bench.open(opened.disk.crashProcess(), { recentBytesMax: 0 })
+  for (let each = 1; each < 12; each++)
+    disk.makeUnreadable(RING_OFFSET_BYTES + log.tail + each * 500_000 - ((each * 500_000) % 512), 512)
+  const found: (LogEntry | LogHole)[] = []
+  await drain(bench, log.cursor(log.tail, 'lent'), (items) => {
+    for (const item of items)
+      if ('frame' in item) assert.deepEqual(item.frame.payload, payloadFor(item.frame.lsn, item.frame.length))
+    found.push(...items)
+  })
+  const all = lsnsOf(await readAll(bench, log))
+  assert.ok(all.some((each) => typeof each === 'string'))
+  assert.deepEqual(lsnsOf(found), all)
+})
+
 test('a torn tail of several chunks that is written again keeps its bytes, and zeros behind the cut', async () => {
   const bench = new Bench()
   const opened = await bench.open(bench.disk(16 * MIB))
