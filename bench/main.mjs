@@ -6,6 +6,7 @@
  * made is removed, however it ends.
  */
 import { ensureBuilt } from '../scripts/lib/built.mjs'
+import { makeBundle } from '../scripts/lib/bundle.mjs'
 import { compiled } from './lib/compiled.mjs'
 import { removePlaces } from './lib/place.mjs'
 import { endAll, isClosed } from './lib/processes.mjs'
@@ -59,6 +60,8 @@ async function main(words) {
   const options = verb.parse(words)
   if (!verb.needsNoBuild?.(options)) {
     await ensureBuilt()
+    // What is measured starts as it does at an operator's.
+    await makeBundle()
     await compiled()
   }
   return verb.run(options)

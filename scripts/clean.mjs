@@ -1,5 +1,5 @@
 /**
- * `pnpm clean`: removes what `pnpm build` makes, and nothing else.
+ * `pnpm clean`: removes what `pnpm build` and `pnpm bundle` make, and nothing else.
  */
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

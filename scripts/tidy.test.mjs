@@ -104,6 +104,11 @@ const canaries = [
   ],
   [
     'import-direction',
+    { 'packages/primary/src/b.ts': "import { programFile } from '@sitelink/daemon/start'" },
+    { 'packages/primary/bin/b.js': "import { programFile } from '@sitelink/daemon/start'" },
+  ],
+  [
+    'import-direction',
     { 'packages/agent/src/b.ts': "export * from '@sitelink/primary'" },
     { 'packages/agent/src/b.ts': "export * from '@sitelink/daemon'" },
   ],

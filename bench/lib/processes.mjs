@@ -43,7 +43,10 @@ function start(command, words, env) {
   if (closed) throw new Error('interrupted')
   // A program of ours runs under this Node.
   const [file, all] = command.endsWith('.js') ? [process.execPath, [command, ...words]] : [command, words]
-  const child = spawn(file, all, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...environment, ...env } })
+  const child = spawn(file, all, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...environment, SITELINK_BUNDLE: '1', ...env },
+  })
   living.add(child)
   child.once('close', () => living.delete(child))
   child.once('error', () => living.delete(child))

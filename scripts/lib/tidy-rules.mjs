@@ -175,6 +175,9 @@ function withLight(...names) {
   return names.flatMap((name) => [`@sitelink/${name}`, `@sitelink/${name}/light`])
 }
 
+/** The choice of what a program starts from, which its first file alone may make. */
+const START = '@sitelink/daemon/start'
+
 /** Rooms and what of ours each may import; the rest of the direction follows. */
 const rooms = {
   protocol: [],
@@ -197,8 +200,9 @@ const importDirection = {
       return importsOf(tree.text(path)).flatMap(({ specifier, typeOnly }) => {
         const place = `${path}: ${specifier}`
         const inside = /^\.\.?\//.test(specifier)
-        const program = /^packages\/[^/]+\/bin\//.test(path) && inside
-        if (/\/dist\//.test(specifier) && !path.startsWith('scripts/') && !program) return [place]
+        const program = /^packages\/[^/]+\/bin\//.test(path)
+        if (/\/dist\//.test(specifier) && !path.startsWith('scripts/') && !(program && inside)) return [place]
+        if (program && specifier === START) return []
         if (inside) return room && leaves(path, specifier, `packages/${room}/`) ? [place] : []
         if (!specifier.startsWith('@sitelink/') || room === undefined || specifier === `@sitelink/${room}`) return []
         const allowed = rooms[room] ?? []

@@ -11,9 +11,13 @@ import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-/** The environment for children: the workspace's tools are found whoever started us. */
+/**
+ * The environment for children: the workspace's tools are found whoever started us, and the programs start from what was
+ * compiled, which tests and mutants change.
+ */
 export const environment = {
   ...process.env,
+  SITELINK_BUNDLE: '0',
   PATH: [join(root, 'node_modules', '.bin'), process.env.PATH ?? '', '/usr/sbin', '/sbin'].join(delimiter),
 }
 

@@ -241,6 +241,30 @@ export const LOG: readonly Mutant[] = [
       'a failed sync is never repeated and believed: what it covered is written again by the next opening',
     ),
   ),
+  rule(
+    'a tail that is written again has the bytes of another piece behind the cut',
+    'storage/ring-log/reopen',
+    '.fill(0, length);',
+    ';',
+    by(
+      'storage/ring-log/lent-views',
+      'a torn tail of several chunks that is written again keeps its bytes, and zeros behind the cut',
+    ),
+  ),
+  rule(
+    'a reader that lends overwrites what it handed out with the next read',
+    'storage/ring-log/position-reader',
+    'this.#otherMemory = this.#memory;',
+    'this.#otherMemory = free;',
+    by(
+      'storage/ring-log/lent-views',
+      'a crashed log whose frames lie across the chunks of a scan is recovered with all of them',
+    ),
+    by(
+      'storage/ring-log/lent-views',
+      'a reader that lends fills two chunks by turns, so that what was handed out outlives one more read',
+    ),
+  ),
   step(
     'an opening does not sync the recovered tail before the new life',
     'storage/ring-log/reopen',

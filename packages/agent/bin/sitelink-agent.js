@@ -1,4 +1,6 @@
 #!/usr/bin/env node
 /** Starts `sitelink-agent`. The size of the I/O thread pool counts only if it is set before the first use of the pool. */
+import { programFile } from '@sitelink/daemon/start'
+
 process.env.UV_THREADPOOL_SIZE ??= '16'
-await import('../dist/src/cli/main.js')
+await import(programFile('sitelink-agent', new URL('../dist/src/cli/main.js', import.meta.url)).href)

@@ -17,7 +17,10 @@ export interface Column<R> {
 }
 
 const GAP = '  '
-const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
+/** Made for the first text that needs it: that reads tables of the language library, which takes as long as thirty modules. */
+let segmenter: Intl.Segmenter | null = null
+const graphemesOf = (text: string): Intl.Segments =>
+  (segmenter ??= new Intl.Segmenter(undefined, { granularity: 'grapheme' })).segment(text)
 
 /** The table with its titles, each line closed; only `empty` where there are no rows. `columns` is the terminal's width. */
 export function formatTable<R>(rows: readonly R[], spec: readonly Column<R>[], columns = Infinity, empty = ''): string {
@@ -46,7 +49,7 @@ export function formatPairs(pairs: readonly (readonly [string, string])[]): stri
 export function textWidth(text: string): number {
   // oxlint-disable-next-line no-control-regex -- printable ASCII is what nearly every cell is
   if (/^[\u0020-\u007e]*$/.test(text)) return text.length
-  return [...segmenter.segment(text)].reduce((width, { segment }) => width + graphemeWidth(segment), 0)
+  return [...graphemesOf(text)].reduce((width, { segment }) => width + graphemeWidth(segment), 0)
 }
 
 /** `text` in at most `width` columns, the last one `…` where something was cut. */
@@ -54,7 +57,7 @@ export function cutText(text: string, width: number): string {
   if (textWidth(text) <= width) return text
   let kept = ''
   let used = 0
-  for (const { segment } of segmenter.segment(text)) {
+  for (const { segment } of graphemesOf(text)) {
     used += graphemeWidth(segment)
     if (used > width - 1) break
     kept += segment

@@ -145,7 +145,8 @@ export async function openLocal(group: Group, config: DeviceConfig): Promise<Blo
 async function redo(group: Group, log: RingLog, position: LogPosition): Promise<void> {
   const known = new Set(group.devices.keys())
   const dropped = new Set<number>()
-  const cursor = log.cursor(position)
+  // What is noted are places; payloads are looked at only to see that they check.
+  const cursor = log.cursor(position, 'lent')
   try {
     for (;;) {
       const items = await cursor.next(REDO_BYTES)

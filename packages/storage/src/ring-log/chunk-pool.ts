@@ -4,7 +4,7 @@
  * Owns the count of chunks that cursors hold and of reads under way; both are bounded. A cursor that wants a chunk when
  * all are held takes the one that was used longest ago from its holder, who reads again when it comes back: a site that
  * stands still holds no memory for long, and nobody waits for it. Chunks are never written to again after their read,
- * because entries that were handed out point into them.
+ * because entries that were handed out point into them; a holder that lends them for a while only brings its own memory.
  */
 import { type LogPosition } from '@sitelink/protocol/entry'
 import type { RingSpace } from './ring-space.js'
@@ -30,12 +30,15 @@ export class ChunkPool {
     return this.#holders.size
   }
 
-  /** Reads a chunk, which `holder` holds until it lets it go or it is taken away. Rejects as the disk does. */
-  async read(holder: ChunkHolder, position: LogPosition, length: number): Promise<Buffer> {
+  /**
+   * Reads a chunk, which `holder` holds until it lets it go or it is taken away. `room`: where it is read to, if it is large
+   * enough. Rejects as the disk does.
+   */
+  async read(holder: ChunkHolder, position: LogPosition, length: number, room: Buffer | null = null): Promise<Buffer> {
     while (this.#reading >= this.readsMax) await new Promise<void>((resolve) => this.#queue.push(resolve))
     this.#reading++
     try {
-      const bytes = Buffer.allocUnsafeSlow(length)
+      const bytes = room !== null && room.length >= length ? room.subarray(0, length) : Buffer.allocUnsafeSlow(length)
       await this.space.read(bytes, position)
       this.#holders.delete(holder)
       this.#holders.add(holder)

@@ -212,8 +212,11 @@ export interface RingLog {
   releaseBelow(position: LogPosition): void
   /** Writes a superblock with the current owner state; resolves when it is durable. */
   writeSuperblock(): Promise<void>
-  /** A cursor at a position that is not below the tail. */
-  cursor(position: LogPosition): LogCursor
+  /**
+   * A cursor at a position that is not below the tail. `lent`: headers and payloads of what it answers count until it is
+   * asked again, and cost no memory of their own. Default `kept`.
+   */
+  cursor(position: LogPosition, views?: 'kept' | 'lent'): LogCursor
   lease(position: LogPosition): Lease
   /** Position of the first entry with an LSN above `lsn`, or null if it is below the tail. */
   locate(lsn: Lsn): Promise<LogPosition | null>

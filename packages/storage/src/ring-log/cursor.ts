@@ -22,6 +22,7 @@ import { decodeGroupHeader, GROUP_HEADER_BYTES, GroupKind, groupSpan } from './g
 import { BLOCK_BYTES, CHUNK_BYTES } from './limits.js'
 import { skipVoid, spanIndexAt, type LifeSpan } from './lives.js'
 import { scannerOver, type LogView } from './log-view.js'
+import type { Views } from './position-reader.js'
 import { entryIndex } from './recent.js'
 
 export type LogItem = LogEntry | LogHole
@@ -45,10 +46,13 @@ export class Cursor implements LogCursor, ChunkHolder {
   #bodyEnd = -1
   #busy = false
   #closed = false
+  /** `lent`: what every chunk is read into. */
+  readonly #room: Buffer | null
 
-  constructor(view: LogView, position: LogPosition) {
+  constructor(view: LogView, position: LogPosition, views: Views = 'kept') {
     this.#view = view
     this.#lease = view.lease(position)
+    this.#room = views === 'lent' ? Buffer.allocUnsafeSlow(CHUNK_BYTES) : null
   }
 
   get position(): LogPosition {
@@ -160,7 +164,7 @@ export class Cursor implements LogCursor, ChunkHolder {
     assert(length > 0, 'there is something to read')
     let bytes: Buffer
     try {
-      bytes = await this.#view.chunks.read(this, start, length)
+      bytes = await this.#view.chunks.read(this, start, length, this.#room)
     } catch {
       // Around a bad sector the rest can still be read; the scanner does that.
       return this.#damaged()

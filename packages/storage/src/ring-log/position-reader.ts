@@ -1,20 +1,29 @@
 /**
  * Reads a stretch of the log from front to back in large pieces.
  *
- * Owns one chunk of bytes, which is replaced, never reused: views that were handed out stay valid. Sectors that the disk
- * refuses are read around and look like zeros; where they lie is remembered, so that nobody takes a
- * refused read for an end of the log. A disk that refuses everything is no disk with bad sectors: that rejects.
+ * Owns one chunk of bytes. It is replaced, never reused, so that views that were handed out stay valid; whoever keeps none
+ * may borrow them instead, out of two chunks that are filled by turns, since memory that a process touches for the first
+ * time costs more than to read into it. Sectors that the disk refuses are read around and look like zeros; where they lie
+ * is remembered, so that nobody takes a refused read for an end of the log. A disk that refuses everything is no disk with
+ * bad sectors: that rejects.
  */
 import { assert, type LogPosition } from '@sitelink/protocol/entry'
 import { CHUNK_BYTES } from './limits.js'
 import type { RingSpace } from './ring-space.js'
 
 const FIRST_READ_BYTES = 64 * 1024
+const NOTHING = Buffer.alloc(0)
+
+/** How long what is handed out stays as it is: for ever, or until the read after the next one. */
+export type Views = 'kept' | 'lent'
 
 export class PositionReader {
-  #chunk: Buffer = Buffer.alloc(0)
+  #chunk: Buffer = NOTHING
   #start: LogPosition = 0
   #nextBytes = FIRST_READ_BYTES / 2
+  /** `lent`: of the chunk, and what the next one is read into. */
+  #memory: Buffer = NOTHING
+  #otherMemory: Buffer = NOTHING
   /** Bytes that were read from the disk. */
   bytesRead = 0
   /** Sectors that could not be read, and why. */
@@ -25,6 +34,7 @@ export class PositionReader {
     /** Nothing is read at or behind this. */
     readonly limit: LogPosition,
     readonly chunkBytes = CHUNK_BYTES,
+    readonly views: Views = 'kept',
   ) {}
 
   /** The bytes, if they are in the chunk already. */
@@ -40,12 +50,23 @@ export class PositionReader {
     assert(position + length <= this.limit, 'nothing is read behind the limit')
     // Short stretches are common; long ones soon get large reads.
     this.#nextBytes = Math.min(this.chunkBytes, this.#nextBytes * 2)
-    const bytes = Buffer.allocUnsafe(Math.min(this.limit - position, Math.max(length, this.#nextBytes)))
+    const bytes = this.#room(Math.min(this.limit - position, Math.max(length, this.#nextBytes)))
+    // Until it is filled nothing is there: what was lent before the last read is overwritten.
+    this.#chunk = NOTHING
     await this.#fill(bytes, position)
     this.bytesRead += bytes.length
     this.#chunk = bytes
     this.#start = position
     return bytes.subarray(0, length)
+  }
+
+  #room(length: number): Buffer {
+    if (this.views === 'kept') return Buffer.allocUnsafe(length)
+    const free =
+      this.#otherMemory.length < length ? Buffer.allocUnsafeSlow(Math.max(length, this.chunkBytes)) : this.#otherMemory
+    this.#otherMemory = this.#memory
+    this.#memory = free
+    return free.subarray(0, length)
   }
 
   async #fill(bytes: Buffer, position: LogPosition): Promise<void> {

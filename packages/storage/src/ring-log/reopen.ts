@@ -16,7 +16,7 @@ import { randomId } from './create.js'
 import { isEntry } from './cursor.js'
 import { alignUp, geometryOf } from './geometry.js'
 import { GROUP_HEADER_BYTES } from './group.js'
-import { CHUNK_BYTES, RING_OFFSET_BYTES, SUPERBLOCK_SLOT_BYTES } from './limits.js'
+import { BLOCK_BYTES, CHUNK_BYTES, RING_OFFSET_BYTES, SUPERBLOCK_SLOT_BYTES } from './limits.js'
 import { LogError } from './log-error.js'
 import { pruneIncarnations, spansOf } from './lives.js'
 import { RingSpace } from './ring-space.js'
@@ -133,6 +133,7 @@ export async function scanAll(
     mark: Math.max(durableEnd, tail.position),
     markLsn: durableLsn,
     proofBytes: cleanStop || stopAt !== undefined ? 0 : geometryOf(ringBytes).unsyncedBytes,
+    views: 'lent',
     ...(stopAt === undefined ? {} : { stopAt }),
   })
   for (;;) {
@@ -236,9 +237,11 @@ export function newLife(
 
 /** Writes [mark, cut) again as it is, and zeros behind each group to the next block. */
 async function rewriteTail(space: RingSpace, { mark, end: { position: cut }, fills }: Found): Promise<void> {
+  // One piece of memory for all of it: to touch new memory for the first time costs more than to read into it.
+  const room = Buffer.allocUnsafeSlow(Math.max(0, Math.min(alignUp(cut) - mark, CHUNK_BYTES + BLOCK_BYTES)))
   for (let at = mark; at < cut;) {
     const length = Math.min(cut - at, CHUNK_BYTES)
-    const bytes = Buffer.alloc(alignUp(at + length) - at)
+    const bytes = room.subarray(0, alignUp(at + length) - at).fill(0, length)
     await space.read(bytes.subarray(0, length), at)
     for (const { from, to } of fills)
       if (from < at + length && to > at) bytes.fill(0, Math.max(0, from - at), Math.min(length, to - at))

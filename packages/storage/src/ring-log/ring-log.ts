@@ -226,8 +226,8 @@ export class OpenRingLog implements RingLog {
     return this.#sync.writeSuperblock()
   }
 
-  cursor(position: LogPosition): LogCursor {
-    return new Cursor(this.#view, position)
+  cursor(position: LogPosition, views?: 'kept' | 'lent'): LogCursor {
+    return new Cursor(this.#view, position, views)
   }
 
   lease(position: LogPosition): Lease {

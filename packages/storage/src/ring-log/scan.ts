@@ -15,10 +15,10 @@ import type { LogEntry, LogHole } from './contract.js'
 import { alignUp } from './geometry.js'
 import { searchGroups, type FoundGroup } from './group-search.js'
 import { decodeGroupHeader, GROUP_HEADER_BYTES, GroupKind, groupSpan, type GroupHeader } from './group.js'
-import { BLOCK_BYTES, GROUP_BODY_BYTES_MAX } from './limits.js'
+import { BLOCK_BYTES, CHUNK_BYTES, GROUP_BODY_BYTES_MAX, SEARCH_BYTES } from './limits.js'
 import { LogError } from './log-error.js'
 import { skipVoid, spanIndexAt, type LifeSpan } from './lives.js'
-import { PositionReader } from './position-reader.js'
+import { PositionReader, type Views } from './position-reader.js'
 import { judge, type Row } from './recovery.js'
 import type { RingSpace } from './ring-space.js'
 import {
@@ -82,6 +82,8 @@ export interface ScanOptions extends LogTraits {
   readonly proofBytes: number
   /** End here, whatever follows. */
   readonly stopAt?: LogPosition
+  /** `lent`: of a frame in an answer only the numbers count, neither its header nor its payload. Default `kept`. */
+  readonly views?: Views
 }
 
 /** Where the scanner stood before a group, to go back to if the group does not count. */
@@ -105,7 +107,7 @@ export class Scanner {
 
   constructor(options: ScanOptions) {
     this.#options = options
-    this.#reader = new PositionReader(options.space, options.limit)
+    this.#reader = new PositionReader(options.space, options.limit, CHUNK_BYTES, options.views)
     const { position, entriesEnd, lsn, incarnation, entryCrc, groupCrc } = options.from
     this.#position = position
     this.#entriesEnd = entriesEnd
@@ -321,7 +323,8 @@ export class Scanner {
   /** The first group from `from` on, or null after having seen all; notes the marks of those that it passes. */
   async #search(from: LogPosition, to: LogPosition, want: 'first' | 'all'): Promise<FoundGroup | null> {
     const { space, limit, rule } = this.#options
-    const reader = new PositionReader(space, Math.min(to, limit))
+    // Of what it reads only decoded headers are kept.
+    const reader = new PositionReader(space, Math.min(to, limit), SEARCH_BYTES, 'lent')
     try {
       for await (const found of searchGroups(reader, from, this.#options)) {
         const { position, header, span } = found
