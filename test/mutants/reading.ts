@@ -119,4 +119,11 @@ export const READING: readonly Mutant[] = [
     'position < first.position',
     by('storage/ring-log/recent', 'what was taken in a log that is read once is not handed out again'),
   ),
+  rule(
+    'who reads further back in a log that is read once brings back what was taken',
+    'storage/ring-log/recent',
+    'this.#takenEnd = Math.max(this.#takenEnd, position);',
+    'this.#takenEnd = position;',
+    by('storage/ring-log/recent', 'what was taken in a log that is read once is not handed out again'),
+  ),
 ]

@@ -80,7 +80,7 @@ export class RecentGroups {
   /** A cursor has taken everything below `position`. The newest group stays: what comes next is found behind it. */
   taken(position: LogPosition): void {
     if (!this.readOnce) return
-    this.#takenEnd = position
+    this.#takenEnd = Math.max(this.#takenEnd, position)
     while (this.#first + 1 < this.#groups.length && (this.#groups[this.#first] as RecentGroup).bodyEnd <= position)
       this.#dropFirst()
   }

@@ -44,6 +44,8 @@ test('what was taken in a log that is read once is not handed out again, until i
   assert.equal(recent.entryAt(100), null)
   assert.equal(recent.find(199), -1)
   assert.ok(recent.entryAt(200) === entries[2])
+  recent.taken(100)
+  assert.equal(recent.entryAt(100), null, 'whoever else reads below')
   recent.clear()
   recent.add({ position: 100, bodyEnd: 300, entries: entries.slice(1) })
   assert.ok(recent.entryAt(100) === entries[1])
