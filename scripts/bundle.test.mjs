@@ -25,7 +25,7 @@ function answerOf(file, ...words) {
 
 /** A tree of packages that were all compiled at second 100, and a bundle made at `bundledAt`. */
 function makeTree(bundledAt) {
-  const top = mkdtempSync(join(folder, 'tree-'))
+  const top = join(mkdtempSync(join(folder, 'tree-')), 'packages')
   const write = (path, seconds) => {
     mkdirSync(join(top, path, '..'), { recursive: true })
     writeFileSync(join(top, path), '')
@@ -53,6 +53,16 @@ test('a program starts from the bundle only where nothing was compiled after it,
     rmSync(join(top, each, 'dist', '.tsbuildinfo'))
     assert.equal(chosen(), 'compiled', `nobody knows when ${each} was compiled`)
   }
+})
+
+test('a program does not start from a bundle that was made before something was installed', () => {
+  const { write, chosen } = makeTree(200)
+  const at = (seconds) => {
+    write('../node_modules/.modules.yaml', seconds)
+    return chosen()
+  }
+  assert.equal(at(100), 'bundle')
+  assert.equal(at(300), 'compiled')
 })
 
 test('with SITELINK_BUNDLE=0, which tests and mutants have, a program starts from what was compiled', () => {

@@ -6,7 +6,7 @@
  * is imported late is a file of its own. Names stay, so that a stack can be read. Parts are named by their contents and
  * are never removed, because a daemon that runs may still load one; the entries come last.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { build } from 'esbuild'
 import { root } from './workspace.mjs'
@@ -21,6 +21,8 @@ const entries = {
 
 /** Writes the bundle of what is compiled; the caller has built. */
 export async function makeBundle(folder = bundleFolder) {
+  // As old as what it was made of: what is compiled meanwhile is newer.
+  const readAt = Date.now() / 1000
   const { outputFiles } = await build({
     entryPoints: entries,
     bundle: true,
@@ -40,6 +42,7 @@ export async function makeBundle(folder = bundleFolder) {
   const isEntry = ({ path }) => Object.hasOwn(entries, basename(path, '.js'))
   for (const { path, contents } of outputFiles.toSorted((a, b) => isEntry(a) - isEntry(b))) {
     writeFileSync(`${path}.new`, contents)
+    utimesSync(`${path}.new`, readAt, readAt)
     renameSync(`${path}.new`, path)
   }
 }

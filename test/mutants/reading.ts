@@ -52,8 +52,8 @@ export const READING: readonly Mutant[] = [
   rule(
     'the whole heap is collected at once',
     'daemon/memory-guard',
-    'beginCollection(nowhere); settlingLooks',
-    'collect(); settlingLooks',
+    'if (!beginCollection(nowhere)) collect();',
+    'collect();',
     by('daemon/memory-guard', 'given back once they have grown by a step, and no whole heap is forced'),
   ),
   rule(
@@ -125,5 +125,26 @@ export const READING: readonly Mutant[] = [
     'this.#takenEnd = Math.max(this.#takenEnd, position);',
     'this.#takenEnd = position;',
     by('storage/ring-log/recent', 'what was taken in a log that is read once is not handed out again'),
+  ),
+  rule(
+    'a pool that is full of one size never serves another',
+    'protocol/entry/payload-memory',
+    'this.#makeRoom(size);',
+    '',
+    by('protocol/entry/payload-memory', 'a pool that is full of one size lets it go for the size that comes now'),
+  ),
+  rule(
+    'the memory of a session outlives it',
+    'protocol/session/frame-input',
+    'this.#payloads?.close();',
+    '',
+    by('protocol/session/session-input', 'memory that bytes may still be read into is not given back'),
+  ),
+  rule(
+    'a guard that finds no memory ends the program',
+    'daemon/memory-guard',
+    'catch { return false; }',
+    'catch (error) { throw error; }',
+    by('daemon/memory-guard', 'where the system promises no memory that is not used'),
   ),
 ]

@@ -411,4 +411,18 @@ export const WRITE_BACK: readonly Mutant[] = [
     'if (quick === null) return false;',
     by('storage/disk/quick-writes', 'a write in this very call is made if it is quick and its turn is not spent'),
   ),
+  rule(
+    'a part counts as written while its writes are under way',
+    'storage/write-back/part-writer',
+    'await eachOf(fromMemory,',
+    'void eachOf(fromMemory,',
+    by('storage/write-back/model', 'whatever happens, reads see the newest bytes and the devices end with them'),
+  ),
+  rule(
+    'a write that waited is made of what is left of its buffers',
+    'storage/disk/node-disk',
+    "assert(lengthOf(chunks) === length, 'buffers stay until they are written');",
+    '',
+    by('storage/disk/quick-writes', 'a write that waits for its turn is not made when its buffers were given back'),
+  ),
 ]

@@ -2,7 +2,7 @@
  * Which file a program starts from: what was compiled, or the bundle of it that `pnpm bundle` made.
  *
  * Owns the choice. The bundle holds the same code in few files, which halves what a start costs; it must never hide code
- * that is newer. So it counts only if nothing was compiled after it, and never where SITELINK_BUNDLE is 0, which tests and
+ * that is newer. So it counts only if nothing was compiled or installed after it, and never where SITELINK_BUNDLE is 0, which tests and
  * mutants say. It loads nothing.
  */
 import { statSync } from 'node:fs'
@@ -15,6 +15,9 @@ export function programFile(name, main, { env = process.env, packages = new URL(
   const bundle = new URL(`daemon/dist/bundle/${name}.js`, packages)
   const madeMs = changedMs(bundle)
   if (madeMs === null) return main
+  // It names the libraries that were installed when it was made.
+  const installedMs = changedMs(new URL('../node_modules/.modules.yaml', packages))
+  if (installedMs !== null && installedMs >= madeMs) return main
   // Where that file is not there nobody knows when something was compiled.
   const isNewest = PACKAGES.every((each) => {
     const compiledMs = changedMs(new URL(`${each}/dist/.tsbuildinfo`, packages))

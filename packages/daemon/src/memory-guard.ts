@@ -6,8 +6,9 @@
  * starts. The guard starts it when the memory outside the heap has grown by a step since the last time, or by a part of
  * one and then rests: the young generation first, which is where most buffers die and costs a fraction, the whole heap
  * where that did not give back half of a step. It holds no buffer, never runs more often than its interval, and never
- * forces a collection of the whole heap: that stops the program for tens of milliseconds, and takes the compiled code of
- * every class of which no object lives at that moment (decision 0004). It makes V8 begin one beside the program.
+ * forces a collection of the whole heap while the system has memory: that stops the program for tens of milliseconds, and
+ * takes the compiled code of every class of which no object lives at that moment (decision 0004). It makes V8 begin one
+ * beside the program.
  */
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -51,7 +52,7 @@ export function guardMemory({
   intervalMs = INTERVAL_MS,
 }: MemoryGuardOptions): () => void {
   setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as (options: { type: 'minor' }) => void
+  const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void
   const collectYoung = (): void => collect({ type: 'minor' })
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`)
   keepFreedMemory()
@@ -72,7 +73,7 @@ export function guardMemory({
     } else if (bytes > floorBytes + stepBytes || rests) {
       if (!rests) collectYoung()
       if (rests || outsideBytes() > floorBytes + stepBytes / 2) {
-        beginCollection(nowhere)
+        if (!beginCollection(nowhere)) collect()
         settlingLooks = SETTLING_LOOKS
       }
     } else if (bytes < floorBytes) floorBytes = bytes
@@ -90,9 +91,13 @@ function outsideBytes(): number {
 /**
  * Has V8 begin to mark the whole heap, in its own threads and in small steps, as it does by itself where memory outside
  * the heap grows. The memory is counted and never touched, so the system gives none; a port without another end takes it
- * away in the same call.
+ * away in the same call. False where the system does not promise so much.
  */
-function beginCollection(nowhere: MessagePort): void {
-  const pressure = new ArrayBuffer(PRESSURE_BYTES)
-  nowhere.postMessage(null, [pressure])
+function beginCollection(nowhere: MessagePort): boolean {
+  try {
+    nowhere.postMessage(null, [new ArrayBuffer(PRESSURE_BYTES)])
+    return true
+  } catch {
+    return false
+  }
 }

@@ -303,7 +303,7 @@ export class Applier {
     this.#next++
     if (frame.type === FrameType.map) this.#host.mapped(frame)
     this.#writeBack.allow(end)
-    this.#writeBack.note(isVoid ? { frame: { ...frame, type: FrameType.marker, payload: null }, position, end } : entry)
+    this.#writeBack.note(isVoid ? { frame: asMarker(frame), position, end } : entry)
     if (position >= this.#countFrom) this.#frames++
     this.#mark = markBehind(this.#mark, frame, end, this.#frames)
   }
@@ -319,4 +319,9 @@ export class Applier {
     this.#damaged = true
     this.#host.damaged(this.#mark.end, why)
   }
+}
+
+/** A copy that counts no more: its place in the order is all that is left of it. */
+function asMarker(frame: Frame): Frame {
+  return { ...frame, type: FrameType.marker, payload: null, memory: null }
 }

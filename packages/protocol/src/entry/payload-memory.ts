@@ -9,8 +9,8 @@
  */
 import { assert } from './assert.js'
 
-/** Memory comes in multiples of this, so that payloads of about one size share it. */
-const GRAIN_BYTES = 32 * 1024
+/** Memory comes in multiples of this: whoever counts payloads counts their memory nearly right. */
+const GRAIN_BYTES = 4 * 1024
 
 /** The memory of one payload. In use until everybody who took hold of it has let go. */
 export class PayloadMemory {
@@ -43,9 +43,9 @@ export class PayloadMemory {
 
 /** See the head of this file. */
 export class PayloadPool {
-  /** By their size in bytes. */
+  /** By their size in bytes; sizes that were given back last come last. */
   readonly #kept = new Map<number, ArrayBuffer[]>()
-  readonly #keptBytesMax: number
+  #keptBytesMax: number
   #keptBytes = 0
 
   /** Keeps at most `keptBytesMax` bytes that are in nobody's use. */
@@ -67,12 +67,32 @@ export class PayloadPool {
     return new PayloadMemory(memory, length, this.#takeBack)
   }
 
+  /** Keeps nothing any more: what is still in use is the collector's when it is given back. */
+  close(): void {
+    this.#keptBytesMax = 0
+    this.#keptBytes = 0
+    this.#kept.clear()
+  }
+
   readonly #takeBack = (memory: ArrayBuffer): void => {
     const size = memory.byteLength
-    if (this.#keptBytes + size > this.#keptBytesMax) return
-    this.#keptBytes += size
-    const alike = this.#kept.get(size)
-    if (alike === undefined) this.#kept.set(size, [memory])
-    else alike.push(memory)
+    if (size > this.#keptBytesMax) return
+    const alike = this.#kept.get(size) ?? []
+    this.#kept.delete(size)
+    this.#makeRoom(size)
+    if (this.#keptBytes + size <= this.#keptBytesMax) {
+      this.#keptBytes += size
+      alike.push(memory)
+    }
+    this.#kept.set(size, alike)
+  }
+
+  /** Lets go of other sizes, those first that were not given back for the longest time: what comes now is of this one. */
+  #makeRoom(size: number): void {
+    for (const [otherSize, others] of this.#kept) {
+      while (this.#keptBytes + size > this.#keptBytesMax && others.pop() !== undefined) this.#keptBytes -= otherSize
+      if (others.length > 0) return
+      this.#kept.delete(otherSize)
+    }
   }
 }

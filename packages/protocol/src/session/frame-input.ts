@@ -51,6 +51,8 @@ function isTls(chunk: Buffer): boolean {
 /** One direction of one connection. */
 export class FrameInput {
   #chunk: Buffer | null = null
+  /** Its length, which is 0 once it lay in memory that was given back. */
+  #chunkBytes = 0
   #at = 0
   /** Bytes of the chunks before the present one. */
   #passed = 0
@@ -91,6 +93,11 @@ export class FrameInput {
     return this.#landing.room(this.#large)
   }
 
+  /** Nothing is taken any more: memory that comes back is not kept. */
+  end(): void {
+    this.#payloads?.close()
+  }
+
   /** A chunk has come, though it is not pushed yet. */
   came(chunk: Buffer): void {
     this.#landing.took(chunk)
@@ -98,8 +105,9 @@ export class FrameInput {
 
   /** Takes the next chunk. The one before must be used up. */
   push(chunk: Buffer): void {
-    this.#passed += this.#chunk === null ? 0 : this.#chunk.length
+    this.#passed += this.#chunkBytes
     this.#chunk = chunk
+    this.#chunkBytes = chunk.length
     this.#at = 0
   }
 

@@ -76,8 +76,9 @@ export class SessionInput {
     return null
   }
 
-  /** Forgets everything. */
+  /** Forgets everything, at the end of the session. */
   clear(): void {
+    this.#input.end()
     this.#held = []
     this.#heldBytes = 0
     this.#unpacked = null

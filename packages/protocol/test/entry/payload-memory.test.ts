@@ -10,10 +10,10 @@ test('memory that was given back is used for the next payload of its size', () =
   const first = pool.take(100 * KIB)
   assert.equal(first.bytes.length, 100 * KIB)
   first.release()
-  assert.equal(pool.keptBytes, 128 * KIB)
+  assert.equal(pool.keptBytes, 100 * KIB)
   assert.equal(pool.take(40 * KIB).bytes.length, 40 * KIB)
-  assert.equal(pool.keptBytes, 128 * KIB, 'another size has memory of its own')
-  assert.equal(pool.take(110 * KIB).bytes.length, 110 * KIB)
+  assert.equal(pool.keptBytes, 100 * KIB, 'another size has memory of its own')
+  assert.equal(pool.take(99 * KIB).bytes.length, 99 * KIB)
   assert.equal(pool.keptBytes, 0)
 })
 
@@ -43,4 +43,31 @@ test('a pool keeps no more than its bound', () => {
   const taken = [1, 2, 3, 4].map(() => pool.take(32 * KIB))
   for (const memory of taken) memory.release()
   assert.equal(pool.keptBytes, 96 * KIB)
+})
+
+test('a pool that is full of one size lets it go for the size that comes now', () => {
+  const pool = new PayloadPool(1024 * KIB)
+  const given = (size: number, count: number): void => {
+    const taken = Array.from({ length: count }, () => pool.take(size))
+    for (const memory of taken) memory.release()
+  }
+  given(256 * KIB, 4)
+  assert.equal(pool.keptBytes, 1024 * KIB)
+  given(64 * KIB, 4)
+  assert.equal(pool.keptBytes, 1024 * KIB)
+  for (let each = 0; each < 4; each++) pool.take(64 * KIB)
+  assert.equal(pool.keptBytes, 768 * KIB, 'four of them were there')
+  given(2048 * KIB, 1)
+  assert.equal(pool.keptBytes, 768 * KIB, 'what is larger than all is not kept')
+})
+
+test('a pool that is closed keeps nothing, not even what comes back later', () => {
+  const pool = new PayloadPool(1024 * KIB)
+  const [first, second] = [pool.take(KIB), pool.take(KIB)]
+  first.release()
+  pool.close()
+  assert.equal(pool.keptBytes, 0)
+  second.release()
+  assert.equal(pool.keptBytes, 0)
+  assert.equal(second.bytes.length, 0)
 })

@@ -6,6 +6,7 @@
  * Every failure is a {@link DiskError}.
  */
 import { open, type FileHandle } from 'node:fs/promises'
+import { assert } from '@sitelink/protocol/entry'
 import { DiskError, toDiskError } from './disk-error.js'
 import type { Disk, DiskExtent, OpenOptions } from './disk.js'
 import type { Ffi } from './ffi.js'
@@ -140,8 +141,7 @@ export class NodeDisk implements Disk {
   }
 
   write(chunks: readonly Buffer[], offset: number): Promise<void> {
-    let length = 0
-    for (const chunk of chunks) length += chunk.length
+    const length = lengthOf(chunks)
     if (this.#quick?.takes(length) === true) return this.#writeQuickly(this.#quick, chunks, offset, length)
     return this.#run('write', offset, length, () => writeFully(this.#fd, chunks, offset))
   }
@@ -149,8 +149,7 @@ export class NodeDisk implements Disk {
   writeNow(chunks: readonly Buffer[], offset: number): boolean {
     const quick = this.#quick
     if (quick === null || quick.mustWait) return false
-    let length = 0
-    for (const chunk of chunks) length += chunk.length
+    const length = lengthOf(chunks)
     if (!quick.takes(length)) return false
     this.#writeHere(quick, chunks, offset, length)
     return true
@@ -159,7 +158,11 @@ export class NodeDisk implements Disk {
   /** In the calling thread, now or when it has its turn. */
   async #writeQuickly(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): Promise<void> {
     if (!quick.mustWait) return this.#writeHere(quick, chunks, offset, length)
-    const write = (): void => writeFullySync(this.#fd, chunks, offset)
+    const write = (): void => {
+      // Whatever gave a buffer back meanwhile must not let others take its place.
+      assert(lengthOf(chunks) === length, 'buffers stay until they are written')
+      writeFullySync(this.#fd, chunks, offset)
+    }
     return this.#run('write', offset, length, () => quick.next().then(() => quick.make(write)))
   }
 
@@ -264,4 +267,10 @@ export class NodeDisk implements Disk {
       if (this.#underWayCount === 0) this.#idle?.()
     }
   }
+}
+
+function lengthOf(chunks: readonly Buffer[]): number {
+  let length = 0
+  for (const chunk of chunks) length += chunk.length
+  return length
 }

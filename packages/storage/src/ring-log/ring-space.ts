@@ -59,6 +59,9 @@ export class RingSpace {
   /** Writes buffers one after the other from `position`; resolves when all are in. They must not change until then. */
   write(chunks: readonly Buffer[], byteCount: number, position: LogPosition): Promise<void> {
     assert(byteCount <= this.ringBytes, 'a range is not longer than the ring')
+    let bytes = 0
+    for (const chunk of chunks) bytes += chunk.length
+    assert(bytes === byteCount, 'what is written is as long as its header says')
     const pieces = piecesAt(this.#layout, position, byteCount)
     const [first] = pieces
     if (first !== undefined && pieces.length === 1) return this.disk.write(chunks, this.ringOffset + first.place)

@@ -81,7 +81,8 @@ export class LayerStack {
       case FrameType.write:
       case FrameType.copy:
         if (!ignore) this.#noteData(layer, frame, entry.position, recovered)
-        if (frame.type === FrameType.copy && keepMark && !ignore) this.#mark({ ...frame, payload: null }, end)
+        if (frame.type === FrameType.copy && keepMark && !ignore)
+          this.#mark({ ...frame, payload: null, memory: null }, end)
         break
       case FrameType.zeroes:
       case FrameType.trim:

@@ -88,8 +88,8 @@ export async function writePart(part: Part, device: BlockDevice, tools: PartWrit
   let bytes = 0
   for (const { length } of plan.writes) bytes += length
   const fromMemory = plan.writes.filter((operation) => operation.logBytes === 0)
-  await eachOf(fromMemory, limits.writesInFlightMax, ({ pieces, offset }) =>
-    writePieces(device, pieces.map(bytesOf), offset),
+  await eachOf(fromMemory, limits.writesInFlightMax, (operation) =>
+    writePieces(device, operation.pieces.map(bytesOf), operation),
   )
   if (fromMemory.length < plan.writes.length) {
     for (const window of logWindows(plan.writes, limits.logReadBytesMax)) {
@@ -160,11 +160,11 @@ async function writeFromLog(
         throw new LogReadFailure(deviceId, piece.position, offset, length, error)
       }
     })
-    await eachOf(operations, limits.writesInFlightMax, ({ pieces, offset }) =>
+    await eachOf(operations, limits.writesInFlightMax, (operation) =>
       writePieces(
         device,
-        pieces.map((piece) => loaded.get(piece) ?? bytesOf(piece)),
-        offset,
+        operation.pieces.map((piece) => loaded.get(piece) ?? bytesOf(piece)),
+        operation,
       ),
     )
   } finally {
@@ -173,7 +173,14 @@ async function writeFromLog(
 }
 
 /** Null if it was done in this very call: most writes are small and random, and a promise for each costs as much again. */
-function writePieces(device: BlockDevice, chunks: readonly Buffer[], offset: number): Promise<void> | null {
+function writePieces(
+  device: BlockDevice,
+  chunks: readonly Buffer[],
+  { offset, length }: WriteOperation,
+): Promise<void> | null {
+  let bytes = 0
+  for (const chunk of chunks) bytes += chunk.length
+  assert(bytes === length, 'what a part holds is there until it is written')
   return device.writeNow?.(chunks, offset) === true ? null : device.write(chunks, offset)
 }
 

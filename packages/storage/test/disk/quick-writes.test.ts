@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { Clock } from '@sitelink/protocol/entry'
+import { PayloadPool, type Clock } from '@sitelink/protocol/entry'
 import { NodeDiskProvider } from '../../src/disk/node-disk-provider.js'
 import { QUICK_BYTES_MAX, QuickDisk, QuickTurn } from '../../src/disk/quick-writes.js'
 
@@ -129,4 +129,26 @@ test('a write in this very call is made if it is quick and its turn is not spent
   const patient = await disks.open(path, { mayHang: true })
   assert.equal(patient.writeNow?.([Buffer.alloc(512, 9)], 0), false)
   await patient.close()
+})
+
+test('a write that waits for its turn is not made when its buffers were given back meanwhile', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'sitelink-quick-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const path = join(directory, 'disk')
+  let ms = 0
+  const later: (() => void)[] = []
+  const clock = { nowMs: () => (ms += 1), soon: (run: () => void) => void later.push(run) }
+  const disks = new NodeDiskProvider({ clock: clock as unknown as Clock })
+  await (await disks.create(path, 8192)).close()
+  const disk = await disks.open(path)
+  await disk.write([Buffer.alloc(512, 1)], 0)
+  const memory = new PayloadPool(0).take(512)
+  memory.bytes.fill(2)
+  const waiting = disk.write([memory.bytes, Buffer.alloc(512, 3)], 512)
+  memory.release()
+  for (const run of later.splice(0)) run()
+  await assert.rejects(waiting, ({ cause }: Error) => /buffers stay until they are written/.test(String(cause)))
+  const file = readFileSync(path)
+  assert.deepEqual([file[0], file[512], file[1024]], [1, 0, 0])
+  await disk.close()
 })

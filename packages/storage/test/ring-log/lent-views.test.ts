@@ -100,3 +100,10 @@ test('a torn tail of several chunks that is written again keeps its bytes, and z
   assert.deepEqual(again.disk.peek(RING_OFFSET_BYTES + torn.position, behind), Buffer.alloc(behind))
   assert.deepEqual(lsnsOf(await readAll(bench, again.log)), upTo(119))
 })
+
+test('a group that is shorter than its header says is not written', () => {
+  const disk = new Bench().disk()
+  const space = new RingSpace(disk, 0, plainLayout(MIB))
+  assert.throws(() => space.write([Buffer.alloc(4096), Buffer.alloc(0)], 8192, 0), /as long as its header says/)
+  assert.equal(disk.counts.writes, 0)
+})

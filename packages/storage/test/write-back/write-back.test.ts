@@ -287,3 +287,16 @@ test('what a device writes at once is not written again, what it does not is, an
   for (const [lsn, offset] of [0, 65536, 8192, 131072].entries())
     assert.deepEqual(new Set(w.onDisk(offset, 4096)), new Set([lsn + 1]))
 })
+
+test('a payload whose memory was given back too early is missed, and nothing of it is written', async () => {
+  const payloads = new PayloadPool(MIB)
+  const w = world({ payloads })
+  const frame = w.log.append({ type: FrameType.write, deviceId: 1, offset: 0, length: 65536 })
+  const memory = payloads.take(65536)
+  w.writeBack.note({ ...frame, frame: { ...frame.frame, payload: memory.bytes, memory } })
+  memory.release()
+  w.allow()
+  await w.clock.advance(30)
+  assert.deepEqual(w.events, ['failed 1'])
+  assert.equal(w.disk().counts.writes, 0)
+})
