@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { PayloadPool } from '@sitelink/protocol/entry'
 import { DiskError } from '../../src/disk/disk-error.js'
 import { FaultDisk, FaultDiskProvider, Prng, seedFromEnv, SimClock } from '../../src/testing/index.js'
 
@@ -233,14 +234,22 @@ describe('FaultDisk', () => {
     await disk.read(Buffer.alloc(8192), 0)
   })
 
-  it('it catches a buffer that is changed while its write is under way', async () => {
+  it('it catches a buffer that is changed, or given back, while its write is under way', async () => {
     const disk = new FaultDisk({ sizeBytes: 64 * KIB })
+    let changed = 0
+    assert.throws(disk.bufferChanged, /changed while its write was under way/)
+    disk.bufferChanged = () => (changed += 1)
     const bytes = filled(1, 512)
     disk.hold()
-    const write = disk.write([bytes], 0)
+    const first = disk.write([bytes], 0)
     bytes[3] = 9
+    const memory = new PayloadPool(0).take(512)
+    const second = disk.write([memory.bytes], 512)
+    memory.release()
+    const third = disk.write([filled(2, 512)], 1024)
     disk.release()
-    await assert.rejects(write, /changed while its write was under way/)
+    await Promise.all([first, second, third])
+    assert.equal(changed, 2)
   })
 
   it('the same seed gives the same losses', async () => {
