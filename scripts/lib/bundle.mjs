@@ -8,7 +8,7 @@
  */
 import { mkdirSync, readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
-import { build } from 'esbuild'
+import { build, stop } from 'esbuild'
 import { root } from './workspace.mjs'
 
 /** Where the programs look for it; see packages/daemon/bin/start.js. */
@@ -38,6 +38,8 @@ export async function makeBundle(folder = bundleFolder) {
     write: false,
     logLevel: 'silent',
   })
+  // Its process would live as long as this one.
+  await stop()
   mkdirSync(folder, { recursive: true })
   const isEntry = ({ path }) => Object.hasOwn(entries, basename(path, '.js'))
   for (const { path, contents } of outputFiles.toSorted((a, b) => isEntry(a) - isEntry(b))) {
