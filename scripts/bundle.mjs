@@ -6,3 +6,6 @@ import { makeBundle } from './lib/bundle.mjs'
 
 await ensureBuilt()
 await makeBundle()
+console.log(
+  'sitelink and sitelink-agent start from packages/daemon/dist/bundle now, until something is compiled or installed again',
+)

@@ -15,7 +15,7 @@ const GRAIN_BYTES = 4 * 1024
 /** The memory of one payload. In use until everybody who took hold of it has let go. */
 export class PayloadMemory {
   /** Empty once it was given back. */
-  bytes: Buffer
+  readonly bytes: Buffer
   readonly #giveBack: (memory: ArrayBuffer) => void
   #holds = 1
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { PayloadPool, type Clock } from '@sitelink/protocol/entry'
 import { NodeDiskProvider } from '../../src/disk/node-disk-provider.js'
 import { QUICK_BYTES_MAX, QuickDisk, QuickTurn } from '../../src/disk/quick-writes.js'
@@ -25,6 +25,13 @@ class Bench {
     for (const action of this.#soon.splice(0)) action()
     await new Promise(setImmediate)
   }
+}
+
+/** A name for a file of the test's own. */
+function diskPath(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'sitelink-quick-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  return join(directory, 'disk')
 }
 
 test('what is over in a turn waits for the next ones, in order, and every disk has its part of them', async () => {
@@ -85,9 +92,7 @@ test('large writes go through the thread pool', () => {
 })
 
 test('a disk that may hang is never written in the calling thread', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'sitelink-quick-'))
-  t.after(() => rmSync(directory, { recursive: true }))
-  const path = join(directory, 'disk')
+  const path = diskPath(t)
   let asked = 0
   const clock = { nowMs: () => ++asked, soon: (run: () => void) => void setImmediate(run) }
   const disks = new NodeDiskProvider({ clock: clock as unknown as Clock })
@@ -104,9 +109,7 @@ test('a disk that may hang is never written in the calling thread', async (t) =>
 })
 
 test('a write in this very call is made if it is quick and its turn is not spent, and else not at all', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'sitelink-quick-'))
-  t.after(() => rmSync(directory, { recursive: true }))
-  const path = join(directory, 'disk')
+  const path = diskPath(t)
   let ms = 0
   const later: (() => void)[] = []
   const clock = { nowMs: () => (ms += 0.2), soon: (run: () => void) => void later.push(run) }
@@ -132,9 +135,7 @@ test('a write in this very call is made if it is quick and its turn is not spent
 })
 
 test('a write that waits for its turn is not made when its buffers were given back meanwhile', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'sitelink-quick-'))
-  t.after(() => rmSync(directory, { recursive: true }))
-  const path = join(directory, 'disk')
+  const path = diskPath(t)
   let ms = 0
   const later: (() => void)[] = []
   const clock = { nowMs: () => (ms += 1), soon: (run: () => void) => void later.push(run) }
