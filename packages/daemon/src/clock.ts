@@ -21,12 +21,20 @@ export class RealClock implements Clock {
     return performance.now()
   }
 
-  /** Delays above 24.8 days are carried over in steps; negative ones count as 0. */
+  /**
+   * Never fires before its time by {@link nowMs}: Node counts whole milliseconds and may be one too early, the rest is
+   * waited for then. Delays above 24.8 days are carried over in steps; negative ones count as 0.
+   */
   after(delayMs: number, action: () => void): Timer {
+    const dueMs = this.nowMs() + delayMs
     let handle: NodeJS.Timeout
     const arm = (leftMs: number): void => {
-      const stepMs = Math.min(Math.max(leftMs, 0), TIMER_DELAY_MS_MAX)
-      handle = setTimeout(() => (leftMs > stepMs ? arm(leftMs - stepMs) : action()), Math.ceil(stepMs))
+      const stepMs = Math.ceil(Math.min(Math.max(leftMs, 0), TIMER_DELAY_MS_MAX))
+      handle = setTimeout(() => {
+        const stillMs = dueMs - this.nowMs()
+        if (stillMs > 0) arm(stillMs)
+        else action()
+      }, stepMs)
     }
     arm(delayMs)
     return { cancel: () => clearTimeout(handle) }
