@@ -121,6 +121,20 @@ export const AGENT_STREAM: readonly Mutant[] = [
     by('agent/pure', 'nothing is applied that primary or journal may still lose'),
   ),
   step(
+    'an agent notes what memory has no room for and reads it from its journal once more',
+    'agent/apply/applier',
+    '(this.#settling > 0 || writeBack.hasMemory(payloadBytes))',
+    'true',
+    by('agent/look', 'what write-back has no memory for stays in the journal until it has'),
+  ),
+  step(
+    'an agent that is to come to rest waits for memory',
+    'agent/apply/applier',
+    'this.#settling > 0 || ',
+    '',
+    by('agent/look', 'who waits until all that may be passed is passed waits for no memory'),
+  ),
+  step(
     'an unmap does not wait for its device',
     'agent/apply/applier',
     'await this.#host.unmapped(entry.frame);',

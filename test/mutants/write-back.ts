@@ -216,6 +216,47 @@ export const WRITE_BACK: readonly Mutant[] = [
     by('storage/write-back/model', 'memory and intervals stay within their limits, whatever is noted'),
   ),
   rule(
+    'who waits for memory is not told that its device fails',
+    'storage/write-back/flusher',
+    'if (lane.stuck) this.#roomFreed = true;',
+    '',
+    by('storage/write-back/write-back', 'nobody waits for the memory of a device that fails or is not there'),
+  ),
+  rule(
+    'a payload waits for the memory of a device that fails',
+    'storage/write-back/write-back',
+    'if (lane.stuck) return false;',
+    '',
+    by('storage/write-back/write-back', 'nobody waits for the memory of a device that fails or is not there'),
+  ),
+  rule(
+    'a payload waits for the memory of a device that is not there',
+    'storage/write-back/write-back',
+    'if (held.size > 0) return false;',
+    '',
+    by('storage/write-back/write-back', 'nobody waits for the memory of a device that fails or is not there'),
+  ),
+  rule(
+    'a payload that memory never holds waits for ever',
+    'storage/write-back/write-back',
+    'payloadBytes > memoryBytesMax || ',
+    '',
+    by(
+      'storage/write-back/write-back',
+      'a payload waits for memory that devices are about to give back, and is told when they have',
+    ),
+  ),
+  rule(
+    'a slow write now and then adds up to a disk that is never trusted',
+    'storage/disk/quick-writes',
+    'isAgain ? 2 * this.#distrustMs : 0',
+    '2 * this.#distrustMs',
+    by(
+      'storage/disk/quick-writes',
+      'a slow write now and then is forgotten: the next one costs no more than the first',
+    ),
+  ),
+  rule(
     'the lag of the local devices is never limited',
     'storage/write-back/write-back',
     'end - this.appliedPosition + payloadBytes <= lagBytesMax',

@@ -23,7 +23,7 @@ function scene(count: number, sessionFrom: number) {
   const journal = Array.from({ length: count }, (_, at) => entryOf(at + 1))
   const noted: number[] = []
   /** `read` stands in for a read of the journal. */
-  const state = { told: Infinity, read: null as LogCursor['next'] | null, damages: 0 }
+  const state = { told: Infinity, read: null as LogCursor['next'] | null, damages: 0, memoryFor: Infinity }
   const cursor = (position: LogPosition): LogCursor => {
     let next = position / BYTES
     const take = (): readonly LogEntry[] | null => {
@@ -47,6 +47,7 @@ function scene(count: number, sessionFrom: number) {
     },
     {
       hasRoom: () => true,
+      hasMemory: (bytes: number) => noted.length < state.memoryFor || bytes === 0,
       allow() {},
       note: ({ frame }: LogEntry) => void noted.push(frame.lsn),
     } as unknown as WriteBack,
@@ -172,6 +173,33 @@ test('no look is taken once the journal cannot be read: sessions before may not 
   const one = look(0)
   await clock.settle()
   assert.deepEqual([state.damages, one.began], [1, null])
+})
+
+test('what write-back has no memory for stays in the journal until it has', async () => {
+  const { applier, noted, state, clock } = scene(5, 1)
+  state.memoryFor = 2
+  applier.wake()
+  await clock.settle()
+  assert.deepEqual(noted, [1, 2])
+  state.memoryFor = 3
+  applier.wake()
+  await clock.settle()
+  assert.deepEqual(noted, [1, 2, 3])
+})
+
+test('who waits until all that may be passed is passed waits for no memory', async () => {
+  for (const wait of ['settled', 'freezeSettled'] as const) {
+    const { applier, journal, noted, state, clock } = scene(5, 1)
+    state.memoryFor = 2
+    applier.wake()
+    await clock.settle()
+    await applier[wait]()
+    assert.deepEqual(noted, [1, 2, 3, 4, 5], wait)
+    journal.push(entryOf(6))
+    applier.thaw()
+    await clock.settle()
+    assert.deepEqual(noted, [1, 2, 3, 4, 5], 'but those that come later')
+  }
 })
 
 test('a read of the journal from before a cut that ends after it brings no look forward and harms nothing', async () => {

@@ -73,6 +73,8 @@ export class Applier {
   #again = false
   /** In order of their places, none of which was passed. */
   #looks: Look[] = []
+  /** So many wait until all that may be passed is passed, with its payload in memory or without. */
+  #settling = 0
   #stopped = false
   #damaged = false
   /** A freeze that somebody waits for or that stands; another one, or none, after a thaw. No look is taken meanwhile. */
@@ -176,8 +178,13 @@ export class Applier {
 
   /** Resolves when the frames that may be applied have been passed, or write-back takes no more for now. */
   async settled(): Promise<void> {
-    this.wake()
-    while (this.#pumping) await this.#pumped
+    this.#settling++
+    try {
+      this.wake()
+      while (this.#pumping) await this.#pumped
+    } finally {
+      this.#settling--
+    }
   }
 
   /** Passes nothing more; resolves when nothing is under way. Write-back is stopped before, by its owner. */
@@ -283,11 +290,17 @@ export class Applier {
         this.#host.limitWanted(frame)
         return false
       }
-      if (!this.#writeBack.hasRoom(frame.payload === null ? 0 : frame.payload.length)) return false
+      if (!this.#hasRoom(frame.payload === null ? 0 : frame.payload.length)) return false
       if (frame.type === FrameType.unmap) return this.#passUnmap(entry)
       this.#pass(entry, isVoid)
     }
     return true
+  }
+
+  /** What is noted without its payload is read from the journal once more: better to come back for it. */
+  #hasRoom(payloadBytes: number): boolean {
+    const writeBack = this.#writeBack
+    return writeBack.hasRoom(payloadBytes) && (this.#settling > 0 || writeBack.hasMemory(payloadBytes))
   }
 
   async #passUnmap(entry: LogEntry): Promise<boolean> {

@@ -15,11 +15,16 @@ export const QUICK_BYTES_MAX = 512 * 1024
 const TURN_MS_MAX = 0.5
 /** A write that took longer did not just go to the page cache; less may also be a processor that was busy elsewhere. */
 const SLOW_MS = 20
-/** How long a disk that was slow is not trusted: the first time, and at most. */
+/** A disk that was slow is not trusted for so many times as long as its write took, within these bounds. */
+const DISTRUST_TIMES = 10
 const DISTRUST_MS_MIN = 200
-const DISTRUST_MS_MAX = 10_000
-/** So long without a slow write, and the past is forgotten. */
-const FORGET_MS = 120_000
+const DISTRUST_MS_MAX = 60_000
+/**
+ * Slow again before it was trusted for so many times as long as it was not, and the next time is twice as long; else what
+ * was is forgotten. So slow writes hold up the process for about a hundredth of the time, and one now and then, as a busy
+ * processor makes them too, costs little more than itself.
+ */
+const TRUST_TIMES = 10
 
 /** The share of a turn, for all disks of a process. */
 export class QuickTurn {
@@ -64,8 +69,9 @@ export class QuickTurn {
 export class QuickDisk {
   readonly #turn: QuickTurn
   #distrustedUntilMs = 0
-  #distrustMs = DISTRUST_MS_MIN
-  #slowAtMs = Number.NEGATIVE_INFINITY
+  #distrustMs = 0
+  /** When the last distrust ended, or will. */
+  #trustedFromMs = 0
 
   constructor(turn: QuickTurn) {
     this.#turn = turn
@@ -103,14 +109,15 @@ export class QuickDisk {
   end(startMs: number): void {
     const nowMs = this.#turn.clock.nowMs()
     this.#turn.spend(nowMs - startMs)
-    if (nowMs - startMs > SLOW_MS) this.#distrust(nowMs)
+    if (nowMs - startMs > SLOW_MS) this.#distrust(nowMs, nowMs - startMs)
   }
 
-  #distrust(nowMs: number): void {
-    this.#distrustMs =
-      nowMs - this.#slowAtMs > FORGET_MS ? DISTRUST_MS_MIN : Math.min(DISTRUST_MS_MAX, this.#distrustMs * 2)
-    this.#slowAtMs = nowMs
-    this.#distrustedUntilMs = nowMs + this.#distrustMs
+  #distrust(nowMs: number, tookMs: number): void {
+    const isAgain = nowMs - tookMs - this.#trustedFromMs < TRUST_TIMES * this.#distrustMs
+    const longMs = Math.max(DISTRUST_MS_MIN, DISTRUST_TIMES * tookMs, isAgain ? 2 * this.#distrustMs : 0)
+    this.#distrustMs = Math.min(DISTRUST_MS_MAX, longMs)
+    this.#trustedFromMs = nowMs + this.#distrustMs
+    this.#distrustedUntilMs = this.#trustedFromMs
   }
 
   #isTrustedAgain(): boolean {

@@ -196,7 +196,9 @@ export class Flusher implements LaneHost {
 
   // ----- what lanes tell -----
 
-  laneChanged(): void {
+  laneChanged(lane: DeviceLane): void {
+    // Who waits for memory waits for nothing now.
+    if (lane.stuck) this.#roomFreed = true
     this.askPump()
   }
 

@@ -19,7 +19,7 @@ import type { WriteBackLimits } from './limits.js'
 /** What a lane tells the one that drives it. Calls come from promise jobs and timers, never from inside a call to it. */
 export interface LaneHost {
   /** Something ended or may be tried again. */
-  laneChanged(): void
+  laneChanged(lane: DeviceLane): void
   /** The part is on the device; nothing reads its bytes from its intervals any more. */
   partWritten(lane: DeviceLane, part: Part, totals: PartWriteTotals): void
   /** An attempt failed. `first` is false while the device was failing before. */
@@ -80,6 +80,11 @@ export class DeviceLane {
 
   get failing(): boolean {
     return this.#failing !== null
+  }
+
+  /** It fails, or pauses before it tries again what failed. */
+  get stuck(): boolean {
+    return this.#failing !== null || this.#retry !== null
   }
 
   get canWrite(): boolean {
@@ -186,7 +191,7 @@ export class DeviceLane {
       const pauseMs = Math.min(this.#limits.retryMsMax, this.#limits.retryMsMin * 2 ** Math.min(30, this.#attempts - 1))
       this.#retry = this.#clock.after(pauseMs, () => {
         this.#retry = null
-        this.#host.laneChanged()
+        this.#host.laneChanged(this)
       })
     }
     if (error instanceof LogReadFailure) {
@@ -211,6 +216,6 @@ export class DeviceLane {
       this.#idle = []
       for (const resolve of waiting) resolve()
     }
-    this.#host.laneChanged()
+    this.#host.laneChanged(this)
   }
 }

@@ -82,6 +82,20 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
     )
   }
 
+  hasMemory(payloadBytes: number): boolean {
+    const { memoryBytesMax } = this.#limits
+    const fits = payloadBytes > memoryBytesMax || this.#stack.memoryBytes + payloadBytes <= memoryBytesMax
+    return fits || !this.#flows
+  }
+
+  /** All that is noted is on its way to devices that work: nothing keeps it in memory for long. */
+  get #flows(): boolean {
+    const { held, lanes } = this.#flusher
+    if (held.size > 0) return false
+    for (const lane of lanes.values()) if (lane.stuck) return false
+    return true
+  }
+
   attach(deviceId: number, device: BlockDevice): void {
     this.#flusher.attach(deviceId, device)
   }

@@ -50,6 +50,13 @@ test('what is over in a turn waits for the next ones, in order, and every disk h
   assert.equal(bench.disk.mustWait, false)
 })
 
+/** Milliseconds that the disk is not trusted from now on. */
+function distrustMs(bench: Bench): number {
+  const fromMs = bench.ms
+  while (!bench.disk.takes(4096)) bench.ms += 50
+  return bench.ms - fromMs
+}
+
 test('a disk that was slow is written through the thread pool for a while, longer each time; others are not', () => {
   const bench = new Bench()
   const other = new QuickDisk(bench.turn)
@@ -57,19 +64,39 @@ test('a disk that was slow is written through the thread pool for a while, longe
   for (let time = 0; time < 12; time++) {
     assert.equal(bench.disk.takes(4096), true)
     bench.takes(50)
-    const fromMs = bench.ms
     assert.equal(bench.disk.takes(4096), false)
     assert.equal(other.takes(4096), true)
-    while (!bench.disk.takes(4096)) bench.ms += 100
-    distrusts.push(bench.ms - fromMs)
+    distrusts.push(distrustMs(bench))
   }
-  assert.deepEqual(distrusts.slice(0, 4), [200, 400, 800, 1600])
-  assert.equal(distrusts.at(-1), 10_000, 'but not for good')
-  bench.ms += 200_000
-  bench.takes(50)
-  const fromMs = bench.ms
-  while (!bench.disk.takes(4096)) bench.ms += 100
-  assert.equal(bench.ms - fromMs, 200, 'what was long ago is forgotten')
+  assert.deepEqual(distrusts.slice(0, 4), [500, 1000, 2000, 4000])
+  assert.equal(distrusts.at(-1), 60_000, 'but not for good')
+})
+
+test('the slower a write was, the longer its disk is not trusted: all of them together hold up little of the time', () => {
+  for (const [tookMs, longMs] of [
+    [21, 250],
+    [100, 1000],
+    [3000, 30_000],
+    [30_000, 60_000],
+  ] as const) {
+    const bench = new Bench()
+    bench.takes(tookMs)
+    assert.equal(distrustMs(bench), longMs, `after ${tookMs} ms`)
+  }
+})
+
+test('a slow write now and then is forgotten: the next one costs no more than the first', () => {
+  const bench = new Bench()
+  for (let time = 0; time < 5; time++) {
+    bench.takes(30)
+    assert.equal(distrustMs(bench), 300)
+    bench.ms += 3001
+  }
+  bench.takes(30)
+  assert.equal(distrustMs(bench), 300)
+  bench.ms += 2900
+  bench.takes(30)
+  assert.equal(distrustMs(bench), 600, 'but not where they come often')
 })
 
 test('a write that fails has used its time as well, and its error is told', () => {

@@ -224,6 +224,35 @@ test('the lag of the devices stays within its limit, in bytes of the log', async
   assert.equal(w.writeBack.hasRoom(4096), true)
 })
 
+test('a payload waits for memory that devices are about to give back, and is told when they have', async () => {
+  const w = world({ limits: { memoryBytesMax: 8192 } })
+  w.write(0, 8192)
+  assert.deepEqual([w.writeBack.hasMemory(4096), w.writeBack.hasMemory(0)], [false, true])
+  assert.equal(w.writeBack.hasMemory(8196), true, 'memory never holds it: waiting is of no use')
+  assert.equal(w.writeBack.hasRoom(4096), true, 'who cannot wait may note it without its bytes')
+  const before = w.roomFreed
+  w.allow()
+  await w.clock.advance(5000)
+  assert.equal(w.writeBack.hasMemory(4096), true)
+  assert(w.roomFreed > before)
+})
+
+test('nobody waits for the memory of a device that fails or is not there', async () => {
+  const failing = world({ limits: { memoryBytesMax: 8192 } })
+  failing.disk().inject({ on: 'write', error: 'EIO', count: 1 })
+  failing.write(0, 8192)
+  failing.allow()
+  const before = failing.roomFreed
+  await failing.clock.advance(50)
+  assert.deepEqual(failing.events, ['failed 1'])
+  assert.equal(failing.writeBack.hasMemory(4096), true)
+  assert(failing.roomFreed > before, 'who waits already is told')
+
+  const missing = world({ limits: { memoryBytesMax: 8192 } })
+  missing.note({ type: FrameType.write, deviceId: 9, offset: 0, length: 8192 })
+  assert.equal(missing.writeBack.hasMemory(4096), true)
+})
+
 test('the memory of a payload is given back once its part is on the device, and what a read showed of it stays', async () => {
   const payloads = new PayloadPool(MIB)
   const w = world({ payloads, latency: true })
