@@ -211,9 +211,39 @@ export const WRITE_BACK: readonly Mutant[] = [
   rule(
     'the memory budget of the overlay is never enforced',
     'storage/write-back/layer-stack',
-    '|| this.#memoryBytes + length > this.#limits.memoryBytesMax',
+    '|| !this.#takes(length)',
     '',
     by('storage/write-back/model', 'memory and intervals stay within their limits, whatever is noted'),
+  ),
+  rule(
+    'memory that is full takes every payload that fits',
+    'storage/write-back/layer-stack',
+    'this.#full = !kept;',
+    '',
+    by(
+      'storage/write-back/write-back',
+      'once memory is full what follows lies together in the log, until a quarter of it is free',
+    ),
+  ),
+  rule(
+    'memory that was full takes nothing any more',
+    'storage/write-back/layer-stack',
+    'this.#memoryBytes <= MEMORY_LOW_SHARE * memoryBytesMax &&',
+    'false &&',
+    by(
+      'storage/write-back/write-back',
+      'once memory is full what follows lies together in the log, until a quarter of it is free',
+    ),
+  ),
+  rule(
+    'what a layer needs from the log is read in the order of the device',
+    'storage/write-back/part-writer',
+    '.sort((a, b) => a.position - b.position);',
+    ';',
+    by(
+      'storage/write-back/write-back',
+      'what has to be read from the log is read from front to back, however it lies on the device',
+    ),
   ),
   rule(
     'who waits for memory is not told that its device fails',
@@ -239,7 +269,7 @@ export const WRITE_BACK: readonly Mutant[] = [
   rule(
     'a payload that memory never holds waits for ever',
     'storage/write-back/write-back',
-    'payloadBytes > memoryBytesMax || ',
+    'payloadBytes > this.#limits.memoryBytesMax || ',
     '',
     by(
       'storage/write-back/write-back',

@@ -113,7 +113,7 @@ const CANARIES: readonly (readonly [checker: string, mutant: Mutant, from?: numb
     rule(
       'the overlay keeps every payload in memory',
       'storage/write-back/layer-stack',
-      'this.#memoryBytes + length > this.#limits.memoryBytesMax ?',
+      '!this.#takes(length) ?',
       'false ?',
     ),
   ],

@@ -10,7 +10,7 @@ import type { LogEntry } from '../ring-log/contract.js'
 import { CHUNK_BYTES, Fill } from './chunk-intervals.js'
 import { Layer, type Part } from './layer.js'
 import { LostRanges } from './lost-ranges.js'
-import type { WriteBackLimits } from './limits.js'
+import { MEMORY_LOW_SHARE, type WriteBackLimits } from './limits.js'
 import { Rush } from './put-off.js'
 
 export class LayerStack {
@@ -20,6 +20,8 @@ export class LayerStack {
   #layers: Layer[]
   #active = new Layer(0)
   #memoryBytes = 0
+  /** A payload found no room, and not much of memory was given back since: the next ones lie beside it in the log. */
+  #full = false
   #intervals = 0
   #activeIntervals = 0
   /** Entries that were not the first of their commit group: somebody else was writing at the same time. */
@@ -55,6 +57,14 @@ export class LayerStack {
   /** Payload bytes in memory, over all layers. */
   get memoryBytes(): number {
     return this.#memoryBytes
+  }
+
+  /** True if a payload of so many bytes would be kept in memory now. */
+  keeps(payloadBytes: number): boolean {
+    const { memoryBytesMax } = this.#limits
+    return this.#full
+      ? this.#memoryBytes <= MEMORY_LOW_SHARE * memoryBytesMax && payloadBytes <= memoryBytesMax - this.#memoryBytes
+      : payloadBytes <= memoryBytesMax - this.#memoryBytes
   }
 
   /** Intervals, marks and lost ranges. */
@@ -172,10 +182,7 @@ export class LayerStack {
   #noteData(layer: Layer, frame: Frame, position: LogPosition, recovered: boolean): void {
     const { deviceId, offset, length } = frame
     if (length === 0) return
-    const payload =
-      recovered || frame.payload === null || this.#memoryBytes + length > this.#limits.memoryBytesMax
-        ? null
-        : frame.payload
+    const payload = recovered || frame.payload === null || !this.#takes(length) ? null : frame.payload
     if (payload === null) frame.memory?.release()
     const part = layer.partFor(deviceId)
     const memoryBefore = part.memoryBytes
@@ -187,6 +194,12 @@ export class LayerStack {
     this.#activeIntervals += grown
     this.notedBytes += length
     if (this.lost.touches(deviceId)) this.lost.overwritten(deviceId, offset, length)
+  }
+
+  #takes(payloadBytes: number): boolean {
+    const kept = this.keeps(payloadBytes)
+    this.#full = !kept
+    return kept
   }
 
   #noteZeroes(layer: Layer, frame: Frame, position: LogPosition): void {

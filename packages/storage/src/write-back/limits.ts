@@ -68,6 +68,13 @@ export const WRITE_BACK_LIMITS: WriteBackLimits = {
   retryMsMax: 5000,
 }
 
+/**
+ * Once memory is full it takes no payload until it holds no more than this share of its limit. What is left to the log then
+ * lies close together there, and comes back in few large reads; with room for one payload every now and then, each of the
+ * others would be a read by itself.
+ */
+export const MEMORY_LOW_SHARE = 0.75
+
 /** Share of its ring that write-back may lag, so that a restart redoes a bounded part, and the most of it. */
 const LAG_SHARE = 0.5
 const LAG_BYTES_MAX = 256 * MIB

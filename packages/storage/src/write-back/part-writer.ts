@@ -99,12 +99,18 @@ export async function writePart(part: Part, device: BlockDevice, tools: PartWrit
   return { writes: plan.zeroes.length + plan.writes.length, bytes, zeroBytes }
 }
 
-/** The operations that need the log, in runs of at most `bytesMax` bytes from there. */
+/**
+ * The operations that need the log, in runs of at most `bytesMax` bytes from there. They go through the log from front to
+ * back, so that what a run reads lies close together; each is in the order of the device by itself.
+ */
 function logWindows(operations: readonly WriteOperation[], bytesMax: number): WriteOperation[][] {
   const windows: WriteOperation[][] = []
   let left = 0
-  for (const operation of operations) {
-    if (operation.logBytes === 0) continue
+  const placed = operations
+    .filter(({ logBytes }) => logBytes > 0)
+    .map((operation) => ({ operation, position: firstInLog(operation) }))
+    .sort((a, b) => a.position - b.position)
+  for (const { operation } of placed) {
     if (operation.logBytes > left) {
       windows.push([])
       left = bytesMax
@@ -112,7 +118,15 @@ function logWindows(operations: readonly WriteOperation[], bytesMax: number): Wr
     left -= operation.logBytes
     windows.at(-1)?.push(operation)
   }
+  for (const window of windows) window.sort((a, b) => a.offset - b.offset)
   return windows
+}
+
+/** Position of the first entry in the log whose payload the operation needs from there. */
+function firstInLog({ pieces }: WriteOperation): LogPosition {
+  let first = Number.POSITIVE_INFINITY
+  for (const { bytes, position } of pieces) if (bytes === null) first = Math.min(first, position)
+  return first
 }
 
 /** A piece whose bytes only the log has, and where it goes on the device. */

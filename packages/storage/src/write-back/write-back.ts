@@ -83,9 +83,7 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
   }
 
   hasMemory(payloadBytes: number): boolean {
-    const { memoryBytesMax } = this.#limits
-    const fits = payloadBytes > memoryBytesMax || this.#stack.memoryBytes + payloadBytes <= memoryBytesMax
-    return fits || !this.#flows
+    return payloadBytes > this.#limits.memoryBytesMax || this.#stack.keeps(payloadBytes) || !this.#flows
   }
 
   /** All that is noted is on its way to devices that work: nothing keeps it in memory for long. */

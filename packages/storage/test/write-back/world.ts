@@ -47,6 +47,8 @@ export class MemoryLog {
   /** What is below may be overwritten, but for leases. */
   freedBelow: LogPosition = 0
   payloadReads = 0
+  /** Positions of all that was asked for together, call by call. */
+  readonly askedTogether: LogPosition[][] = []
   #bytesUnderWay = 0
   bytesUnderWayMax = 0
   /** Positions of entries whose payload cannot be read. */
@@ -95,6 +97,7 @@ export class MemoryLog {
   /** Some of them, as a log does: the others are to be asked for one by one. */
   async readPayloads(places: readonly PayloadPlace[]): Promise<readonly (Buffer | null)[]> {
     await this.beforeRead?.()
+    this.askedTogether.push(places.map(({ position }) => position))
     let last = 0
     return places.map(({ position, payloadBytes }) => {
       assert.ok(

@@ -237,6 +237,45 @@ test('a payload waits for memory that devices are about to give back, and is tol
   assert(w.roomFreed > before)
 })
 
+test('once memory is full what follows lies together in the log, until a quarter of it is free', async () => {
+  const w = world({ limits: { memoryBytesMax: 5 * 4096 } })
+  const inMemory = (at: number): boolean => w.writeBack.plan(1, at * 4096, 4096)[0]?.from === 'memory'
+  const first = w.write(0, 4096)
+  await w.clock.advance(30)
+  const second = w.write(4096, 4096)
+  await w.clock.advance(30)
+  for (let at = 2; at < 6; at++) w.write(at * 4096, 4096)
+  assert.deepEqual([inMemory(4), inMemory(5)], [true, false])
+  w.allow(first)
+  await w.clock.advance(30)
+  assert.deepEqual([w.writeBack.memoryBytes, w.writeBack.hasMemory(4096)], [4 * 4096, false])
+  w.write(6 * 4096, 4096)
+  assert.equal(inMemory(6), false, 'there is room for one')
+  w.allow(second)
+  await w.clock.advance(30)
+  assert.deepEqual([w.writeBack.memoryBytes, w.writeBack.hasMemory(4096)], [3 * 4096, true])
+  w.write(7 * 4096, 4096)
+  w.write(8 * 4096, 4096)
+  w.write(9 * 4096, 4096)
+  assert.deepEqual([inMemory(7), inMemory(8), inMemory(9)], [true, true, false])
+})
+
+test('what has to be read from the log is read from front to back, however it lies on the device', async () => {
+  const prng = new Prng(7)
+  const w = world({ limits: { memoryBytesMax: 0, writeBytesMax: MIB, logReadBytesMax: MIB } })
+  const offsets = prng.shuffle(Array.from({ length: 1000 }, (_, at) => at * 4096))
+  for (const offset of offsets) w.write(offset, 4092)
+  w.allow()
+  await w.drain()
+  const { askedTogether } = w.log
+  assert.equal(askedTogether.length, 4, 'a budget at a time')
+  assert.deepEqual(
+    askedTogether.flat(),
+    w.log.entries.map(({ position }) => position),
+  )
+  await w.check()
+})
+
 test('nobody waits for the memory of a device that fails or is not there', async () => {
   const failing = world({ limits: { memoryBytesMax: 8192 } })
   failing.disk().inject({ on: 'write', error: 'EIO', count: 1 })
