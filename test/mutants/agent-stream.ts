@@ -123,7 +123,7 @@ export const AGENT_STREAM: readonly Mutant[] = [
   step(
     'an agent notes what memory has no room for and reads it from its journal once more',
     'agent/apply/applier',
-    '(this.#settling > 0 || writeBack.hasMemory(payloadBytes))',
+    '!isData || this.#writeBack.hasMemory(payloadBytes)',
     'true',
     by('agent/look', 'what write-back has no memory for stays in the journal until it has'),
   ),
@@ -133,6 +133,20 @@ export const AGENT_STREAM: readonly Mutant[] = [
     'this.#settling > 0 || ',
     '',
     by('agent/look', 'who waits until all that may be passed is passed waits for no memory'),
+  ),
+  step(
+    'a look waits for the memory of a device that it does not look at',
+    'agent/apply/applier',
+    ' || this.#looks.length > 0',
+    '',
+    by('agent/look', 'nor does a look wait for memory, nor what brings nothing that memory would hold'),
+  ),
+  step(
+    'a marker waits for memory that it does not use',
+    'agent/apply/applier',
+    '!isData || ',
+    '',
+    by('agent/look', 'nor does a look wait for memory, nor what brings nothing that memory would hold'),
   ),
   step(
     'an unmap does not wait for its device',

@@ -279,11 +279,41 @@ export const WRITE_BACK: readonly Mutant[] = [
   rule(
     'a slow write now and then adds up to a disk that is never trusted',
     'storage/disk/quick-writes',
-    'isAgain ? 2 * this.#distrustMs : 0',
-    '2 * this.#distrustMs',
+    'isAgain ? Math.min(',
+    'true ? Math.min(',
     by(
       'storage/disk/quick-writes',
       'a slow write now and then is forgotten: the next one costs no more than the first',
+    ),
+  ),
+  rule(
+    'a disk that is slow every few seconds is trusted less and less',
+    'storage/disk/quick-writes',
+    'Math.min(2 * this.#distrustMs, DISTRUST_TIMES_MAX * tookMs)',
+    '2 * this.#distrustMs',
+    by(
+      'storage/disk/quick-writes',
+      'slow writes at any pace hold up a hundredth of the time, and those that come every few seconds leave trust',
+    ),
+  ),
+  rule(
+    'a payload waits for the memory of a device that does not answer',
+    'storage/write-back/lane',
+    'this.#isSlow = true;',
+    '',
+    by(
+      'storage/write-back/write-back',
+      'nor for that of a device that has been at one part for seconds, until it answers',
+    ),
+  ),
+  rule(
+    'a device that took long once is never waited for again',
+    'storage/write-back/lane',
+    'this.#isSlow = false; }',
+    '}',
+    by(
+      'storage/write-back/write-back',
+      'nor for that of a device that has been at one part for seconds, until it answers',
     ),
   ),
   rule(
@@ -464,7 +494,7 @@ export const WRITE_BACK: readonly Mutant[] = [
   rule(
     'an agent empties a small journal as it does a large one',
     'agent/replica/device-pace',
-    '...ringLimits(ringBytes), lagBytesMax,',
+    '...limits, layerBytes, lagBytesMax,',
     'lagBytesMax,',
     by('pair/sync-wanted', 'a small journal is emptied in small steps: it holds nobody up for a second'),
   ),

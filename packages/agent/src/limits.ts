@@ -46,6 +46,9 @@ export const AGENT_LIMITS: AgentLimits = {
   freezeMsMax: 60_000,
 }
 
+/** Memory of reads of the journal that is kept for the next ones, in bytes: what one layer gives back at once. */
+export const JOURNAL_READS_KEPT_BYTES = 16 * MIB
+
 /** How long a dial of the primary may take, and the waiting between two of them: doubles to the last, with jitter. */
 export const DIAL_MS_MAX = 10_000
 export const DIAL_BACKOFF_MS_MIN = 100

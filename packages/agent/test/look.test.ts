@@ -187,6 +187,33 @@ test('what write-back has no memory for stays in the journal until it has', asyn
   assert.deepEqual(noted, [1, 2, 3])
 })
 
+test('nor does a look wait for memory, nor what brings nothing that memory would hold', async () => {
+  const { applier, journal, noted, state, clock, look } = scene(5, 1)
+  state.memoryFor = 2
+  applier.wake()
+  await clock.settle()
+  assert.deepEqual(noted, [1, 2])
+  const one = look(4)
+  await clock.settle()
+  assert.deepEqual(one.began, [1, 2, 3, 4])
+  one.end()
+  await clock.settle()
+  assert.deepEqual(noted, [1, 2, 3, 4], 'what lies behind it waits')
+
+  const quiet = scene(0, 1)
+  quiet.state.memoryFor = 0
+  const { position, end } = entryOf(1)
+  const marker = encodeFrame(
+    { type: FrameType.marker, deviceId: 0, lsn: 1, incarnation: 1, offset: 0, length: 0 },
+    Buffer.alloc(64),
+  )
+  quiet.journal.push({ frame: marker, position, end })
+  quiet.applier.wake()
+  await quiet.clock.settle()
+  assert.deepEqual(quiet.noted, [1])
+  assert.equal(journal.length, 5)
+})
+
 test('who waits until all that may be passed is passed waits for no memory', async () => {
   for (const wait of ['settled', 'freezeSettled'] as const) {
     const { applier, journal, noted, state, clock } = scene(5, 1)

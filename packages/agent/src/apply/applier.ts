@@ -290,17 +290,23 @@ export class Applier {
         this.#host.limitWanted(frame)
         return false
       }
-      if (!this.#hasRoom(frame.payload === null ? 0 : frame.payload.length)) return false
+      if (!this.#hasRoom(frame, isVoid)) return false
       if (frame.type === FrameType.unmap) return this.#passUnmap(entry)
       this.#pass(entry, isVoid)
     }
     return true
   }
 
-  /** What is noted without its payload is read from the journal once more: better to come back for it. */
-  #hasRoom(payloadBytes: number): boolean {
-    const writeBack = this.#writeBack
-    return writeBack.hasRoom(payloadBytes) && (this.#settling > 0 || writeBack.hasMemory(payloadBytes))
+  /**
+   * What is noted without its payload is read from the journal once more: better to come back for it, unless somebody
+   * waits for a place further on.
+   */
+  #hasRoom({ payload, type }: Frame, isVoid: boolean): boolean {
+    const payloadBytes = payload === null ? 0 : payload.length
+    if (!this.#writeBack.hasRoom(payloadBytes)) return false
+    if (this.#settling > 0 || this.#looks.length > 0) return true
+    const isData = !isVoid && (type === FrameType.write || type === FrameType.copy)
+    return !isData || this.#writeBack.hasMemory(payloadBytes)
   }
 
   async #passUnmap(entry: LogEntry): Promise<boolean> {

@@ -17,6 +17,7 @@ import {
   minPoint,
   must,
   type Clock,
+  PayloadPool,
   type Frame,
   type LogPoint,
   type LogPosition,
@@ -24,7 +25,7 @@ import {
 } from '@sitelink/protocol'
 import type { LogCursor, LogEntry, RingLog, RingLogListener } from '@sitelink/storage'
 import type { ApplyLimit, VoidCopies } from '../apply/apply-limit.js'
-import { VOIDS_MAX } from '../limits.js'
+import { JOURNAL_READS_KEPT_BYTES, VOIDS_MAX } from '../limits.js'
 import type { CutPlace } from './cut-place.js'
 import { markBehind, MarkQueue, type Mark } from './marks.js'
 import { encodeOwnerState, type OwnerState } from './owner-state.js'
@@ -59,6 +60,8 @@ export class Journal {
   }
   readonly #options: JournalOptions
   readonly #ringId: string
+  /** Memory of what is read from the file on its way to the devices. */
+  readonly #reads = new PayloadPool(JOURNAL_READS_KEPT_BYTES)
   #log: RingLog | null = null
   #received: Mark
   readonly #durable: MarkQueue
@@ -160,7 +163,7 @@ export class Journal {
   }
 
   cursor(position: LogPosition): LogCursor {
-    return this.log.cursor(position)
+    return this.log.cursor(position, this.#reads)
   }
 
   /** The primary has everything up to `point` durably. Relied on once a superblock says so. */

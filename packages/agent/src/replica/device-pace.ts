@@ -10,5 +10,8 @@ import type { AgentLimits } from '../limits.js'
  */
 export function devicePace(ringBytes: number, { writeBackBytesMax }: AgentLimits): Partial<WriteBackLimits> {
   const { lagBytesMax } = WRITE_BACK_LIMITS
-  return { ...ringLimits(ringBytes), lagBytesMax, putOffBytesMax: 0, memoryBytesMax: writeBackBytesMax }
+  const limits = ringLimits(ringBytes)
+  // Who waits for memory waits until a layer that is closed gives some back.
+  const layerBytes = Math.min(limits.layerBytes, Math.ceil(writeBackBytesMax / 2))
+  return { ...limits, layerBytes, lagBytesMax, putOffBytesMax: 0, memoryBytesMax: writeBackBytesMax }
 }

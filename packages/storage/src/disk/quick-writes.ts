@@ -21,10 +21,15 @@ const DISTRUST_MS_MIN = 200
 const DISTRUST_MS_MAX = 60_000
 /**
  * Slow again before it was trusted for so many times as long as it was not, and the next time is twice as long; else what
- * was is forgotten. So slow writes hold up the process for about a hundredth of the time, and one now and then, as a busy
- * processor makes them too, costs little more than itself.
+ * was is forgotten.
  */
 const TRUST_TIMES = 10
+/**
+ * But never longer than so many times as long as the write took: slow writes hold up the process for a hundredth of the
+ * time then (more where one takes over half a second), and those that a busy processor makes every few seconds cost little
+ * more than themselves.
+ */
+const DISTRUST_TIMES_MAX = 100
 
 /** The share of a turn, for all disks of a process. */
 export class QuickTurn {
@@ -114,7 +119,8 @@ export class QuickDisk {
 
   #distrust(nowMs: number, tookMs: number): void {
     const isAgain = nowMs - tookMs - this.#trustedFromMs < TRUST_TIMES * this.#distrustMs
-    const longMs = Math.max(DISTRUST_MS_MIN, DISTRUST_TIMES * tookMs, isAgain ? 2 * this.#distrustMs : 0)
+    const againMs = isAgain ? Math.min(2 * this.#distrustMs, DISTRUST_TIMES_MAX * tookMs) : 0
+    const longMs = Math.max(DISTRUST_MS_MIN, DISTRUST_TIMES * tookMs, againMs)
     this.#distrustMs = Math.min(DISTRUST_MS_MAX, longMs)
     this.#trustedFromMs = nowMs + this.#distrustMs
     this.#distrustedUntilMs = this.#trustedFromMs

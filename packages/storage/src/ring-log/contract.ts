@@ -9,7 +9,7 @@
  *   --------|--------------------------|---------------|-----------|-------->
  *     free   still needed by somebody    in the file     gathering   free
  */
-import type { Frame, Id64, LogPosition, Lsn } from '@sitelink/protocol/entry'
+import type { Frame, Id64, LogPosition, Lsn, PayloadPool } from '@sitelink/protocol/entry'
 
 /** A frame and where it lies. One object an entry is all that the hot path allocates here. */
 export interface LogEntry {
@@ -159,6 +159,13 @@ export interface Lease {
   release(): void
 }
 
+/**
+ * How long headers and payloads that a cursor answers stay as they are. `kept`: for ever. `lent`: until it is asked again;
+ * they cost no memory of their own. A pool: large reads lie in its memory. A payload of a write or a copy has hold of it
+ * ({@link Frame.memory}) and is as long as it is not let go of; its header may be empty at any time from the next call on.
+ */
+export type CursorViews = 'kept' | 'lent' | PayloadPool
+
 /** Reads entries in order from a position. At most one `next` at a time. Holds a lease on where it stands. */
 export interface LogCursor {
   /** Position of the next entry. */
@@ -213,10 +220,9 @@ export interface RingLog {
   /** Writes a superblock with the current owner state; resolves when it is durable. */
   writeSuperblock(): Promise<void>
   /**
-   * A cursor at a position that is not below the tail. `lent`: headers and payloads of what it answers count until it is
-   * asked again, and cost no memory of their own. Default `kept`.
+   * A cursor at a position that is not below the tail. Default `kept`.
    */
-  cursor(position: LogPosition, views?: 'kept' | 'lent'): LogCursor
+  cursor(position: LogPosition, views?: CursorViews): LogCursor
   lease(position: LogPosition): Lease
   /** Position of the first entry with an LSN above `lsn`, or null if it is below the tail. */
   locate(lsn: Lsn): Promise<LogPosition | null>

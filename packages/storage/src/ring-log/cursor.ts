@@ -13,16 +13,19 @@ import {
   scanFrame,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
+  FrameType,
+  type Frame,
   type LogPosition,
+  type PayloadMemory,
+  type PayloadPool,
 } from '@sitelink/protocol/entry'
 import type { ChunkHolder } from './chunk-pool.js'
-import type { Lease, LogCursor, LogEntry, LogHole } from './contract.js'
+import type { CursorViews, Lease, LogCursor, LogEntry, LogHole } from './contract.js'
 import { alignUp } from './geometry.js'
 import { decodeGroupHeader, GROUP_HEADER_BYTES, GroupKind, groupSpan } from './group.js'
 import { BLOCK_BYTES, CHUNK_BYTES } from './limits.js'
 import { skipVoid, spanIndexAt, type LifeSpan } from './lives.js'
 import { scannerOver, type LogView } from './log-view.js'
-import type { Views } from './position-reader.js'
 import { entryIndex } from './recent.js'
 
 export type LogItem = LogEntry | LogHole
@@ -39,6 +42,8 @@ export class Cursor implements LogCursor, ChunkHolder {
   readonly #view: LogView
   readonly #lease: Lease
   #chunk: Buffer | null = null
+  /** What the chunk lies in, if it is given back. */
+  #memory: PayloadMemory | null = null
   #chunkStart: LogPosition = 0
   /** The lives when the chunk was read; a truncation makes others, and what was read before is void. */
   #chunkSpans: readonly LifeSpan[] | null = null
@@ -48,11 +53,14 @@ export class Cursor implements LogCursor, ChunkHolder {
   #closed = false
   /** `lent`: what every chunk is read into. */
   readonly #room: Buffer | null
+  /** Where large chunks find their memory. */
+  readonly #pool: PayloadPool | null
 
-  constructor(view: LogView, position: LogPosition, views: Views = 'kept') {
+  constructor(view: LogView, position: LogPosition, views: CursorViews = 'kept') {
     this.#view = view
     this.#lease = view.lease(position)
     this.#room = views === 'lent' ? Buffer.allocUnsafeSlow(CHUNK_BYTES) : null
+    this.#pool = typeof views === 'string' ? null : views
   }
 
   get position(): LogPosition {
@@ -76,6 +84,8 @@ export class Cursor implements LogCursor, ChunkHolder {
 
   dropChunk(): void {
     this.#chunk = null
+    this.#memory?.release()
+    this.#memory = null
   }
 
   #forget(): void {
@@ -162,18 +172,24 @@ export class Cursor implements LogCursor, ChunkHolder {
     const start = this.position
     const length = Math.min(CHUNK_BYTES, limit - start)
     assert(length > 0, 'there is something to read')
+    // A short chunk is not worth the memory of a whole one, which a few frames would keep.
+    const memory = this.#pool !== null && length * 2 >= CHUNK_BYTES ? this.#pool.take(CHUNK_BYTES) : null
     let bytes: Buffer
     try {
-      bytes = await this.#view.chunks.read(this, start, length, this.#room)
+      bytes = await this.#view.chunks.read(this, start, length, memory?.bytes ?? this.#room)
     } catch {
+      memory?.release()
       // Around a bad sector the rest can still be read; the scanner does that.
       return this.#damaged()
     }
-    if (this.#closed || start !== this.position || this.#chunkSpans !== this.#view.spans())
+    this.dropChunk()
+    if (this.#closed || start !== this.position || this.#chunkSpans !== this.#view.spans()) {
+      memory?.release()
       this.#view.chunks.letGo(this)
-    else {
+    } else {
       this.#chunk = bytes
       this.#chunkStart = start
+      this.#memory = memory
     }
     return []
   }
@@ -201,17 +217,18 @@ export class Cursor implements LogCursor, ChunkHolder {
         }
         continue
       }
-      const end = this.#bodyEnd >= 0 ? this.#bodyEnd : Math.min(limit, span.end)
-      const found = scanFrame(chunk.length - at > end - position ? chunk.subarray(0, at + end - position) : chunk, at)
+      const bodyEnd = this.#bodyEnd >= 0 ? this.#bodyEnd : Math.min(limit, span.end)
+      const left = bodyEnd - position
+      const found = scanFrame(chunk.length - at > left ? chunk.subarray(0, at + left) : chunk, at)
       if (found.kind === 'need-more') {
-        if (position + (chunk.length - at) >= end || (at === 0 && chunk.length >= CHUNK_BYTES)) return 'damage'
+        if (chunk.length - at >= left || (at === 0 && chunk.length >= CHUNK_BYTES)) return 'damage'
         return 'need-more'
       }
       if (found.kind !== 'entry' || !this.#belongs(found.frame.header, span)) return 'damage'
-      const entry = { frame: found.frame, position, end: position + found.next - at }
-      if (items.length > 0 && entry.end > bytesEnd) return 'enough'
-      items.push(entry)
-      this.#lease.advance(entry.end)
+      const end = position + found.next - at
+      if (items.length > 0 && end > bytesEnd) return 'enough'
+      items.push({ frame: this.#memory === null ? found.frame : heldBy(found.frame, this.#memory), position, end })
+      this.#lease.advance(end)
     }
   }
 
@@ -276,4 +293,16 @@ export class Cursor implements LogCursor, ChunkHolder {
       lease.release()
     }
   }
+}
+
+/**
+ * What is brought to a device goes with the memory that it lies in, and is let go of there; everything else is read by who
+ * keeps views, and gets bytes of its own. Headers are empty once the memory was given back.
+ */
+function heldBy(frame: Frame, memory: PayloadMemory): Frame {
+  if (frame.payload === null) return frame
+  if (frame.type !== FrameType.write && frame.type !== FrameType.copy)
+    return { ...frame, payload: Buffer.from(frame.payload) }
+  memory.hold()
+  return { ...frame, memory }
 }

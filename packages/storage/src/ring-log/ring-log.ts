@@ -226,7 +226,7 @@ export class OpenRingLog implements RingLog {
     return this.#sync.writeSuperblock()
   }
 
-  cursor(position: LogPosition, views?: 'kept' | 'lent'): LogCursor {
+  cursor(position: LogPosition, views?: Parameters<RingLog['cursor']>[1]): LogCursor {
     return new Cursor(this.#view, position, views)
   }
 

@@ -65,7 +65,7 @@ export interface WriteBack {
   /**
    * False while a payload of so many bytes would have to be read from the log once more for lack of memory, although devices
    * are about to give memory back: who need not note it now waits for `roomFreed`. True where waiting is of no use: for a
-   * payload that memory never holds, while a device fails, and while entries wait for a device that is not attached.
+   * payload that memory never holds, while a device fails or does not answer, and while entries wait for one that is not attached.
    */
   hasMemory(payloadBytes: number): boolean
   /** Other bounds of the lag from now on: the log has another size. */

@@ -16,6 +16,9 @@ import { LogReadFailure, writePart, type PartWriteTools, type PartWriteTotals } 
 import type { Layer, Part } from './layer.js'
 import type { WriteBackLimits } from './limits.js'
 
+/** A device that takes longer for one part is not waited for by those who have others to serve. */
+const PATIENCE_MS = 2000
+
 /** What a lane tells the one that drives it. Calls come from promise jobs and timers, never from inside a call to it. */
 export interface LaneHost {
   /** Something ended or may be tried again. */
@@ -44,6 +47,9 @@ export class DeviceLane {
   readonly #limits: WriteBackLimits
   readonly #tools: PartWriteTools
   #writing: Part | null = null
+  /** Runs from the beginning of a part on, and says that it takes long. */
+  #patience: Timer | null = null
+  #isSlow = false
   #syncing = false
   /** True if a part was written since the start of the last sync that succeeded. */
   #unsynced = false
@@ -82,9 +88,9 @@ export class DeviceLane {
     return this.#failing !== null
   }
 
-  /** It fails, or pauses before it tries again what failed. */
+  /** It fails, pauses before it tries again what failed, or has been at one part for so long that it may never answer. */
   get stuck(): boolean {
-    return this.#failing !== null || this.#retry !== null
+    return this.#failing !== null || this.#retry !== null || this.#isSlow
   }
 
   get canWrite(): boolean {
@@ -110,6 +116,10 @@ export class DeviceLane {
     assert(this.canWrite && layer.sequence > this.writtenSequence, 'a lane writes one part at a time, in order')
     this.#writing = part
     this.#unsynced = true
+    this.#patience = this.#clock.after(PATIENCE_MS, () => {
+      this.#isSlow = true
+      this.#host.laneChanged(this)
+    })
     void this.#write(layer, part)
   }
 
@@ -141,7 +151,7 @@ export class DeviceLane {
     const { generation } = this
     try {
       const totals = await writePart(part, this.device, this.#tools)
-      this.#writing = null
+      this.#wroteOut()
       if (generation === this.generation) {
         this.writtenSequence = layer.sequence
         if (this.#failing === 'write') this.#recover()
@@ -149,10 +159,18 @@ export class DeviceLane {
         this.#host.partWritten(this, part, totals)
       }
     } catch (error) {
-      this.#writing = null
+      this.#wroteOut()
       this.#fail('write', error)
     }
     this.#ended()
+  }
+
+  /** Nothing of a part is under way any more. */
+  #wroteOut(): void {
+    this.#writing = null
+    this.#patience?.cancel()
+    this.#patience = null
+    this.#isSlow = false
   }
 
   async #sync(sequence: number): Promise<void> {

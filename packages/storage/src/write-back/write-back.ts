@@ -83,10 +83,11 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
   }
 
   hasMemory(payloadBytes: number): boolean {
+    if (payloadBytes === 0) return true
     return payloadBytes > this.#limits.memoryBytesMax || this.#stack.keeps(payloadBytes) || !this.#flows
   }
 
-  /** All that is noted is on its way to devices that work: nothing keeps it in memory for long. */
+  /** All that is noted is on its way to devices that work and answer: nothing keeps it in memory for long. */
   get #flows(): boolean {
     const { held, lanes } = this.#flusher
     if (held.size > 0) return false

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { PayloadPool, type Clock } from '@sitelink/protocol/entry'
 import { NodeDiskProvider } from '../../src/disk/node-disk-provider.js'
+import { Prng } from '../../src/testing/index.js'
 import { QUICK_BYTES_MAX, QuickDisk, QuickTurn } from '../../src/disk/quick-writes.js'
 
 /** A clock that stands still but for what a write takes, and turns that the test ends. */
@@ -69,7 +70,7 @@ test('a disk that was slow is written through the thread pool for a while, longe
     distrusts.push(distrustMs(bench))
   }
   assert.deepEqual(distrusts.slice(0, 4), [500, 1000, 2000, 4000])
-  assert.equal(distrusts.at(-1), 60_000, 'but not for good')
+  assert.equal(distrusts.at(-1), 5000, 'but not for good')
 })
 
 test('the slower a write was, the longer its disk is not trusted: all of them together hold up little of the time', () => {
@@ -97,6 +98,30 @@ test('a slow write now and then is forgotten: the next one costs no more than th
   bench.ms += 2900
   bench.takes(30)
   assert.equal(distrustMs(bench), 600, 'but not where they come often')
+})
+
+test('slow writes at any pace hold up a hundredth of the time, and those that come every few seconds leave trust', () => {
+  const prng = new Prng(5)
+  for (const [meanMs, trustedMin] of [
+    [50, 0],
+    [1000, 0.01],
+    [5000, 0.4],
+    [15_000, 0.7],
+  ] as const) {
+    const bench = new Bench()
+    let [trustedMs, heldUpMs] = [0, 0]
+    let dueMs = bench.ms
+    for (const endMs = bench.ms + 3_600_000; bench.ms < endMs; bench.ms += 50) {
+      if (!bench.disk.takes(4096)) continue
+      trustedMs += 50
+      if (bench.ms < dueMs) continue
+      bench.takes(28)
+      heldUpMs += 28
+      dueMs = bench.ms + 2 * meanMs * prng.float()
+    }
+    assert(heldUpMs < 0.012 * 3_600_000, `${heldUpMs} ms of an hour, every ${meanMs} ms`)
+    assert(trustedMs > trustedMin * 3_600_000, `trusted ${trustedMs} ms of an hour, every ${meanMs} ms`)
+  }
 })
 
 test('a write that fails has used its time as well, and its error is told', () => {

@@ -1,6 +1,7 @@
 /** Memory that is read into again and again: what was handed out before stays whole as long as was said, and no longer. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { FrameType, PayloadPool, type Frame, type PayloadMemory } from '@sitelink/protocol/entry'
 import type { LogCursor, LogEntry, LogHole } from '../../src/ring-log/contract.js'
 import { plainLayout } from '../../src/ring-log/layout.js'
 import { CHUNK_BYTES, RING_OFFSET_BYTES } from '../../src/ring-log/limits.js'
@@ -65,6 +66,85 @@ test('a cursor that lends answers every entry as it was written, out of one piec
   assert.equal(lent.size, 1)
   const kept = (await readAll(bench, log)).map((item) => ('frame' in item ? item.frame.header.buffer : null))
   assert.ok(new Set(kept).size > 1, 'others have what they were answered for good')
+})
+
+/** A log of so many entries of 20,000 bytes that is only on the disk; every tenth frame is a marker with a payload. */
+async function onDisk(bench: Bench, count: number) {
+  const opened = await bench.open(bench.disk(16 * MIB))
+  for (let each = 1; each <= count; each++)
+    append(opened.log, 20_000, each % 10 === 0 ? { type: FrameType.marker, offset: 0 } : {})
+  await bench.clock.advance(1000)
+  return bench.open(opened.disk.crashProcess(), { recentBytesMax: 0 })
+}
+
+test('what a cursor reads into memory of a pool is whole until it is let go of, and the memory serves the next read', async () => {
+  const bench = new Bench()
+  const { log } = await onDisk(bench, 400)
+  const pool = new PayloadPool(16 * MIB)
+  const memories = new Set<PayloadMemory>()
+  const frames: Frame[] = []
+  const first: Frame[] = []
+  let keptMost = 0
+  await drain(bench, log.cursor(log.tail, pool), (items) => {
+    for (const item of items) {
+      assert.ok('frame' in item)
+      const { frame } = item
+      assert.deepEqual(frame.payload, payloadFor(frame.lsn, 20_000))
+      frames.push(frame)
+      if (frame.memory === null) continue
+      memories.add(frame.memory)
+      if (first.length < 5) first.push(frame)
+      else frame.memory.release()
+    }
+    keptMost = Math.max(keptMost, pool.keptBytes)
+  })
+  assert.deepEqual(
+    frames.map(({ lsn }) => lsn),
+    upTo(400),
+  )
+  assert(memories.size >= 6, `${memories.size} reads`)
+  assert(
+    keptMost > 0 && pool.keptBytes <= 2 * (CHUNK_BYTES + 4096),
+    `${pool.keptBytes} bytes for ${memories.size} reads`,
+  )
+  for (const { lsn, payload } of first) assert.deepEqual(payload, payloadFor(lsn, 20_000), 'held to the end')
+  for (const { type, lsn, payload, memory } of frames) {
+    if (type === FrameType.marker) assert.deepEqual(payload, payloadFor(lsn, 20_000), 'it has bytes of its own')
+    assert.equal(memory === null, type === FrameType.marker || !memories.has(memory as PayloadMemory))
+  }
+  const kept = pool.keptBytes
+  for (const frame of first) frame.memory?.release()
+  assert(pool.keptBytes > kept)
+  for (const { payload } of first) assert.equal(payload?.length, 0, 'nobody sees what comes there next')
+})
+
+test('a short read is not worth the memory of a long one', async () => {
+  const bench = new Bench()
+  const { log } = await onDisk(bench, 9)
+  const pool = new PayloadPool(16 * MIB)
+  let count = 0
+  await drain(bench, log.cursor(log.tail, pool), (items) => {
+    for (const item of items) if ('frame' in item && item.frame.memory === null) count++
+  })
+  assert.deepEqual([count, pool.keptBytes], [9, 0])
+})
+
+test('memory that a failed read was for is given back, and what can be read around it comes without', async () => {
+  const bench = new Bench()
+  const { log, disk } = await onDisk(bench, 400)
+  disk.makeUnreadable(RING_OFFSET_BYTES + log.tail + 500_224, 512)
+  const pool = new PayloadPool(16 * MIB)
+  const found: (LogEntry | LogHole)[] = []
+  await drain(bench, log.cursor(log.tail, pool), (items) => {
+    for (const item of items) {
+      found.push(item)
+      if (!('frame' in item)) continue
+      assert.deepEqual(item.frame.payload, payloadFor(item.frame.lsn, 20_000))
+      item.frame.memory?.release()
+    }
+  })
+  assert.deepEqual(lsnsOf(found), lsnsOf(await readAll(bench, log)))
+  assert(pool.keptBytes > 0)
 })
 
 test('a cursor that lends finds the same around sectors that cannot be read as one that does not', async () => {

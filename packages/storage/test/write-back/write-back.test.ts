@@ -237,6 +237,24 @@ test('a payload waits for memory that devices are about to give back, and is tol
   assert(w.roomFreed > before)
 })
 
+test('nor for that of a device that has been at one part for seconds, until it answers', async () => {
+  const w = world({ limits: { memoryBytesMax: 8192 } })
+  w.disk().inject({ on: 'write', delayMs: 60_000, count: 1 })
+  w.write(0, 8192)
+  w.allow()
+  await w.clock.advance(1500)
+  assert.equal(w.writeBack.hasMemory(4096), false)
+  const before = w.roomFreed
+  await w.clock.advance(1000)
+  assert.equal(w.writeBack.hasMemory(4096), true)
+  assert(w.roomFreed > before, 'who waits already is told')
+  w.write(8192, 4096)
+  await w.clock.advance(60_000)
+  for (let at = 0; at < 2; at++) w.write(at * 4096, 4096)
+  assert.equal(w.writeBack.hasMemory(4096), false, 'it is waited for again')
+  assert.equal(w.writeBack.hasMemory(0), true)
+})
+
 test('once memory is full what follows lies together in the log, until a quarter of it is free', async () => {
   const w = world({ limits: { memoryBytesMax: 5 * 4096 } })
   const inMemory = (at: number): boolean => w.writeBack.plan(1, at * 4096, 4096)[0]?.from === 'memory'
