@@ -1,4 +1,4 @@
-/** Where the bytes of sockets are read into. */
+/** Where the bytes of sockets and of the journal are read into. */
 import { by, rule, type Mutant } from './mutant.js'
 
 const WHEREVER = by(
@@ -146,5 +146,42 @@ export const READING: readonly Mutant[] = [
     'catch { return false; }',
     'catch (error) { throw error; }',
     by('daemon/memory-guard', 'where the system promises no memory that is not used'),
+  ),
+  rule(
+    'what a cursor hands out does not keep the memory that it lies in',
+    'storage/ring-log/cursor',
+    'memory.hold();',
+    '',
+    by(
+      'storage/ring-log/lent-views',
+      'what a cursor reads into memory of a pool is whole until it is let go of, and the memory serves the next read',
+    ),
+  ),
+  rule(
+    'what is kept for good lies in memory that is given back',
+    'storage/ring-log/cursor',
+    'if (frame.type !== FrameType.write && frame.type !== FrameType.copy)',
+    'if (false)',
+    by(
+      'storage/ring-log/lent-views',
+      'what a cursor reads into memory of a pool is whole until it is let go of, and the memory serves the next read',
+    ),
+  ),
+  rule(
+    'a cursor never lets go of the memory of its chunk',
+    'storage/ring-log/cursor',
+    'this.#memory?.release();',
+    '',
+    by(
+      'storage/ring-log/lent-views',
+      'what a cursor reads into memory of a pool is whole until it is let go of, and the memory serves the next read',
+    ),
+  ),
+  rule(
+    'a few frames keep the memory of a large read',
+    'storage/ring-log/cursor',
+    'length * 2 >= CHUNK_BYTES',
+    'true',
+    by('storage/ring-log/lent-views', 'a short read is not worth the memory of a long one'),
   ),
 ]

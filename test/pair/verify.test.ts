@@ -263,6 +263,25 @@ test('[RSY-20] a dirty log that cannot be stored makes a verify that marks say s
   assert.equal((await world.run(verify(world))).equalBytes, 7 * MIB, 'it is copied once that can be stored')
 })
 
+test('a verify of one device does not wait for another one of the site that does not answer', async () => {
+  const world = await livePair(
+    'hangs',
+    {},
+    { ...LARGE, agentLimits: { writeBackBytesMax: MIB, recentBytesMax: 1 }, diskLatency: { writeMs: [0, 1] } },
+  )
+  const { agent, primary } = world
+  agent.disks.inject('/dev/dev0', { on: 'write', delayMs: 600_000, count: 4 })
+  for (let at = 0; at < 12; at++)
+    primary.write({ device: 0, offset: at * 256 * 1024, bytes: world.prng.bytes(256 * 1024) })
+  await world.advance(1000)
+  primary.write({ device: 1, offset: 0, bytes: world.prng.bytes(4096) })
+  await world.advance(300)
+  const fromMs = world.clock.nowMs()
+  const report = await world.run(verify(world, { device: 1 }))
+  assert.deepEqual([report.equalBytes, report.differentBytes], [3 * MIB, 0])
+  assert(world.clock.nowMs() - fromMs < 60_000, `it took ${world.clock.nowMs() - fromMs} ms`)
+})
+
 test('a client that goes away in the middle of a verify ends it, and what it found is told and marked', async () => {
   const world = await livePair('client gone', {}, { deviceBytes: [16 * MIB, MIB] })
   flip(world, 'dev0', 5)
