@@ -228,8 +228,8 @@ export const WRITE_BACK: readonly Mutant[] = [
   rule(
     'memory that was full takes nothing any more',
     'storage/write-back/layer-stack',
-    'this.#memoryBytes <= MEMORY_LOW_SHARE * memoryBytesMax &&',
-    'false &&',
+    'this.#memoryBytes > MEMORY_LOW_SHARE * memoryBytesMax',
+    'true',
     by(
       'storage/write-back/write-back',
       'once memory is full what follows lies together in the log, until a quarter of it is free',
@@ -269,7 +269,7 @@ export const WRITE_BACK: readonly Mutant[] = [
   rule(
     'a payload that memory never holds waits for ever',
     'storage/write-back/write-back',
-    'payloadBytes > this.#limits.memoryBytesMax || ',
+    ' || payloadBytes > this.#limits.memoryBytesMax',
     '',
     by(
       'storage/write-back/write-back',

@@ -219,9 +219,7 @@ export interface RingLog {
   releaseBelow(position: LogPosition): void
   /** Writes a superblock with the current owner state; resolves when it is durable. */
   writeSuperblock(): Promise<void>
-  /**
-   * A cursor at a position that is not below the tail. Default `kept`.
-   */
+  /** A cursor at a position that is not below the tail. Default `kept`. */
   cursor(position: LogPosition, views?: CursorViews): LogCursor
   lease(position: LogPosition): Lease
   /** Position of the first entry with an LSN above `lsn`, or null if it is below the tail. */

@@ -18,6 +18,7 @@ import {
 import type { Anchor } from './anchor.js'
 import { AppendOrder } from './append-order.js'
 import type {
+  CursorViews,
   Incarnation,
   Lease,
   LogCursor,
@@ -226,7 +227,7 @@ export class OpenRingLog implements RingLog {
     return this.#sync.writeSuperblock()
   }
 
-  cursor(position: LogPosition, views?: Parameters<RingLog['cursor']>[1]): LogCursor {
+  cursor(position: LogPosition, views?: CursorViews): LogCursor {
     return new Cursor(this.#view, position, views)
   }
 
@@ -284,12 +285,11 @@ export class OpenRingLog implements RingLog {
   }
 
   status(): RingLogStatus {
-    const { ringBytes } = this.#geometry
     const end = this.#commit.formed.position
     const place = (position: LogPosition): number => this.#space.placeOf(position)
     return {
-      sizeBytes: RING_OFFSET_BYTES + ringBytes,
-      ringBytes,
+      sizeBytes: RING_OFFSET_BYTES + this.ringBytes,
+      ringBytes: this.ringBytes,
       usedBytes: end - this.#retention.freedTo,
       freeBytes: this.freeBytes,
       tail: this.tail,
@@ -298,7 +298,7 @@ export class OpenRingLog implements RingLog {
       durableEnd: this.durableEnd,
       lastLsn: this.lastLsn,
       durableLsn: this.durableLsn,
-      wraps: Math.floor(end / ringBytes),
+      wraps: Math.floor(end / this.ringBytes),
       groupsWritten: this.#commit.groupsWritten,
       entriesWritten: this.#commit.entriesWritten,
       bytesWritten: this.#commit.bytesWritten,

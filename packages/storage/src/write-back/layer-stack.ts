@@ -62,9 +62,8 @@ export class LayerStack {
   /** True if a payload of so many bytes would be kept in memory now. */
   keeps(payloadBytes: number): boolean {
     const { memoryBytesMax } = this.#limits
-    return this.#full
-      ? this.#memoryBytes <= MEMORY_LOW_SHARE * memoryBytesMax && payloadBytes <= memoryBytesMax - this.#memoryBytes
-      : payloadBytes <= memoryBytesMax - this.#memoryBytes
+    if (this.#full && this.#memoryBytes > MEMORY_LOW_SHARE * memoryBytesMax) return false
+    return this.#memoryBytes + payloadBytes <= memoryBytesMax
   }
 
   /** Intervals, marks and lost ranges. */

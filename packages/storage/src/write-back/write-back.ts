@@ -83,8 +83,8 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
   }
 
   hasMemory(payloadBytes: number): boolean {
-    if (payloadBytes === 0) return true
-    return payloadBytes > this.#limits.memoryBytesMax || this.#stack.keeps(payloadBytes) || !this.#flows
+    if (payloadBytes === 0 || payloadBytes > this.#limits.memoryBytesMax) return true
+    return this.#stack.keeps(payloadBytes) || !this.#flows
   }
 
   /** All that is noted is on its way to devices that work and answer: nothing keeps it in memory for long. */
