@@ -83,8 +83,10 @@ export async function recoverAgent(disks: FaultDiskProvider, at: AgentAt): Promi
 }
 
 function hasApplied(agent: Agent): boolean {
-  const { replica } = agent.status()
+  const { replica, mappings } = agent.status()
   if (replica === null || replica.appliedLsn === null) return true
+  // Before a mapping comes nothing is there to apply, and the first frame may be one that the primary has not durably yet.
+  if (mappings.length === 0) return true
   return replica.appliedLsn >= Math.min(replica.durableLsn ?? 0, replica.primaryDurableLsn ?? 0)
 }
 
