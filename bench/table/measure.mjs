@@ -14,7 +14,10 @@ const SAMPLES = 3
 
 /** Warms a contender up: the same work for each, which is not reported. */
 export async function warm(contender, { warmUp: seconds, seed }) {
-  for (const load of warmUp(seconds)) await fio(contender.uri, { ...load, seed })
+  for (const load of warmUp(seconds)) {
+    if (load.kind === 'fua') await fuaWrites(contender.uri, load, () => {})
+    else await fio(contender.uri, { ...load, seed })
+  }
   await contender.settle()
 }
 

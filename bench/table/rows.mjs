@@ -128,10 +128,11 @@ export function chooseRows({ all = false, smoke = false, only = null } = {}) {
  */
 export function warmUp(seconds) {
   const work = [
-    { share: 0.4, pattern: 'randwrite', blockBytes: 4 * KIB, depth: 64 },
-    { share: 0.25, pattern: 'randwrite', blockBytes: 4 * KIB, depth: 1 },
-    { share: 0.2, pattern: 'randwrite', blockBytes: 256 * KIB, depth: 16 },
-    { share: 0.15, pattern: 'randread', blockBytes: 4 * KIB, depth: 64 },
+    { share: 0.3, kind: 'write', pattern: 'randwrite', blockBytes: 4 * KIB, depth: 64 },
+    { share: 0.25, kind: 'write', pattern: 'randwrite', blockBytes: 4 * KIB, depth: 1 },
+    { share: 0.15, kind: 'write', pattern: 'randwrite', blockBytes: 256 * KIB, depth: 16 },
+    { share: 0.2, kind: 'fua', blockBytes: 4 * KIB, depth: 16 },
+    { share: 0.1, kind: 'read', pattern: 'randread', blockBytes: 4 * KIB, depth: 64 },
   ]
   return work.map(({ share, ...load }) => ({ ...load, seconds: share * seconds, bytes: null }))
 }

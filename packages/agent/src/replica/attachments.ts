@@ -43,6 +43,12 @@ export class Attachments {
     this.#table.attached(row)
     this.#writeBack.attach(row.deviceId, device)
     this.#last.set(row.deviceId, device)
+    void device.uncache?.()
+  }
+
+  /** Devices leave the page cache: nobody reads them, and what large writes left there makes small ones slow. */
+  uncache(): void {
+    for (const device of this.#last.values()) void device.uncache?.()
   }
 
   /** The device of a row is let go: the next way to it is another one. */

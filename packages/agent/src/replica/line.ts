@@ -140,6 +140,11 @@ export class Line {
     this.applier.wake()
   }
 
+  /** See {@link Attachments.uncache}. */
+  uncache(): void {
+    this.#attachments.uncache()
+  }
+
   /** Names of mapped devices that cannot be used now. */
   missingDevices(): string[] {
     return this.#attachments.missing()

@@ -387,8 +387,10 @@ export class Replica {
     const why = this.inconsistent
     if (this.#wasConsistent === (why === null)) return
     this.#wasConsistent = why === null
-    if (why === null) this.#event('info', 'consistent', 'the replica is consistent')
-    else this.#event('warn', 'inconsistent', `the replica is not consistent: ${why}`)
+    if (why === null) {
+      this.#event('info', 'consistent', 'the replica is consistent')
+      this.#line?.uncache()
+    } else this.#event('warn', 'inconsistent', `the replica is not consistent: ${why}`)
   }
 
   #event(level: AgentEvent['level'], kind: AgentEvent['kind'], message: string, facts: AgentEvent['facts'] = {}): void {

@@ -30,7 +30,7 @@ import { TokenBucket } from './token-bucket.js'
  * Entries that no writer waits for go out together with what comes within a moment: each time that bytes go out costs the
  * primary, the agent and the network as much as dozens of small entries.
  */
-const GATHER_MS = 1
+const GATHER_MS = 4
 
 /** The agent is told so late what the log has durably: nobody waits for what it applies then. */
 const TELL_MS = 10

@@ -23,5 +23,7 @@ export interface BlockDevice {
   zero(offset: number, length: number): Promise<void>
   discard(offset: number, length: number): Promise<void>
   sync(): Promise<void>
+  /** As {@link Disk.uncache}. */
+  uncache?(): Promise<void>
   close(): Promise<void>
 }

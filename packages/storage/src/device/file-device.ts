@@ -66,6 +66,10 @@ export class FileDevice implements BlockDevice {
     return this.disk.sync()
   }
 
+  async uncache(): Promise<void> {
+    await this.disk.uncache?.()
+  }
+
   close(): Promise<void> {
     return this.disk.close()
   }

@@ -45,6 +45,11 @@ export interface Disk {
   resize(sizeBytes: number): Promise<void>
   /** Looks at the size anew: where something made it larger meanwhile, `sizeBytes` says so from then on. */
   measure(): Promise<void>
+  /**
+   * Lets go of what memory caches of it and stable storage has, where the system can do that: for who does not read it
+   * again. Changes nothing else and never rejects. A disk without it has no such way.
+   */
+  uncache?(): Promise<void>
   /** Releases it, without a sync. Operations under way finish first. */
   close(): Promise<void>
 }

@@ -43,6 +43,8 @@ export interface Ffi {
    * Null where the C library does not have it.
    */
   readonly readCached: ((fd: number, into: Buffer, offset: number) => number) | null
+  /** Lets the page cache forget what of a file is on stable storage. Null where the C library does not have it. */
+  readonly uncache: ((fd: number) => Promise<void>) | null
   /** Size of a block device. */
   blockDeviceBytes(fd: number): Promise<number>
 }
@@ -62,6 +64,7 @@ const SEEK_DATA = 3
 const SEEK_HOLE = 4
 const BLKGETSIZE64 = 0x8008_1272
 const RWF_NOWAIT = 8
+const FADV_DONTNEED = 4
 const EAGAIN = 11
 const ENXIO = 6
 const EBADF = 9
@@ -156,6 +159,7 @@ function bind(koffi: Koffi): Ffi {
     zeroRange: (fd, offset, length) => allocate(fd, ZERO_RANGE | KEEP_SIZE, offset, length),
     reserve: (fd, offset, length) => allocate(fd, 0, offset, length),
     readCached: bindReadCached(koffi, find),
+    uncache: bindUncache(find, queue),
     seekData: (fd, offset) => seek(fd, offset, SEEK_DATA),
     seekHole: (fd, offset) => seek(fd, offset, SEEK_HOLE),
     blockDeviceBytes: async (fd) => {
@@ -186,6 +190,18 @@ function bindReadCached(koffi: Koffi, find: (...definitions: string[]) => Call):
     words[1] = BigInt(into.length)
     const got = Number(preadv(fd, vectorAddress, 1, offset, RWF_NOWAIT))
     return got < 0 ? -koffi.errno() : got
+  }
+}
+
+function bindUncache(find: (...definitions: string[]) => Call, queue: CallQueue): Ffi['uncache'] {
+  try {
+    const advise = find(
+      'int posix_fadvise64(int fd, int64_t offset, int64_t length, int advice)',
+      'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)',
+    )
+    return async (fd) => void (await queue.call('posix_fadvise', advise, [fd, 0, 0, FADV_DONTNEED]))
+  } catch {
+    return null
   }
 }
 

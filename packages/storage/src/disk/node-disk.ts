@@ -182,6 +182,12 @@ export class NodeDisk implements Disk {
     return this.#run('sync', 0, 0, () => this.#syncs.sync())
   }
 
+  async uncache(): Promise<void> {
+    const { uncache = null } = this.#ffi ?? {}
+    // Only memory and speed depend on it.
+    if (uncache !== null) await this.#run('uncache', 0, 0, () => uncache(this.#fd)).catch(() => {})
+  }
+
   discard(offset: number, length: number): Promise<void> {
     return this.#run('discard', offset, length, () => this.#space.discard(offset, length))
   }

@@ -9,8 +9,9 @@ import { type Clock, type Id64, type Random } from '@sitelink/protocol/entry'
 import type { Disk } from '../disk/disk.js'
 import { ANCHOR_ORIGIN } from './anchor.js'
 import type { LsnRule } from './contract.js'
+import { fillStep, fillStepEnd } from './fill.js'
 import { plainLayout } from './layout.js'
-import { FILL_BYTES, RING_OFFSET_BYTES, SUPERBLOCK_SLOT_BYTES } from './limits.js'
+import { RING_OFFSET_BYTES, SUPERBLOCK_SLOT_BYTES } from './limits.js'
 import { encodeSuperblock, type Superblock } from './superblock.js'
 
 export interface CreateOptions {
@@ -60,12 +61,12 @@ export async function createLog(options: CreateOptions): Promise<Superblock> {
 }
 
 async function fill({ disk, startOffset, ringBytes, progress }: CreateOptions): Promise<void> {
-  const zeros = Buffer.alloc(Math.min(FILL_BYTES, ringBytes))
-  for (let at = 0; at < ringBytes;) {
-    const length = Math.min(zeros.length, ringBytes - at)
-    await disk.write([zeros.subarray(0, length)], startOffset + RING_OFFSET_BYTES + at)
-    at += length
-    progress(at, ringBytes)
+  const start = startOffset + RING_OFFSET_BYTES
+  for (let done = 0; done < ringBytes;) {
+    const end = fillStepEnd(done, ringBytes)
+    await fillStep(disk, start + done, start + end)
+    done = end
+    progress(done, ringBytes)
   }
   await disk.sync()
 }

@@ -12,6 +12,7 @@ import { DiskError } from '../disk/disk-error.js'
 import type { ResizeOptions, ResizeOutcome, ResizeStatus } from './contract.js'
 import { geometryOf, ringBytesOf, roomNeeded } from './geometry.js'
 import { isPossibleLayout, layoutAround, piecesAt, shrinkTo, type RingPiece, type Shrink } from './layout.js'
+import { fillStep, fillStepEnd } from './fill.js'
 import { BLOCK_BYTES, CATCH_UP_BYTES, FILL_BYTES, LOG_BYTES_MIN, RING_OFFSET_BYTES, RING_PIECES_MAX } from './limits.js'
 import { LogError, type LogFacts } from './log-error.js'
 import type { LogParts } from './log-parts.js'
@@ -207,15 +208,14 @@ export class Resizer {
   /** Zeros, so that nothing old can be taken for something new, and no later write needs space. */
   async #fill(from: number, to: number): Promise<void> {
     this.#step('filling', 0, Math.max(0, to - from))
-    const zeros = Buffer.alloc(Math.max(0, Math.min(FILL_BYTES, to - from)))
     for (let at = from; at < to;) {
-      const length = Math.min(zeros.length, to - at)
+      const end = fillStepEnd(at, to)
       this.#throwIfClosed()
-      await this.#disk.write([zeros.subarray(0, length)], at)
+      await fillStep(this.#disk, at, end)
       // A sync each: those of the log, for which writers wait, must not have all of it to carry.
       await this.#sync()
-      at += length
-      this.#advance(length)
+      this.#advance(end - at)
+      at = end
     }
   }
 
