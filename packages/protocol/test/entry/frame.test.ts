@@ -9,6 +9,7 @@ import {
   FRAME_PAYLOAD_BYTES_MAX,
   FrameType,
   crc32,
+  fastCrc32,
   portableCrc32,
   readU64,
   scanFrame,
@@ -16,6 +17,9 @@ import {
 } from '../../src/index.js'
 import { seeded } from '../support/random.js'
 import { allSamples, sampleFrames } from '../support/samples.js'
+
+const fast = fastCrc32()
+const noFast = 'the optional package @node-rs/crc32 cannot be loaded here'
 
 const answers: [string, number][] = [
   ['', 0],
@@ -25,10 +29,12 @@ const answers: [string, number][] = [
 ]
 
 for (const [name, crc] of [
-  ['native', crc32],
+  ['usual', crc32],
   ['portable', portableCrc32],
+  ['fast', fast],
 ] as const) {
-  test(`the ${name} CRC gives the known answers, whole and in parts`, () => {
+  test(`the ${name} CRC gives the known answers, whole and in parts`, { skip: crc === null && noFast }, () => {
+    assert(crc !== null)
     for (const [text, answer] of answers) {
       const bytes = Buffer.from(text)
       assert.equal(crc(bytes), answer, text)
@@ -40,14 +46,29 @@ for (const [name, crc] of [
   })
 }
 
-test('both CRCs agree on random bytes of every length around their strides', (t) => {
+test('all CRCs agree on random bytes of every length around their strides, from any seed', (t) => {
   const random = seeded(t)
-  for (let length = 0; length < 300; length++) {
+  const lengths = [...Array(700).keys(), 4096, 65_537, 100_003]
+  for (const [at, length] of lengths.entries()) {
     const bytes = random.bytes(length)
-    assert.equal(crc32(bytes), portableCrc32(bytes))
+    const seed = at % 2 === 0 ? 0 : random.bytes(4).readUInt32LE()
+    const answer = portableCrc32(bytes, seed)
+    assert.equal(crc32(bytes, seed), answer)
+    if (fast !== null) assert.equal(fast(bytes, seed), answer)
   }
-  const long = random.bytes(100_003)
-  assert.equal(crc32(long), portableCrc32(long))
+})
+
+test('a package for large buffers that is missing, or answers otherwise than the known one, is not used', () => {
+  const wrong = (bytes: Uint8Array, seed = 0): number =>
+    bytes.length >= 4096 ? portableCrc32(bytes, seed) ^ 1 : portableCrc32(bytes, seed)
+  const forgetful = (bytes: Uint8Array): number => portableCrc32(bytes)
+  const missing = (): never => {
+    throw new Error('Cannot find module')
+  }
+  for (const load of [missing, () => ({}), () => ({ crc32: wrong }), () => ({ crc32: forgetful })])
+    assert.equal(fastCrc32(load), null)
+  const right = fastCrc32(() => ({ crc32: portableCrc32 }))
+  assert.equal(right, portableCrc32)
 })
 
 test('integers of 64 bits keep every value up to 2^53 - 1, and larger ones are told', () => {
