@@ -43,7 +43,6 @@ export class Attachments {
     this.#table.attached(row)
     this.#writeBack.attach(row.deviceId, device)
     this.#last.set(row.deviceId, device)
-    void device.uncache?.()
   }
 
   /** Devices leave the page cache: nobody reads them, and what large writes left there makes small ones slow. */

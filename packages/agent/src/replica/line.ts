@@ -339,7 +339,9 @@ export class Line {
   #onMapPassed(frame: Frame): void {
     const payload = decodeMapPayload(frame.payload)
     const row = payload.ok ? this.table.mapPassed(payload.value.mappingId) : null
-    if (row !== null) this.#attachments.attach(row)
+    if (row === null) return
+    this.#attachments.attach(row)
+    if (this.dirty.dirtyRegions === 0) this.uncache()
   }
 
   async #onUnmapPassed(frame: Frame): Promise<void> {
