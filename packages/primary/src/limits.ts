@@ -115,6 +115,9 @@ export const CAUGHT_UP_ENTRIES = 1024
 /** Region bytes of one slink that are being read or wait to be sent. */
 export const COPY_BYTES_IN_MEMORY_MAX = 8 * 1024 * 1024
 
+/** Memory of copies that a session keeps for the next ones while nobody uses it: what is read and sent meanwhile. */
+export const COPY_BYTES_KEPT = 16 * 1024 * 1024
+
 /** One copy frame. */
 export const COPY_FRAME_BYTES = ENTRY_PAYLOAD_BYTES_MAX
 

@@ -20,6 +20,7 @@ export function slinkSurroundings(group: Group): SlinkContext {
     epoch: () => group.config.epoch,
     transport: (scheme, slink) => (scheme === BLOCKDEV_SCHEME ? group.sites.of(slink) : transport(scheme, slink)),
     read: (deviceId, offset, length) => group.writeBack.read(deviceId, offset, length),
+    readInto: (deviceId, offset, into) => group.writeBack.readInto(deviceId, offset, into),
     appended: () => group.appendedPoint(),
     written: () => group.writtenMark,
     durable: () => pointAt(group.log.durableLsn, group.log.incarnations),

@@ -5,9 +5,10 @@
  * feed takes what is ready, in the stream's order. A copy is stamped with the head of the log at the end of its read,
  * so that whatever the read saw is at or below the stamp.
  */
-import type { Lsn } from '@sitelink/protocol'
+import type { Lsn, PayloadMemory } from '@sitelink/protocol'
 import { COPY_BYTES_IN_MEMORY_MAX, COPY_FRAME_BYTES, COPY_REGIONS_IN_FLIGHT_MAX } from '../limits.js'
 import { RateGate, type RateGateOptions } from '../slink/rate-gate.js'
+import { CopyMemory } from './copy-memory.js'
 import type { RegionTracker } from './region-tracker.js'
 
 /** A device of the slink that has dirty regions. */
@@ -24,16 +25,16 @@ export interface ReadyCopy {
   readonly region: number
   readonly offset: number
   readonly length: number
-  /** The bytes; null where all of them are zero. */
-  readonly bytes: Buffer | null
+  /** What the bytes lie in; null where all of them are zero. */
+  readonly memory: PayloadMemory | null
   readonly stamp: Lsn
   readonly last: boolean
 }
 
 /** The rate is shared with a verify. */
 export interface CopierOptions extends RateGateOptions {
-  /** Reads a range through the overlay, planned in the same turn. */
-  readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
+  /** Fills a buffer with what stands there through the overlay, planned in the same turn. */
+  readonly readInto: (deviceId: number, offset: number, into: Buffer) => Promise<void>
   /** Head of the log now. */
   readonly headLsn: () => Lsn
   /** A copy is ready, or a read failed: the feed should look. */
@@ -55,6 +56,7 @@ export class Copier {
   #turn = 0
   #closed = false
   readonly #gate: RateGate
+  readonly #memory = new CopyMemory()
   /** Regions whose failure was told and that have not been read since. */
   readonly #unreadable = new Map<CopySource, Set<number>>()
 
@@ -100,9 +102,16 @@ export class Copier {
     return this.#ready[0] ?? null
   }
 
-  take(): void {
+  /** See {@link CopyMemory.arrived}. */
+  arrived(frames: number, bytes: number): void {
+    this.#memory.arrived(frames, bytes)
+  }
+
+  /** The oldest ready copy was sent: the session has sent so many frames and bytes with it. */
+  take(frames: number, sentBytes: number): void {
     const copy = this.#ready.shift()
     if (copy === undefined) return
+    if (copy.memory !== null) this.#memory.sent(copy.memory, frames, sentBytes)
     this.#bytesInMemory -= copy.length
     if (copy.last) return
     this.#readPiece(copy.source, copy.region, copy.offset + copy.length)
@@ -111,6 +120,7 @@ export class Copier {
   close(): void {
     this.#closed = true
     this.#gate.close()
+    this.#memory.close()
     this.#ready.length = 0
   }
 
@@ -119,19 +129,20 @@ export class Copier {
     const length = Math.min(COPY_FRAME_BYTES, regionEnd - offset)
     this.#bytesInMemory += length
     this.#gate.spend(length)
-    this.#options.read(source.deviceId, offset, length).then(
-      (pieces) => {
+    const memory = this.#memory.take(length)
+    this.#options.readInto(source.deviceId, offset, memory.bytes).then(
+      () => {
         if (this.#closed) return
         this.#unreadable.get(source)?.delete(region)
-        const bytes = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces)
-        const zero = bytes.equals(ZEROES.subarray(0, bytes.length))
+        const zero = memory.bytes.equals(ZEROES.subarray(0, length))
+        if (zero) memory.release()
         const last = offset + length >= regionEnd
         this.#ready.push({
           source,
           region,
           offset,
           length,
-          bytes: zero ? null : bytes,
+          memory: zero ? null : memory,
           stamp: this.#options.headLsn(),
           last,
         })
@@ -139,6 +150,7 @@ export class Copier {
       },
       (error: Error) => {
         if (this.#closed) return
+        memory.release()
         this.#bytesInMemory -= length
         this.#tellOnce(source, region, error)
         // The region stays under way meanwhile, so that it is not read in a tight loop; entries to it wait as well.

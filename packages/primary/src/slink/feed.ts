@@ -187,7 +187,7 @@ export class Feed {
     for (let copy = copier.peek(); copy !== null; copy = copier.peek()) {
       if (!session.writable || session.creditBytes < STEP_BYTES || (sent && !pacer.mayGo())) break
       this.#sendCopy(copy)
-      copier.take()
+      copier.take(session.streamFrames, session.sentBytes)
       sent = true
       this.#entryBytesBeforeCopy = this.#shareOfEntries(copy.length)
       if (live) break
@@ -211,14 +211,14 @@ export class Feed {
     this.#flushSkip()
     const { deviceId, tracker } = copy.source
     const fields: FrameFields = {
-      type: copy.bytes === null ? FrameType.copyZeroes : FrameType.copy,
+      type: copy.memory === null ? FrameType.copyZeroes : FrameType.copy,
       flags: copy.last ? FrameFlag.lastOfRegion : 0,
       deviceId,
       offset: copy.offset,
       length: copy.length,
       aux: copy.stamp,
     }
-    this.#sendOne(fields, copy.bytes)
+    this.#sendOne(fields, copy.memory === null ? null : copy.memory.bytes)
     this.copyBytesSent += copy.length
     if (copy.last) tracker.queued(copy.region, copy.stamp, this.#options.session.streamFrames)
   }

@@ -20,6 +20,8 @@ export interface SlinkContext {
   transport(scheme: string, slink: number): Transport | null
   /** Reads a range of a local device through the overlay, planned in this turn. */
   read(deviceId: number, offset: number, length: number): Promise<readonly Buffer[]>
+  /** The same into a buffer of the caller. */
+  readInto(deviceId: number, offset: number, into: Buffer): Promise<void>
   /** The last entry given an LSN. */
   appended(): LogPoint
   /** The last entry that is in the log file and in the overlay, and the position behind it. */

@@ -78,6 +78,7 @@ export async function beginStream(
     acked: common,
     position,
     read: (deviceId, offset, length) => context.read(deviceId, offset, length),
+    readInto: (deviceId, offset, into) => context.readInto(deviceId, offset, into),
     headLsn: () => context.appended().lsn,
     durableWanted: () => context.durableWanted(slink),
     writtenLsn: () => context.written().point.lsn,

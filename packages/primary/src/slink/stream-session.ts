@@ -59,6 +59,7 @@ export interface StreamOptions {
   /** The last entry that the agent really has when the session begins. */
   readonly acked: LogPoint
   readonly read: (deviceId: number, offset: number, length: number) => Promise<readonly Buffer[]>
+  readonly readInto: (deviceId: number, offset: number, into: Buffer) => Promise<void>
   readonly headLsn: () => Lsn
   /** The last entry in the overlay. */
   readonly writtenLsn: () => Lsn
@@ -117,7 +118,7 @@ export class StreamSession {
     this.#copier = new Copier({
       clock,
       bucket,
-      read: options.read,
+      readInto: options.readInto,
       headLsn: () => {
         this.#stamp = Math.max(this.#stamp, options.headLsn())
         return options.headLsn()
@@ -233,6 +234,7 @@ export class StreamSession {
     const { place, log } = this.#options
     this.receivedLsn = Math.max(this.receivedLsn, ack.received[1])
     this.pacer.received(ack.received[2])
+    this.#copier.arrived(ack.received[2], this.session.sentBytes - this.session.queuedBytes)
     this.appliedLsn = Math.max(this.appliedLsn, ack.applied[1])
     this.agentDirtyRegions = ack.dirtyRegions
     this.agentConsistent = ack.consistent

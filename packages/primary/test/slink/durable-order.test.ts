@@ -139,14 +139,17 @@ test('bitmaps are complete up to the place of a site in the log, and to the last
 test('a copy has the stamp of the end of its read, not of its begin', async () => {
   const clock = new SimClock()
   let headLsn = 7
-  let finish: (pieces: readonly Buffer[]) => void = () => assert.fail('nothing is read')
+  let finish: () => void = () => assert.fail('nothing is read')
   const site = await SlowSite.make({ kind: 'behind', since: at(5), answered: true }, 'all-dirty')
   site.marks.beginSession()
   const tracker = site.marks.get(1)?.tracker ?? assert.fail('a session has begun')
   const copier = new Copier({
     clock,
     bucket: new TokenBucket(0),
-    read: () => new Promise((resolve) => (finish = resolve)),
+    readInto: (_deviceId, _offset, into) => {
+      into.fill(1)
+      return new Promise((resolve) => (finish = resolve))
+    },
     headLsn: () => headLsn,
     bytesPerSecond: () => 0,
     ready: () => {},
@@ -155,7 +158,7 @@ test('a copy has the stamp of the end of its read, not of its begin', async () =
   copier.setSources([{ deviceId: 1, sizeBytes: 8 * MIB, regionBytes: MIB, tracker }])
   copier.pump()
   headLsn = 12
-  finish([Buffer.alloc(MIB, 1)])
+  finish()
   await clock.settle()
   assert.equal(copier.peek()?.stamp, 12)
 })
@@ -167,9 +170,20 @@ test('a resync reads through the overlay, not from the device behind it', async 
     asked.push(range)
     return Promise.resolve(overlay)
   }
-  const group = { parts: {}, config: { uuid: '' }, writeBack: { read } } as unknown as Group
-  assert.equal(await slinkSurroundings(group).read(3, 512, 6), overlay)
-  assert.deepEqual(asked, [[3, 512, 6]])
+  const readInto = (deviceId: number, offset: number, into: Buffer): Promise<void> => {
+    asked.push([deviceId, offset, overlay[0]?.copy(into) ?? 0])
+    return Promise.resolve()
+  }
+  const group = { parts: {}, config: { uuid: '' }, writeBack: { read, readInto } } as unknown as Group
+  const surroundings = slinkSurroundings(group)
+  assert.equal(await surroundings.read(3, 512, 6), overlay)
+  const into = Buffer.alloc(6)
+  await surroundings.readInto(4, 1024, into)
+  assert.deepEqual(asked, [
+    [3, 512, 6],
+    [4, 1024, 6],
+  ])
+  assert.equal(into.toString(), 'newest')
 })
 
 /** The protection of a sync site that lacks so much. */

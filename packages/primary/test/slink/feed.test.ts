@@ -78,7 +78,7 @@ function feedOf(entries: readonly Frame[], dirty: Set<number>, since: LogPoint =
     region,
     offset: region * MIB,
     length: MIB,
-    bytes: null,
+    memory: null,
     stamp: entries.length,
     last: true,
   })

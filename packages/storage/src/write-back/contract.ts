@@ -116,6 +116,11 @@ export interface WriteBack {
    */
   read(deviceId: number, offset: number, length: number): Promise<readonly Buffer[]>
   /**
+   * As {@link WriteBack.read}, into a buffer of the caller, whose memory nobody else uses meanwhile; it holds anything if it
+   * rejects.
+   */
+  readInto(deviceId: number, offset: number, into: Buffer): Promise<void>
+  /**
    * Reads a range in this very call, if no layer holds anything of it and the device has it at hand; else false: `into`
    * then holds anything, and {@link WriteBack.read} is to be asked.
    */

@@ -68,22 +68,32 @@ export interface ReadSource {
 
 const ZEROES = Buffer.alloc(ZERO_BUFFER_BYTES)
 
-/** See {@link WriteBack.read}. */
+/** See {@link WriteBack.read}. `room`: what the device holds is read to its place in there. */
 export async function readRange(
   source: ReadSource,
   deviceId: number,
   offset: number,
   length: number,
+  room: Buffer | null = null,
 ): Promise<readonly Buffer[]> {
   for (;;) {
     const lane = source.lane(deviceId)
     const generation = lane === null ? 0 : lane.generation
-    const fetch = new Fetch(source, lane, deviceId, offset, length)
+    const fetch = new Fetch(source, lane, deviceId, offset, length, room)
     if (fetch.pending.length === 0) return fetch.buffers
     const error = await fetch.end()
     if (fetch.usesDevice && lane !== null && lane.generation !== generation) continue
     if (error !== null) throw error
     return fetch.buffers
+  }
+}
+
+/** See {@link WriteBack.readInto}. */
+export async function readRangeInto(source: ReadSource, deviceId: number, offset: number, into: Buffer): Promise<void> {
+  let at = 0
+  for (const piece of await readRange(source, deviceId, offset, into.length, into)) {
+    if (piece.buffer !== into.buffer) piece.copy(into, at)
+    at += piece.length
   }
 }
 
@@ -94,7 +104,14 @@ class Fetch {
   usesDevice = false
   #error: WriteBackReadError | null = null
 
-  constructor(source: ReadSource, lane: DeviceLane | null, deviceId: number, offset: number, length: number) {
+  constructor(
+    source: ReadSource,
+    lane: DeviceLane | null,
+    deviceId: number,
+    offset: number,
+    length: number,
+    room: Buffer | null,
+  ) {
     const failure = (reason: ReadFailureReason, cause?: unknown): WriteBackReadError =>
       new WriteBackReadError(reason, deviceId, offset, length, cause)
     const pieces = source.plan(deviceId, offset, length)
@@ -129,7 +146,8 @@ class Fetch {
         }
         case 'device': {
           this.usesDevice = true
-          const into = Buffer.allocUnsafe(piece.length)
+          const at = piece.offset - offset
+          const into = room === null ? Buffer.allocUnsafe(piece.length) : room.subarray(at, at + piece.length)
           this.buffers.push(into)
           const read = (lane as DeviceLane).device.read(into, piece.offset)
           this.pending.push(read.then(undefined, (cause: unknown) => this.#fail(failure('device', cause))))

@@ -16,7 +16,7 @@ import { INTERVALS_PER_ENTRY_MAX, resolveLimits, type RingLimits, type WriteBack
 import type { LostRange } from './lost-ranges.js'
 import { partTouches, PiecePlan } from './overlay.js'
 import { isBig } from './pace.js'
-import { readRange, type ReadSource } from './read.js'
+import { readRange, readRangeInto, type ReadSource } from './read.js'
 
 export interface WriteBackOptions {
   /** Where payloads are read again. Nothing at or above the applied position may be overwritten there. */
@@ -162,6 +162,10 @@ export class LayeredWriteBack implements WriteBack, ReadSource {
 
   read(deviceId: number, offset: number, length: number): Promise<readonly Buffer[]> {
     return readRange(this, deviceId, offset, length)
+  }
+
+  readInto(deviceId: number, offset: number, into: Buffer): Promise<void> {
+    return readRangeInto(this, deviceId, offset, into)
   }
 
   readNow(deviceId: number, offset: number, into: Buffer): boolean {
