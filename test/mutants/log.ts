@@ -187,7 +187,7 @@ export const LOG: readonly Mutant[] = [
   step(
     'the ring of a new log is not synced before a superblock names it',
     'storage/ring-log/create',
-    'progress(at, ringBytes); } await disk.sync();',
+    'progress(done, ringBytes); } await disk.sync();',
     'progress(at, ringBytes); }',
     by(
       'storage/ring-log/durable-steps',

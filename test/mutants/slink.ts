@@ -423,6 +423,26 @@ export const SLINK: readonly Mutant[] = [
     by('primary/slink/feed', 'a resync has its share of a link that entries alone would fill'),
   ),
   rule(
+    'memory of a copy serves the next one although some of it is queued',
+    'primary/resync/copy-memory',
+    'if (next.frames > frames || next.bytes > bytes) break;',
+    'if (next.frames > frames) break;',
+    by(
+      'primary/resync/copy-memory',
+      'neither an acknowledgement of what is queued here, nor what has left without one',
+    ),
+  ),
+  rule(
+    'memory of a copy serves the next one although the site may lack it',
+    'primary/resync/copy-memory',
+    'if (next.frames > frames || next.bytes > bytes) break;',
+    'if (next.bytes > bytes) break;',
+    by(
+      'primary/resync/copy-memory',
+      'neither an acknowledgement of what is queued here, nor what has left without one',
+    ),
+  ),
+  rule(
     'the rate of a resync is not limited',
     'primary/resync/copier',
     'this.#gate.spend(length);',

@@ -202,6 +202,13 @@ export const WRITE_BACK: readonly Mutant[] = [
     by('storage/write-back/write-back', 'a part counts as written only when its zeros have landed as well'),
   ),
   rule(
+    'what lies in memory is left out of a read into a buffer',
+    'storage/write-back/read',
+    'if (piece.buffer !== into.buffer) piece.copy(into, at);',
+    '',
+    by('storage/write-back/model', 'whatever happens, reads see the newest bytes and the devices end with them'),
+  ),
+  rule(
     'a TRIM leaves what was there',
     'storage/write-back/layer-stack',
     'if (!ignore) this.#noteZeroes(layer, frame, entry.position);',

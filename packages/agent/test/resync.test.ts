@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { FileDevice } from '@sitelink/storage'
 import { seedFromEnv } from '@sitelink/storage/testing'
 import { World } from './support/world.js'
 
@@ -53,6 +54,24 @@ test('the end of a resync does not wait for the next regular sync of the devices
   await world.until(() => world.agent.status().replica?.dirtyRegions === 0)
   const tookMs = clock.nowMs() - startMs
   assert(tookMs < 500, `it took ${tookMs} simulated ms, and the devices are synced once a second`)
+  await world.stop()
+})
+
+test('devices leave the page cache when a resync has brought all, and not while it writes to them', async (t) => {
+  const uncached: string[] = []
+  t.mock.method(FileDevice.prototype, 'uncache', function (this: FileDevice) {
+    uncached.push(this.description)
+    return Promise.resolve()
+  })
+  const world = await pairInStep()
+  const { primary } = world
+  assert.equal(new Set(uncached).size, 2, 'those that need no resync have left it')
+  uncached.length = 0
+  primary.push(primary.resyncBeginFrame(1, [0]), ...primary.copyFrames(1, 0, 10))
+  await world.until(() => world.agent.status().replica?.consistent === false)
+  assert.deepEqual(uncached, [])
+  await world.until(() => world.agent.status().replica?.consistent === true)
+  assert.equal(new Set(uncached).size, 2)
   await world.stop()
 })
 

@@ -339,8 +339,7 @@ export class Line {
   #onMapPassed(frame: Frame): void {
     const payload = decodeMapPayload(frame.payload)
     const row = payload.ok ? this.table.mapPassed(payload.value.mappingId) : null
-    if (row === null) return
-    this.#attachments.attach(row)
+    if (row !== null) this.#attachments.attach(row)
     if (this.dirty.dirtyRegions === 0) this.uncache()
   }
 

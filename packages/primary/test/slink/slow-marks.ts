@@ -81,6 +81,7 @@ export class SlowSite {
       event: () => {},
       appended: () => ({ incarnation: 1, lsn: this.lastLsn }),
       written: () => ({ point: { incarnation: 1, lsn: this.lastLsn }, position: 4096 }),
+      readInto: () => new Promise(() => {}),
       read: () => new Promise(() => {}),
       peer: () => this.peer,
       recordPeer: async (_: number, record: { agent: string; journal: string }) => {

@@ -43,9 +43,9 @@ export function crc32(bytes: Uint8Array, seed = 0): number {
  * The optional package, or null where it cannot be loaded or does not answer as the others do. `load` is another way to find
  * it, for the test.
  */
-export function fastCrc32(load: (name: string) => unknown = require): Crc32 | null {
+export function fastCrc32(load: () => unknown = () => require('@node-rs/crc32')): Crc32 | null {
   try {
-    const { crc32: fast } = load('@node-rs/crc32') as { crc32: Crc32 }
+    const { crc32: fast } = load() as { crc32: Crc32 }
     return isRight(fast) ? fast : null
   } catch {
     return null

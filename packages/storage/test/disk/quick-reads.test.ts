@@ -224,3 +224,44 @@ test('a disk that is closed or being closed, and a range that it does not have, 
   assert.equal(disk.readNow(Buffer.alloc(512), 0), false)
   assert.equal(bench.asked, 2)
 })
+
+test(
+  'what leaves the page cache is read back from the disk, and what no sync covers stays',
+  { skip: noFfi },
+  async () => {
+    const path = join(directory, 'uncached')
+    fs.writeFileSync(path, content)
+    const clock = { nowMs: () => 0, soon: (action: () => void) => void setImmediate(action) }
+    const disk = await new NodeDiskProvider({ clock }).open(path)
+    await disk.sync()
+    await disk.uncache()
+    const left = disk.readNow(Buffer.alloc(512), 0)
+    // On tmpfs there is nothing but memory.
+    if (probe(path) !== -EOPNOTSUPP) assert.equal(left, false)
+    await disk.write([Buffer.from('newer')], 4096)
+    await disk.uncache()
+    const newer = Buffer.from(content)
+    newer.write('newer', 4096)
+    const into = Buffer.alloc(DISK_BYTES)
+    await disk.read(into, 0)
+    assert.ok(into.equals(newer))
+    await disk.close()
+  },
+)
+
+test('a page cache that cannot be told, or a disk that is closed, fails nobody', async () => {
+  const path = join(directory, 'untold')
+  fs.writeFileSync(path, content)
+  const told: number[] = []
+  const uncache = (fd: number): Promise<void> => {
+    told.push(fd)
+    return Promise.reject(new Error('cannot'))
+  }
+  for (const ffi of [null, { readCached: null, uncache: null }, { readCached: null, uncache }]) {
+    const disk = await new NodeDiskProvider({ ffi: ffi as unknown as Ffi | null }).open(path)
+    await disk.uncache()
+    await disk.close()
+    await disk.uncache()
+  }
+  assert.equal(told.length, 1)
+})
