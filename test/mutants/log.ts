@@ -188,7 +188,7 @@ export const LOG: readonly Mutant[] = [
     'the ring of a new log is not synced before a superblock names it',
     'storage/ring-log/create',
     'progress(done, ringBytes); } await disk.sync();',
-    'progress(at, ringBytes); }',
+    'progress(done, ringBytes); }',
     by(
       'storage/ring-log/durable-steps',
       'a log is created step by step, each durable before the next: blank slots, the ring, one superblock, its copy',
