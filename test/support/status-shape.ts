@@ -69,6 +69,7 @@ export interface AgentStatus {
     readonly appliedLsn: Lsn
     /** What it may apply up to: the primary's durable point as it was told. */
     readonly primaryDurableLsn: Lsn
+    readonly stampLsn: Lsn
   } | null
   readonly journal: { readonly sizeBytes: number; readonly usedBytes: number }
   readonly devices: readonly { readonly name: string; readonly path: string; readonly sizeBytes: number }[]
@@ -95,8 +96,11 @@ export function isInStep(slink: SlinkStatus): boolean {
 
 /** The agent has applied all that it may. */
 export function isApplied(status: AgentStatus): boolean {
-  const { replica } = status
+  const { replica, session } = status
   if (replica === null) return true
+  // A copy waits for a stamp that only the primary can tell, and entries behind it with it.
+  const waits = !replica.consistent && Number(replica.stampLsn) > Number(replica.primaryDurableLsn)
+  if (waits && !session.connected) return true
   const reach = Math.min(Number(replica.durableLsn), Number(replica.primaryDurableLsn))
   return Number(replica.appliedLsn) >= reach
 }
