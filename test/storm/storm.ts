@@ -87,6 +87,8 @@ export class Storm {
   }
 
   async end(): Promise<void> {
+    // A round that failed has left it writing.
+    await this.#fio?.end()
     await this.sampler.stop()
   }
 
