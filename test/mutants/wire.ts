@@ -139,4 +139,42 @@ export const WIRE: readonly Mutant[] = [
     'const total = this.#granted + this.#window;',
     by('protocol/session/credit', 'a smaller budget takes effect without taking granted credit back'),
   ),
+
+  // ----- acknowledgements without the library -----
+
+  rule(
+    'an integer of an acknowledgement is read in a longer form than it needs',
+    'protocol/control/ack-codec',
+    'return isCount(value) && countBytes(value) === formBytes(tag) ? value : -1;',
+    'return isCount(value) ? value : -1;',
+    by('protocol/control/ack-codec', 'an integer in a longer form than it needs is left to the library'),
+  ),
+  rule(
+    'an acknowledgement that is read the quick way may break the rules between its fields',
+    'protocol/control/ack-codec',
+    'return ruleProblem(ack) === null ? ack : null;',
+    'return ack;',
+    by('protocol/control/ack-codec', 'any payload that resembles an acknowledgement is taken or refused'),
+  ),
+  rule(
+    'an acknowledgement with its keys in another order is written in ours',
+    'protocol/control/ack-codec',
+    'if (key !== KEYS[count++])',
+    'if (count++ < 0)',
+    by('protocol/control/ack-codec', 'an acknowledgement of another make than ours is written by the library'),
+  ),
+  rule(
+    'an acknowledgement lies in memory that the next one is built in',
+    'protocol/control/ack-codec',
+    'scratch.copy(payload, 0, 0, at); return payload;',
+    'return scratch.subarray(0, at);',
+    by('protocol/control/ack-codec', 'the bytes of an acknowledgement never change when later ones are written'),
+  ),
+  rule(
+    'the last field of a header that a control frame leaves 0 is not looked at',
+    'protocol/control/message-codec',
+    'at < UNUSED_TO;',
+    'at < UNUSED_TO - 8;',
+    by('protocol/control/message-codec', 'any bit of an unused field of the header is seen'),
+  ),
 ]

@@ -1,5 +1,15 @@
 /** The protocol between primary and agent: frames, messages, sessions, transports. No disk, no policy. */
-export * from './control/message-codec.js'
+export {
+  decodeMapPayload,
+  decodeMessage,
+  decodeResyncBeginPayload,
+  decodeUnmapPayload,
+  encodeMapPayload,
+  encodeMessage,
+  encodeResyncBeginPayload,
+  encodeUnmapPayload,
+  type Decoded,
+} from './control/message-codec.js'
 export * from './control/messages.js'
 export * from './entry/index.js'
 export * from './errors.js'

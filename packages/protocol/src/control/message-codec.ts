@@ -11,6 +11,7 @@ import { Unpackr, type Options } from 'msgpackr/unpack'
 import { assert } from '../entry/assert.js'
 import { encodeFrame, FRAME_HEADER_BYTES, FRAME_OFFSET, FrameType, type Frame } from '../entry/frame.js'
 import { FRAME_PAYLOAD_BYTES_MAX } from '../entry/limits.js'
+import { decodeAck, encodeAck } from './ack-codec.js'
 import { clipText, recordProblem, type Field, type Fields } from './fields.js'
 import type { ControlMessage, MapPayload, ResyncBeginPayload, UnmapPayload } from './messages.js'
 import { msgpackProblem } from './msgpack-guard.js'
@@ -36,6 +37,12 @@ const unpackr = new Unpackr(OPTIONS)
 
 /** The control frame of `message`. Fails (a bug of the caller) if a correct peer would refuse it. */
 export function encodeMessage(message: ControlMessage): Frame {
+  const ack = message.kind === 'ack' ? encodeAck(message) : null
+  return ack === null ? encodeAnyMessage(message) : encodeFrame({ type: FrameType.control }, ack)
+}
+
+/** The same for every kind, acknowledgements too, by the library alone. Exported for the test that compares the two. */
+export function encodeAnyMessage(message: ControlMessage): Frame {
   const { kind, ...fields } = message
   const shape: Fields = messageShapes[kind]
   const clipped = clipProse(shape, fields)
@@ -47,7 +54,13 @@ export function encodeMessage(message: ControlMessage): Frame {
 export function decodeMessage(frame: Frame): Decoded<ControlMessage> {
   const misplaced = strayHeaderField(frame)
   if (misplaced !== null) return refused(`a control frame carries ${misplaced}`)
-  const unpacked = unpack(frame.payload)
+  const ack = frame.payload === null ? null : decodeAck(frame.payload)
+  return ack === null ? decodeAnyMessage(frame.payload) : { ok: true, value: ack }
+}
+
+/** The message of any payload of a control frame, by the library alone. Exported for the test that compares the two. */
+export function decodeAnyMessage(payload: Buffer | null): Decoded<ControlMessage> {
+  const unpacked = unpack(payload)
   if (!unpacked.ok) return unpacked
   if (!isMap(unpacked.value)) return refused('a control message is not a map')
   const { kind, ...fields } = unpacked.value
@@ -138,7 +151,7 @@ function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value)
 }
 
-/** Header fields that a control frame leaves 0, by name. */
+/** Header fields that a control frame leaves 0, by name. They follow each other without a gap. */
 const UNUSED: readonly (readonly [name: string, at: number, bytes: number])[] = [
   ['flags', FRAME_OFFSET.flags, 4],
   ['a device id', FRAME_OFFSET.deviceId, 4],
@@ -152,10 +165,15 @@ const UNUSED: readonly (readonly [name: string, at: number, bytes: number])[] = 
   ['a durable LSN', FRAME_OFFSET.durableLsn, 8],
   ['an aux value', FRAME_OFFSET.aux, 8],
 ]
+const UNUSED_FROM = FRAME_OFFSET.flags
+const UNUSED_TO = FRAME_OFFSET.aux + 8
 
 function strayHeaderField(frame: Frame): string | null {
   if (frame.type !== FrameType.control) return `the type ${frame.type}`
   assert(frame.header.length === FRAME_HEADER_BYTES, 'a frame has a whole header')
+  let bits = 0
+  for (let at = UNUSED_FROM; at < UNUSED_TO; at += 4) bits |= frame.header.readInt32LE(at)
+  if (bits === 0) return null
   for (const [name, at, bytes] of UNUSED) {
     for (let index = at; index < at + bytes; index++) if (frame.header[index] !== 0) return name
   }

@@ -234,8 +234,9 @@ export function bitsProblem(
 }
 
 function compareTuples(a: readonly number[], b: readonly number[]): number {
-  for (const [index, value] of a.entries()) {
-    const difference = value - (b[index] as number)
+  // Without an iterator: it runs for every acknowledgement, three numbers at a time.
+  for (let index = 0; index < a.length; index++) {
+    const difference = (a[index] as number) - (b[index] as number)
     if (difference !== 0) return difference
   }
   return 0

@@ -13,6 +13,7 @@ import {
   encodeFrame,
   encodeMessage,
   encodeResyncBeginPayload,
+  FRAME_OFFSET,
   FRAME_PAYLOAD_BYTES_MAX,
   FrameType,
   INCARNATIONS_MAX,
@@ -269,6 +270,36 @@ test('a control frame carries nothing but its payload', () => {
   const other = decodeMessage(sampleFrames.write)
   assert.ok(!other.ok && /type 1/.test(other.why))
 })
+
+test('any bit of an unused field of the header is seen, and called by the name of its field', () => {
+  const frame = encodeMessage(sampleMessages.ack)
+  const names = [
+    ...fieldOf('flags', 4),
+    ...fieldOf('a device id', 4),
+    ...fieldOf('an LSN', 8),
+    ...fieldOf('a log id', 8),
+    ...fieldOf('an incarnation', 4),
+    ...fieldOf("a predecessor's CRC", 4),
+    ...fieldOf('an offset', 8),
+    ...fieldOf('a length', 8),
+    ...fieldOf('a time', 8),
+    ...fieldOf('a durable LSN', 8),
+    ...fieldOf('an aux value', 8),
+  ]
+  for (const [index, name] of names.entries()) {
+    for (let bit = 1; bit < 0x100; bit <<= 1) {
+      const header = Buffer.from(frame.header)
+      header[FRAME_OFFSET.flags + index] = bit
+      assert.deepEqual(decodeMessage({ ...frame, header }), { ok: false, why: `a control frame carries ${name}` })
+    }
+  }
+  assert.equal(names.length, FRAME_OFFSET.payloadBytes - FRAME_OFFSET.flags)
+})
+
+/** A name for each byte of its field. */
+function fieldOf(name: string, bytes: number): string[] {
+  return Array.from({ length: bytes }, () => name)
+}
 
 test('the largest hello and welcome fit into one frame', () => {
   const name = (index: number): string => `${index}`.padStart(NAME_BYTES_MAX, 'n')
