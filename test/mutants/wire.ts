@@ -140,8 +140,15 @@ export const WIRE: readonly Mutant[] = [
     by('protocol/session/credit', 'a smaller budget takes effect without taking granted credit back'),
   ),
 
-  // ----- acknowledgements without the library -----
+  // ----- control frames, and acknowledgements without the library -----
 
+  rule(
+    'the CRC of a control frame does not cover the CRC of its payload',
+    'protocol/entry/frame',
+    'controlTail.writeUInt32LE(payloadCrc, FRAME_OFFSET.payloadCrc - FRAME_OFFSET.payloadBytes);',
+    '',
+    by('protocol/entry/frame', 'a control frame is what any frame of that type is, to the byte, whatever its payload'),
+  ),
   rule(
     'an integer of an acknowledgement is read in a longer form than it needs',
     'protocol/control/ack-codec',

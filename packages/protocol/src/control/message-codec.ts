@@ -9,7 +9,7 @@
 import { Packr } from 'msgpackr/pack'
 import { Unpackr, type Options } from 'msgpackr/unpack'
 import { assert } from '../entry/assert.js'
-import { encodeFrame, FRAME_HEADER_BYTES, FRAME_OFFSET, FrameType, type Frame } from '../entry/frame.js'
+import { encodeControlFrame, FRAME_HEADER_BYTES, FRAME_OFFSET, FrameType, type Frame } from '../entry/frame.js'
 import { FRAME_PAYLOAD_BYTES_MAX } from '../entry/limits.js'
 import { decodeAck, encodeAck } from './ack-codec.js'
 import { clipText, recordProblem, type Field, type Fields } from './fields.js'
@@ -38,7 +38,7 @@ const unpackr = new Unpackr(OPTIONS)
 /** The control frame of `message`. Fails (a bug of the caller) if a correct peer would refuse it. */
 export function encodeMessage(message: ControlMessage): Frame {
   const ack = message.kind === 'ack' ? encodeAck(message) : null
-  return ack === null ? encodeAnyMessage(message) : encodeFrame({ type: FrameType.control }, ack)
+  return ack === null ? encodeAnyMessage(message) : encodeControlFrame(ack)
 }
 
 /** The same for every kind, acknowledgements too, by the library alone. Exported for the test that compares the two. */
@@ -47,7 +47,7 @@ export function encodeAnyMessage(message: ControlMessage): Frame {
   const shape: Fields = messageShapes[kind]
   const clipped = clipProse(shape, fields)
   assertGood(recordProblem(shape, clipped, kind) ?? ruleProblem({ kind, ...clipped } as ControlMessage))
-  return encodeFrame({ type: FrameType.control }, pack({ kind, ...clipped }))
+  return encodeControlFrame(pack({ kind, ...clipped }))
 }
 
 /** The message of a control frame that passed the scanner, or why it is refused. `Buffer` fields are views into it. */

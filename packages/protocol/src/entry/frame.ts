@@ -213,6 +213,43 @@ export function encodeFrame(
   }
 }
 
+/** All that is the same in every control frame: the header but for its last fields, and the CRC up to them. */
+const CONTROL_HEADER = encodeFrame({ type: FrameType.control }, null).header
+const CONTROL_CRC = crc32(CONTROL_HEADER.subarray(0, FRAME_OFFSET.payloadBytes))
+/** What the header's CRC covers behind that, once more: a view of the header costs more than three writes. */
+const controlTail = Buffer.alloc(FRAME_OFFSET.headerCrc - FRAME_OFFSET.payloadBytes)
+
+/** What {@link encodeFrame} makes of a control frame's payload, which is never empty: acknowledgements come often. */
+export function encodeControlFrame(payload: Buffer): Frame {
+  const payloadBytes = payload.length
+  assert(payloadBytes > 0 && payloadBytes <= FRAME_PAYLOAD_BYTES_MAX, 'a control frame has a payload within its limit')
+  const payloadCrc = crc32(payload)
+  controlTail.writeUInt32LE(payloadBytes, 0)
+  controlTail.writeUInt32LE(payloadCrc, FRAME_OFFSET.payloadCrc - FRAME_OFFSET.payloadBytes)
+  const headerCrc = crc32(controlTail, CONTROL_CRC)
+  const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES)
+  header.set(CONTROL_HEADER, 0)
+  header.writeUInt32LE(payloadBytes, FRAME_OFFSET.payloadBytes)
+  header.writeUInt32LE(payloadCrc, FRAME_OFFSET.payloadCrc)
+  header.writeUInt32LE(headerCrc, FRAME_OFFSET.headerCrc)
+  return {
+    type: FrameType.control,
+    flags: 0,
+    deviceId: 0,
+    lsn: 0,
+    incarnation: 0,
+    offset: 0,
+    length: 0,
+    durableLsn: 0,
+    aux: 0,
+    wallUs: 0,
+    headerCrc,
+    header,
+    payload,
+    memory: null,
+  }
+}
+
 /** Why a header is not one of ours, or null if it is. Reads nothing beyond the header; bounds the payload's length. */
 export function headerProblem(header: Buffer): 'magic' | 'crc' | 'version' | 'type' | 'field' | 'too-large' | null {
   if (header.readUInt32LE(FRAME_OFFSET.magic) !== FRAME_MAGIC) return 'magic'

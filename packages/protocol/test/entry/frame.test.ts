@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  encodeControlFrame,
   encodeFrame,
   ENTRY_PAYLOAD_BYTES_MAX,
   FRAME_HEADER_BYTES,
@@ -80,6 +81,26 @@ test('integers of 64 bits keep every value up to 2^53 - 1, and larger ones are t
   }
   buffer.writeBigUInt64LE(2n ** 53n)
   assert.equal(readU64(buffer, 0), -1)
+})
+
+test('a control frame is what any frame of that type is, to the byte, whatever its payload', (t) => {
+  const random = seeded(t)
+  const lengths = [...Array(600).keys(), 65_537, FRAME_PAYLOAD_BYTES_MAX - 1].map((length) => length + 1)
+  for (const length of lengths) {
+    const payload = random.bytes(length)
+    const frame = encodeControlFrame(payload)
+    assert.deepEqual(frame, encodeFrame({ type: FrameType.control }, payload))
+    assert.equal(frame.payload, payload)
+  }
+  assert.throws(() => encodeControlFrame(Buffer.alloc(0)), /has a payload within its limit/)
+  assert.throws(() => encodeControlFrame(Buffer.alloc(FRAME_PAYLOAD_BYTES_MAX + 1)), /has a payload within its limit/)
+})
+
+test('the header of a control frame never changes when later ones are made', () => {
+  const first = encodeControlFrame(Buffer.from('first'))
+  const before = Buffer.from(first.header)
+  encodeControlFrame(Buffer.from('second'))
+  assert.deepEqual(first.header, before)
 })
 
 test('every truncation of every frame asks for what is missing', () => {
