@@ -32,16 +32,50 @@ export const DURABILITY_ASKED: readonly Mutant[] = [
   rule(
     'what was asked for once covers all that follows',
     'primary/slink/stream-session',
-    'lsn: this.feed.sentLsn };',
-    'lsn: Infinity };',
+    'lsn: this.feed.sentLsn, copyBytes };',
+    'lsn: Infinity, copyBytes };',
     FLUSH,
   ),
   rule(
     'a site is asked for what nobody waits for',
     'primary/slink/stream-session',
-    'if (durableWanted() <= this.#syncAsked.lsn && !mappings.copying) return;',
+    'if (durableWanted() <= this.#syncAsked.lsn && !(mappings.copying && this.#copiesWait)) return;',
     '',
     by('pair/sync-wanted', 'nobody waits for an async site: it syncs in its own time, and a flush does not make it'),
+  ),
+  rule(
+    'a resync has its site sync behind each copy',
+    'primary/slink/stream-session',
+    '!(mappings.copying && this.#copiesWait)',
+    '!mappings.copying',
+    by('pair/resync', 'a resync has the site sync behind every few MiB of copies, not behind each'),
+  ),
+  rule(
+    'a resync waits for the own time of its site',
+    'primary/slink/stream-session',
+    'if (durableWanted() <= this.#syncAsked.lsn && !(mappings.copying && this.#copiesWait)) return;',
+    'if (durableWanted() <= this.#syncAsked.lsn) return;',
+    by('pair/resync', 'a resync has the site sync behind every few MiB of copies, not behind each'),
+  ),
+  rule(
+    'each copy is acknowledged at once',
+    'agent/agent',
+    'if (copiesOnly) session?.noteProgress();',
+    'if (false) session?.noteProgress();',
+    by(
+      'agent/resync',
+      'copies, for which no writer waits, are acknowledged a moment later; with an entry behind them at once',
+    ),
+  ),
+  rule(
+    'an entry behind copies is acknowledged late',
+    'agent/journal/journal',
+    'copiesOnly &&=',
+    'copiesOnly ||=',
+    by(
+      'agent/resync',
+      'copies, for which no writer waits, are acknowledged a moment later; with an entry behind them at once',
+    ),
   ),
   rule(
     'a full log waits for the own time of a site',

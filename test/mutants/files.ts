@@ -43,6 +43,30 @@ export const FILES: readonly Mutant[] = [
     ),
   ),
   rule(
+    'a large write takes its place from where the last one ended, not from its own',
+    'storage/disk/direct-writes',
+    'at += filled.length;',
+    '',
+    by(
+      'storage/disk/direct-writes',
+      'writes of any size and place, several at once and among small ones, read back as they were written',
+    ),
+  ),
+  rule(
+    'a large write across blocks goes past the page cache',
+    'storage/disk/direct-writes',
+    'offset % ALIGN_BYTES === 0 && length',
+    'length',
+    by('storage/disk/direct-writes', 'what is small or lies across blocks is left to the page cache'),
+  ),
+  rule(
+    'what a file system does not take is not written at all',
+    'storage/disk/node-disk',
+    'if (!(await direct.write(chunks, offset))) await writeFully(this.#fd, chunks, offset);',
+    'await direct.write(chunks, offset);',
+    by('storage/disk/direct-writes', 'what a file system does not take goes through the page cache'),
+  ),
+  rule(
     'a part of what was asked for, out of the page cache, is taken for the whole',
     'storage/disk/quick-reads',
     'return got === into.length;',

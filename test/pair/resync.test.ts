@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { groupStatus } from '@sitelink/primary'
+import { JOURNAL_FILE } from './agent-host.js'
 import { dirtyRegions, dropSlink, livePair, liveSites, round, writeAt } from './pairs.js'
 import { MIB, World } from './world.js'
 
@@ -43,6 +44,19 @@ test('[RSY-03] only the regions that are dirty travel, however many others there
   await world.startAgent()
   await world.settle()
   assert.equal(copied(world), 3 * MIB)
+})
+
+test('a resync has the site sync behind every few MiB of copies, not behind each', async () => {
+  const world = new World({ seed: 'few syncs', deviceBytes: [32 * MIB], journalBytes: 64 * MIB })
+  await world.start()
+  for (let region = 0; region < 32; region++) await writeAt(world, 0, [region * MIB])
+  await world.addSite({ devices: [] })
+  const syncs = world.agent.disks.inject(JOURNAL_FILE, { on: 'sync', delayMs: 0, count: Infinity })
+  await world.map(0, 1, { initial: 'sync' })
+  const tookMs = await world.settle()
+  assert.equal(copied(world), 32 * MIB)
+  assert(syncs.hits <= 16, `${syncs.hits} syncs`)
+  assert(tookMs < 250, `${tookMs} ms: nor has it wait for the own time of the site`)
 })
 
 test('[DEV-13] copies of one device have regions of different sizes, and each copies its own', async () => {

@@ -127,10 +127,11 @@ export class Agent {
         forgetJournal: options.forgetJournal ?? false,
       },
       {
-        written: (bytes) => {
+        written: (bytes, copiesOnly) => {
           const session = wiring.sessions?.current
           session?.written(bytes)
-          session?.noteReceived()
+          if (copiesOnly) session?.noteProgress()
+          else session?.noteReceived()
           wiring.exports?.journalGrew()
         },
         spaceFreed: () => wiring.sessions?.current?.roomFreed(),

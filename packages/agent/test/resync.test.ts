@@ -57,6 +57,30 @@ test('the end of a resync does not wait for the next regular sync of the devices
   await world.stop()
 })
 
+test('copies, for which no writer waits, are acknowledged a moment later; with an entry behind them at once', async () => {
+  const world = await pairInStep()
+  const { primary, clock } = world
+  primary.push(primary.resyncBeginFrame(1, [0, 1]))
+  await clock.advance(500)
+  const toldAfter = async (send: () => void): Promise<number> => {
+    const startMs = clock.nowMs()
+    const before = primary.current?.acks.at(-1)?.received[2] ?? 0
+    send()
+    await world.until(() => (primary.current?.acks.at(-1)?.received[2] ?? 0) > before)
+    return clock.nowMs() - startMs
+  }
+  const alone = await toldAfter(() => primary.push(...primary.copyFrames(1, 0, 10)))
+  assert(alone >= 20 && alone < 40, `${alone} ms`)
+  await clock.advance(500)
+  const together = await toldAfter(() => {
+    primary.push(...primary.copyFrames(1, 1, 10))
+    primary.write(1, 0, world.randomBytes(4096))
+    primary.feed()
+  })
+  assert(together < 15, `${together} ms`)
+  await world.stop()
+})
+
 test('devices leave the page cache when a resync has brought all, and not while it writes to them', async (t) => {
   const uncached: string[] = []
   t.mock.method(FileDevice.prototype, 'uncache', function (this: FileDevice) {

@@ -124,6 +124,12 @@ export const COPY_FRAME_BYTES = ENTRY_PAYLOAD_BYTES_MAX
 /** Copies sent and not yet durable at the agent: a window, so that a slow agent does not hold them all in its journal. */
 export const COPY_REGIONS_IN_FLIGHT_MAX = 256
 
+/**
+ * The agent is asked to sync behind so many bytes of copies: fewer syncs cost less, and its applier, which waits for them,
+ * stays so close behind that it finds the copies in memory.
+ */
+export const COPY_SYNC_BYTES = 8 * 1024 * 1024
+
 /** What a verify compares at once: one read at either side. */
 export const VERIFY_RANGE_BYTES = 1024 * 1024
 /** Ranges of one site that are being read for a verify. */

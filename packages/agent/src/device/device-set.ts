@@ -96,7 +96,7 @@ export class DeviceSet {
 
   async #open(config: DeviceConfig): Promise<string | null> {
     try {
-      const device = await openBlockDevice(this.#disks, config.path, { exclusive: true })
+      const device = await openBlockDevice(this.#disks, config.path, { exclusive: true, direct: true })
       // It may have been removed, or opened by another call, meanwhile.
       if (this.#held.get(config.name)?.kind !== 'closed') {
         await device.close()

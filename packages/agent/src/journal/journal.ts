@@ -13,6 +13,7 @@
 import {
   comparePoints,
   frameBytes,
+  FrameType,
   maxPoint,
   minPoint,
   must,
@@ -32,8 +33,8 @@ import { encodeOwnerState, type OwnerState } from './owner-state.js'
 
 /** What the journal tells the agent. */
 export interface JournalListener {
-  /** Frames are in the file: they survive the process. */
-  written(frames: number, bytes: number): void
+  /** Frames are in the file: they survive the process. `copiesOnly`: all are of a resync, for which no writer waits. */
+  written(bytes: number, copiesOnly: boolean): void
   /** The durable mark or the apply limit moved. */
   moved(): void
   /** Appends have room again. */
@@ -283,17 +284,19 @@ export class Journal {
 
   #onWritten(entries: readonly LogEntry[]): void {
     let bytes = 0
+    let copiesOnly = true
     let mark = this.#received
     for (const { frame, position, end } of entries) {
       if (position >= this.#countFrom) this.#frames++
       bytes += frameBytes(frame)
+      copiesOnly &&= frame.type === FrameType.copy || frame.type === FrameType.copyZeroes
       mark = markBehind(mark, frame, end, this.#frames)
     }
     this.#gathering -= entries.length
     this.#received = mark
     this.#durable.push(this.#received)
     if (this.#durable.reached.frames < this.#syncFrames || this.#unsyncedIsMuch()) this.log.requestSync()
-    this.#options.listener.written(entries.length, bytes)
+    this.#options.listener.written(bytes, copiesOnly)
     this.#tellQuiet()
   }
 

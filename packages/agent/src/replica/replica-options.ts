@@ -23,7 +23,8 @@ export interface ReplicaOptions {
 
 /** What a replica tells the agent. */
 export interface ReplicaListener {
-  written(bytes: number): void
+  /** Frames are in the journal's file; see {@link JournalListener.written}. */
+  written(bytes: number, copiesOnly: boolean): void
   spaceFreed(): void
   /** Something that an acknowledgement or a status says changed. */
   changed(): void

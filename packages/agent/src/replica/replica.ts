@@ -324,9 +324,9 @@ export class Replica {
 
   #journalListener(): JournalListener {
     return {
-      written: (_frames, bytes) => {
+      written: (bytes, copiesOnly) => {
         this.#line?.applier.wake()
-        this.#listener.written(bytes)
+        this.#listener.written(bytes, copiesOnly)
       },
       moved: () => {
         this.#line?.applier.wake()

@@ -19,6 +19,7 @@ import {
 import type { LogHole, RingLog } from '@sitelink/storage'
 import { Copier } from '../resync/copier.js'
 import { Verifier } from '../verify/verifier.js'
+import { COPY_SYNC_BYTES } from '../limits.js'
 import { Feed } from './feed.js'
 import type { LinkTerms } from './link-terms.js'
 import type { MappingSet } from './mapping-set.js'
@@ -81,7 +82,7 @@ export class StreamSession {
   readonly #copier: Copier
   #closed = false
   /** Where the stream was when the agent was last asked to make it durable. */
-  #syncAsked = { frames: 0, lsn: 0 }
+  #syncAsked = { frames: 0, lsn: 0, copyBytes: 0 }
   #durablePoint: LogPoint = ORIGIN
   #telling: Timer | null = null
   /** Entries that nobody waits for are gathered until it ends. */
@@ -224,9 +225,15 @@ export class StreamSession {
     const { wireVersion, durableWanted, mappings, session } = this.#options
     if (session.streamFrames === this.#syncAsked.frames || this.#closed || wireVersion < WIRE_SYNC) return
     // A region is clean once its copy is durable.
-    if (durableWanted() <= this.#syncAsked.lsn && !mappings.copying) return
-    this.#syncAsked = { frames: session.streamFrames, lsn: this.feed.sentLsn }
+    if (durableWanted() <= this.#syncAsked.lsn && !(mappings.copying && this.#copiesWait)) return
+    const copyBytes = this.feed.copyBytesSent
+    this.#syncAsked = { frames: session.streamFrames, lsn: this.feed.sentLsn, copyBytes }
     session.sendControl({ kind: 'sync' })
+  }
+
+  /** Enough copies were sent for a sync of their own, or no other will come behind them for now. */
+  get #copiesWait(): boolean {
+    return this.#copier.bytesInMemory === 0 || this.feed.copyBytesSent - this.#syncAsked.copyBytes >= COPY_SYNC_BYTES
   }
 
   onAck(ack: Ack): void {

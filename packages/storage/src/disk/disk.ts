@@ -64,6 +64,8 @@ export interface OpenOptions {
   readonly readOnly?: boolean
   /** Hold it against every other process that asks likewise (flock or O_EXCL); refuse if somebody holds it. */
   readonly exclusive?: boolean
+  /** Large writes go past the page cache where they can: for what comes in bulk and is seldom read again. */
+  readonly direct?: boolean
   /** It may hang, as what is behind a network does: nothing of it is ever waited for in the calling thread. */
   readonly mayHang?: boolean
 }

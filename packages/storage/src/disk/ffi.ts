@@ -45,6 +45,8 @@ export interface Ffi {
   readonly readCached: ((fd: number, into: Buffer, offset: number) => number) | null
   /** Lets the page cache forget what of a file is on stable storage. Null where the C library does not have it. */
   readonly uncache: ((fd: number) => Promise<void>) | null
+  /** Where the bytes of a buffer lie: they stay there as long as it lives. */
+  addressOf(buffer: Buffer): bigint
   /** Size of a block device. */
   blockDeviceBytes(fd: number): Promise<number>
 }
@@ -160,6 +162,7 @@ function bind(koffi: Koffi): Ffi {
     reserve: (fd, offset, length) => allocate(fd, 0, offset, length),
     readCached: bindReadCached(koffi, find),
     uncache: bindUncache(find, queue),
+    addressOf: (buffer) => koffi.address(buffer),
     seekData: (fd, offset) => seek(fd, offset, SEEK_DATA),
     seekHole: (fd, offset) => seek(fd, offset, SEEK_HOLE),
     blockDeviceBytes: async (fd) => {

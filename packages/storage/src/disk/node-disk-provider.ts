@@ -9,6 +9,7 @@ import { constants } from 'node:fs'
 import { open, readFile, realpath, rename, unlink, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Clock } from '@sitelink/protocol/entry'
+import { Stages } from './direct-writes.js'
 import { DiskError, toDiskError } from './disk-error.js'
 import type { DiskProvider, OpenOptions } from './disk.js'
 import { systemCalls, type Ffi } from './ffi.js'
@@ -34,7 +35,8 @@ export class NodeDiskProvider implements DiskProvider {
   /** `ffi: null` does without the optional system calls; without a clock every write goes through the thread pool. */
   constructor(options: { readonly ffi?: Ffi | null; readonly clock?: Pick<Clock, 'nowMs' | 'soon'> } = {}) {
     const { ffi = systemCalls(), clock } = options
-    this.#means = { ffi, turn: clock === undefined ? null : new QuickTurn(clock) }
+    const turn = clock === undefined ? null : new QuickTurn(clock)
+    this.#means = { ffi, turn, stages: ffi === null ? null : new Stages(ffi.addressOf) }
   }
 
   open(path: string, options: OpenOptions = {}): Promise<NodeDisk> {

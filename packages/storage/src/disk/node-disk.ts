@@ -7,6 +7,7 @@
  */
 import { open, type FileHandle } from 'node:fs/promises'
 import { assert } from '@sitelink/protocol/entry'
+import { DirectWrites, type Stages } from './direct-writes.js'
 import { DiskError, toDiskError } from './disk-error.js'
 import type { Disk, DiskExtent, OpenOptions } from './disk.js'
 import type { Ffi } from './ffi.js'
@@ -18,10 +19,11 @@ import { QuickReads } from './quick-reads.js'
 import { QuickDisk, type QuickTurn } from './quick-writes.js'
 import { SyncTurns } from './sync-turns.js'
 
-/** What a disk has of its process: system calls that Node lacks, and a share of each turn. Both optional. */
+/** What a disk has of its process: system calls that Node lacks, a share of each turn, memory for large writes. All optional. */
 export interface HostMeans {
   readonly ffi: Ffi | null
   readonly turn: QuickTurn | null
+  readonly stages: Stages | null
 }
 
 interface Opened {
@@ -34,6 +36,7 @@ interface Opened {
   readonly readOnly: boolean
   readonly lock: FileLock | null
   readonly means: HostMeans
+  readonly direct: boolean
 }
 
 /** A file says 512: what lies under its file system, and may tear there, is not known. */
@@ -53,6 +56,7 @@ export class NodeDisk implements Disk {
   readonly #lock: FileLock | null
   readonly #space: DiskSpace
   readonly #quick: QuickDisk | null
+  readonly #direct: DirectWrites | null
   readonly #quickReads: QuickReads | null
   readonly #syncs: SyncTurns
   #underWayCount = 0
@@ -68,10 +72,11 @@ export class NodeDisk implements Disk {
     this.#sizeBytes = opened.sizeBytes
     this.#handle = opened.handle
     this.#fd = opened.handle.fd
-    const { ffi, turn } = opened.means
+    const { ffi, turn, stages } = opened.means
     this.#ffi = ffi
     this.#lock = opened.lock
     this.#quick = turn === null ? null : new QuickDisk(turn)
+    this.#direct = opened.direct && stages !== null ? new DirectWrites(this.#fd, stages) : null
     const readCached = ffi?.readCached ?? null
     this.#quickReads = turn === null || readCached === null ? null : new QuickReads(readCached, turn)
     this.#syncs = new SyncTurns((whole) => (whole ? this.#handle.sync() : dataSync(this.#fd)))
@@ -101,7 +106,8 @@ export class NodeDisk implements Disk {
       const readOnly = options.readOnly === true
       const lock = kind === 'file' && options.exclusive === true ? await lockFile(handle.fd, identity, path, ffi) : null
       const ownMeans = options.mayHang === true ? { ...means, turn: null } : means
-      const common = { handle, path, kind, identity, readOnly, lock, means: ownMeans }
+      const direct = options.direct === true && !readOnly
+      const common = { handle, path, kind, identity, readOnly, lock, means: ownMeans, direct }
       if (kind === 'file')
         return new NodeDisk({ ...common, sizeBytes: Number(stats.size), sectorBytes: FILE_SECTOR_BYTES })
       const facts = await blockDeviceFacts(stats, handle.fd, path, ffi)
@@ -142,6 +148,12 @@ export class NodeDisk implements Disk {
 
   write(chunks: readonly Buffer[], offset: number): Promise<void> {
     const length = lengthOf(chunks)
+    const direct = this.#direct
+    if (direct?.takes(offset, length) === true) {
+      return this.#run('write', offset, length, async () => {
+        if (!(await direct.write(chunks, offset))) await writeFully(this.#fd, chunks, offset)
+      })
+    }
     if (this.#quick?.takes(length) === true) return this.#writeQuickly(this.#quick, chunks, offset, length)
     return this.#run('write', offset, length, () => writeFully(this.#fd, chunks, offset))
   }
@@ -150,7 +162,7 @@ export class NodeDisk implements Disk {
     const quick = this.#quick
     if (quick === null || quick.mustWait) return false
     const length = lengthOf(chunks)
-    if (!quick.takes(length)) return false
+    if (!quick.takes(length) || this.#direct?.takes(offset, length) === true) return false
     this.#writeHere(quick, chunks, offset, length)
     return true
   }
@@ -244,6 +256,7 @@ export class NodeDisk implements Disk {
     }
     try {
       await this.#lock?.release()
+      await this.#direct?.close()
       await this.#handle.close()
     } catch (error) {
       throw toDiskError(error, this.description, 'cannot close')
