@@ -122,16 +122,24 @@ export class NodeDisk implements Disk {
     return this.#space.givesBack && !this.readOnly
   }
 
-  read(into: Buffer, offset: number): Promise<void> {
-    return this.#run('read', offset, into.length, async () => {
+  /** By itself, not through {@link #run}: a closure for each read is compiled anew after each collection of the whole heap. */
+  async read(into: Buffer, offset: number): Promise<void> {
+    const { length } = into
+    this.#refuse('read', offset, length)
+    this.#underWayCount++
+    try {
       if ((await this.#quickReads?.fillLater(this.#fd, into, offset)) === true) return
       const got = await readFully(this.#fd, into, offset)
-      if (got < into.length)
+      if (got < length)
         throw new DiskError('DISK_RANGE', this.description, 'cannot read', {
           offset: offset + got,
-          length: into.length - got,
+          length: length - got,
         })
-    })
+    } catch (error) {
+      throw toDiskError(error, this.description, 'cannot read', { offset, length })
+    } finally {
+      this.#ended()
+    }
   }
 
   readNow(into: Buffer, offset: number): boolean {
@@ -269,9 +277,13 @@ export class NodeDisk implements Disk {
     } catch (error) {
       throw toDiskError(error, this.description, `cannot ${what}`, { offset, length })
     } finally {
-      this.#underWayCount--
-      if (this.#underWayCount === 0) this.#idle?.()
+      this.#ended()
     }
+  }
+
+  #ended(): void {
+    this.#underWayCount--
+    if (this.#underWayCount === 0) this.#idle?.()
   }
 }
 
