@@ -18,7 +18,7 @@ import {
   type LogPosition,
   type Lsn,
 } from '@sitelink/protocol/entry'
-import type { Anchor } from './anchor.js'
+import { anchorBehind, anchorOf, type Anchor } from './anchor.js'
 import { encodeCheckpoint } from './checkpoint.js'
 import type { LogEntry } from './contract.js'
 import { checkpointBytesMax, roomNeeded, type Geometry } from './geometry.js'
@@ -210,14 +210,8 @@ export class GroupCommit {
     assert(position + group.byteCount <= hooks.spaceEnd(), 'appends stay within the room that was promised')
     const wantsSync = this.#gatherWantsSync && this.#gather.length === 0
     if (wantsSync) this.#gatherWantsSync = false
-    const after = {
-      position: position + group.byteCount,
-      entriesEnd: at,
-      lsn: last.lsn,
-      incarnation: last.incarnation,
-      entryCrc: last.headerCrc,
-      groupCrc: group.headerCrc,
-    }
+    const behind = position + group.byteCount
+    const after = anchorOf(behind, at, last.lsn, last.incarnation, last.headerCrc, group.headerCrc)
     this.#write(group, {
       position,
       bodyEnd: at,
@@ -258,7 +252,7 @@ export class GroupCommit {
     const end = anchor.position + group.byteCount
     assert(end <= hooks.spaceEnd(), 'a checkpoint fits into the reserve')
     segments.close({ anchor, entryCount }, end)
-    const after = { ...anchor, position: end, groupCrc: group.headerCrc }
+    const after = anchorBehind(anchor, end, group.headerCrc)
     this.#write(group, {
       position: anchor.position,
       bodyEnd: anchor.entriesEnd,
