@@ -148,10 +148,26 @@ export class NodeDisk implements Disk {
     return quick.fill(this.#fd, into, offset)
   }
 
-  write(chunks: readonly Buffer[], offset: number): Promise<void> {
+  /** Without closures, as {@link read}. What is quick is made in the calling thread, now or when it has its turn. */
+  async write(chunks: readonly Buffer[], offset: number): Promise<void> {
     const length = lengthOf(chunks)
-    if (this.#quick?.takes(length) === true) return this.#writeQuickly(this.#quick, chunks, offset, length)
-    return this.#run('write', offset, length, () => writeFully(this.#fd, chunks, offset))
+    const quick = this.#quick?.takes(length) === true ? this.#quick : null
+    if (quick !== null && !quick.mustWait) return this.#writeHere(quick, chunks, offset, length)
+    this.#refuse('write', offset, length)
+    this.#underWayCount++
+    try {
+      if (quick === null) await writeFully(this.#fd, chunks, offset)
+      else {
+        await quick.next()
+        // Whatever gave a buffer back meanwhile must not let others take its place.
+        assert(lengthOf(chunks) === length, 'buffers stay until they are written')
+        quick.make(writeFullySync, this.#fd, chunks, offset)
+      }
+    } catch (error) {
+      throw toDiskError(error, this.description, 'cannot write', { offset, length })
+    } finally {
+      this.#ended()
+    }
   }
 
   writeNow(chunks: readonly Buffer[], offset: number): boolean {
@@ -163,26 +179,12 @@ export class NodeDisk implements Disk {
     return true
   }
 
-  /** In the calling thread, now or when it has its turn. */
-  async #writeQuickly(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): Promise<void> {
-    if (!quick.mustWait) return this.#writeHere(quick, chunks, offset, length)
-    const write = (): void => {
-      // Whatever gave a buffer back meanwhile must not let others take its place.
-      assert(lengthOf(chunks) === length, 'buffers stay until they are written')
-      writeFullySync(this.#fd, chunks, offset)
-    }
-    return this.#run('write', offset, length, () => quick.next().then(() => quick.make(write)))
-  }
-
   #writeHere(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): void {
     this.#refuse('write', offset, length)
-    const startMs = quick.begin()
     try {
-      writeFullySync(this.#fd, chunks, offset)
+      quick.make(writeFullySync, this.#fd, chunks, offset)
     } catch (error) {
       throw toDiskError(error, this.description, 'cannot write', { offset, length })
-    } finally {
-      quick.end(startMs)
     }
   }
 

@@ -70,6 +70,11 @@ export class GroupCommit {
   #gatherWantsSync = false
   #inFlight: FormedGroup | null = null
   #kicked = false
+  /** One for all groups: a closure for each would be compiled anew after each collection of the whole heap. */
+  readonly #kick = (): void => {
+    this.#kicked = false
+    this.#next()
+  }
   #stopped = false
   #incarnation: number
   /** Behind the last group that was formed, and behind the last one that is in the file. */
@@ -119,10 +124,7 @@ export class GroupCommit {
     // One turn of input shares one group; while a write is under way its end starts the next group.
     if (this.#inFlight === null && !this.#kicked) {
       this.#kicked = true
-      this.#options.clock.soon(() => {
-        this.#kicked = false
-        this.#next()
-      })
+      this.#options.clock.soon(this.#kick)
     }
     return entry
   }
