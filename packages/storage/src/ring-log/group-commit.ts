@@ -70,11 +70,6 @@ export class GroupCommit {
   #gatherWantsSync = false
   #inFlight: FormedGroup | null = null
   #kicked = false
-  /** One for all groups: a closure for each would be compiled anew after each collection of the whole heap. */
-  readonly #kick = (): void => {
-    this.#kicked = false
-    this.#next()
-  }
   #stopped = false
   #incarnation: number
   /** Behind the last group that was formed, and behind the last one that is in the file. */
@@ -84,6 +79,27 @@ export class GroupCommit {
   groupsWritten = 0
   entriesWritten = 0
   bytesWritten = 0
+
+  // One each for all groups: closures of every group would be compiled anew after each collection of the whole heap.
+  readonly #kick = (): void => {
+    this.#kicked = false
+    this.#next()
+  }
+  readonly #landed = (): void => {
+    const group = this.#inFlight as FormedGroup
+    this.#inFlight = null
+    if (this.#stopped) return
+    this.#written = group.after
+    this.groupsWritten++
+    this.entriesWritten += group.entries.length
+    this.bytesWritten += group.after.position - group.position
+    this.#options.hooks.written(group)
+    this.#next()
+  }
+  readonly #failed = (error: unknown): void => {
+    this.#inFlight = null
+    if (!this.#stopped) this.#options.hooks.failed(error)
+  }
 
   /** `head`: where the first group goes. `incarnation`: number of the life that writes. */
   constructor(options: GroupCommitOptions, head: Anchor, incarnation: number) {
@@ -294,24 +310,7 @@ export class GroupCommit {
     this.#formed = group.after
     this.#inFlight = group
     this.#options.hooks.formed(group, before)
-    this.#options.space.write(bytes.chunks, bytes.byteCount, group.position).then(
-      () => this.#landed(group, bytes.byteCount),
-      (error: unknown) => {
-        this.#inFlight = null
-        if (!this.#stopped) this.#options.hooks.failed(error)
-      },
-    )
-  }
-
-  #landed(group: FormedGroup, byteCount: number): void {
-    this.#inFlight = null
-    if (this.#stopped) return
-    this.#written = group.after
-    this.groupsWritten++
-    this.entriesWritten += group.entries.length
-    this.bytesWritten += byteCount
-    this.#options.hooks.written(group)
-    this.#next()
+    this.#options.space.write(bytes.chunks, bytes.byteCount, group.position).then(this.#landed, this.#failed)
   }
 
   #wakeIdle(): void {
