@@ -62,8 +62,8 @@ export const FILES: readonly Mutant[] = [
   rule(
     'what a file system does not take is not written at all',
     'storage/disk/node-disk',
-    'if (!(await direct.write(chunks, offset))) await writeFully(this.#fd, chunks, offset);',
-    'await direct.write(chunks, offset);',
+    'direct === null || !(await direct.write(chunks, offset))',
+    'direct === null || !(await direct.write(chunks, offset), true)',
     by('storage/disk/direct-writes', 'what a file system does not take goes through the page cache'),
   ),
   rule(

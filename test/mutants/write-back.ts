@@ -245,8 +245,8 @@ export const WRITE_BACK: readonly Mutant[] = [
   rule(
     'what a layer needs from the log is read in the order of the device',
     'storage/write-back/part-writer',
-    '.sort((a, b) => a.position - b.position);',
-    ';',
+    'placed.sort(byPosition);',
+    '',
     by(
       'storage/write-back/write-back',
       'what has to be read from the log is read from front to back, however it lies on the device',

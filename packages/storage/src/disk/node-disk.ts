@@ -128,16 +128,24 @@ export class NodeDisk implements Disk {
     return this.#space.givesBack && !this.readOnly
   }
 
-  read(into: Buffer, offset: number): Promise<void> {
-    return this.#run('read', offset, into.length, async () => {
+  /** By itself, not through {@link #run}: a closure for each read is compiled anew after each collection of the whole heap. */
+  async read(into: Buffer, offset: number): Promise<void> {
+    const { length } = into
+    this.#refuse('read', offset, length)
+    this.#underWayCount++
+    try {
       if ((await this.#quickReads?.fillLater(this.#fd, into, offset)) === true) return
       const got = await readFully(this.#fd, into, offset)
-      if (got < into.length)
+      if (got < length)
         throw new DiskError('DISK_RANGE', this.description, 'cannot read', {
           offset: offset + got,
-          length: into.length - got,
+          length: length - got,
         })
-    })
+    } catch (error) {
+      throw toDiskError(error, this.description, 'cannot read', { offset, length })
+    } finally {
+      this.#ended()
+    }
   }
 
   readNow(into: Buffer, offset: number): boolean {
@@ -146,16 +154,28 @@ export class NodeDisk implements Disk {
     return quick.fill(this.#fd, into, offset)
   }
 
-  write(chunks: readonly Buffer[], offset: number): Promise<void> {
+  /** Without closures, as {@link read}. What is quick is made in the calling thread, now or when it has its turn. */
+  async write(chunks: readonly Buffer[], offset: number): Promise<void> {
     const length = lengthOf(chunks)
-    const direct = this.#direct
-    if (direct?.takes(offset, length) === true) {
-      return this.#run('write', offset, length, async () => {
-        if (!(await direct.write(chunks, offset))) await writeFully(this.#fd, chunks, offset)
-      })
+    const direct = this.#direct?.takes(offset, length) === true ? this.#direct : null
+    const quick = direct === null && this.#quick?.takes(length) === true ? this.#quick : null
+    if (quick !== null && !quick.mustWait) return this.#writeHere(quick, chunks, offset, length)
+    this.#refuse('write', offset, length)
+    this.#underWayCount++
+    try {
+      if (quick === null) {
+        if (direct === null || !(await direct.write(chunks, offset))) await writeFully(this.#fd, chunks, offset)
+      } else {
+        await quick.next()
+        // Whatever gave a buffer back meanwhile must not let others take its place.
+        assert(lengthOf(chunks) === length, 'buffers stay until they are written')
+        quick.make(writeFullySync, this.#fd, chunks, offset)
+      }
+    } catch (error) {
+      throw toDiskError(error, this.description, 'cannot write', { offset, length })
+    } finally {
+      this.#ended()
     }
-    if (this.#quick?.takes(length) === true) return this.#writeQuickly(this.#quick, chunks, offset, length)
-    return this.#run('write', offset, length, () => writeFully(this.#fd, chunks, offset))
   }
 
   writeNow(chunks: readonly Buffer[], offset: number): boolean {
@@ -167,26 +187,12 @@ export class NodeDisk implements Disk {
     return true
   }
 
-  /** In the calling thread, now or when it has its turn. */
-  async #writeQuickly(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): Promise<void> {
-    if (!quick.mustWait) return this.#writeHere(quick, chunks, offset, length)
-    const write = (): void => {
-      // Whatever gave a buffer back meanwhile must not let others take its place.
-      assert(lengthOf(chunks) === length, 'buffers stay until they are written')
-      writeFullySync(this.#fd, chunks, offset)
-    }
-    return this.#run('write', offset, length, () => quick.next().then(() => quick.make(write)))
-  }
-
   #writeHere(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): void {
     this.#refuse('write', offset, length)
-    const startMs = quick.begin()
     try {
-      writeFullySync(this.#fd, chunks, offset)
+      quick.make(writeFullySync, this.#fd, chunks, offset)
     } catch (error) {
       throw toDiskError(error, this.description, 'cannot write', { offset, length })
-    } finally {
-      quick.end(startMs)
     }
   }
 
@@ -282,9 +288,13 @@ export class NodeDisk implements Disk {
     } catch (error) {
       throw toDiskError(error, this.description, `cannot ${what}`, { offset, length })
     } finally {
-      this.#underWayCount--
-      if (this.#underWayCount === 0) this.#idle?.()
+      this.#ended()
     }
+  }
+
+  #ended(): void {
+    this.#underWayCount--
+    if (this.#underWayCount === 0) this.#idle?.()
   }
 }
 

@@ -31,6 +31,9 @@ const TRUST_TIMES = 10
  */
 const DISTRUST_TIMES_MAX = 100
 
+/** How a write is made: `writeFullySync`, and no closure, of which there would be one a write. */
+type QuickWrite = (fd: number, chunks: readonly Buffer[], position: number) => void
+
 /** The share of a turn, for all disks of a process. */
 export class QuickTurn {
   readonly clock: Pick<Clock, 'nowMs' | 'soon'>
@@ -96,25 +99,15 @@ export class QuickDisk {
   }
 
   /** Makes a write at once; throws what it throws. */
-  make(write: () => void): void {
-    const startMs = this.begin()
+  make(write: QuickWrite, fd: number, chunks: readonly Buffer[], position: number): void {
+    const startMs = this.#turn.clock.nowMs()
     try {
-      write()
+      write(fd, chunks, position)
     } finally {
-      this.end(startMs)
+      const nowMs = this.#turn.clock.nowMs()
+      this.#turn.spend(nowMs - startMs)
+      if (nowMs - startMs > SLOW_MS) this.#distrust(nowMs, nowMs - startMs)
     }
-  }
-
-  /** Around a write that is made at once: answers what {@link end} wants to know. */
-  begin(): number {
-    return this.#turn.clock.nowMs()
-  }
-
-  /** The write has returned, or failed. */
-  end(startMs: number): void {
-    const nowMs = this.#turn.clock.nowMs()
-    this.#turn.spend(nowMs - startMs)
-    if (nowMs - startMs > SLOW_MS) this.#distrust(nowMs, nowMs - startMs)
   }
 
   #distrust(nowMs: number, tookMs: number): void {

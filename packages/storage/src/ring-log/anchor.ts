@@ -25,8 +25,28 @@ export interface Anchor {
   readonly groupCrc: number
 }
 
+/**
+ * Every anchor is made here, so that all have one shape: compiled code that reads the ends of the log, as every append does,
+ * is thrown away whenever it meets another one.
+ */
+export function anchorOf(
+  position: LogPosition,
+  entriesEnd: LogPosition,
+  lsn: Lsn,
+  incarnation: number,
+  entryCrc: number,
+  groupCrc: number,
+): Anchor {
+  return { position, entriesEnd, lsn, incarnation, entryCrc, groupCrc }
+}
+
+/** A group without entries is written behind the anchor, or a new life begins there. */
+export function anchorBehind(anchor: Anchor, position: LogPosition, groupCrc: number): Anchor {
+  return anchorOf(position, anchor.entriesEnd, anchor.lsn, anchor.incarnation, anchor.entryCrc, groupCrc)
+}
+
 /** Before the first byte of a new log. */
-export const ANCHOR_ORIGIN: Anchor = { position: 0, entriesEnd: 0, lsn: 0, incarnation: 0, entryCrc: 0, groupCrc: 0 }
+export const ANCHOR_ORIGIN = anchorOf(0, 0, 0, 0, 0, 0)
 
 /** `extra` is the owner's of the place: a presence mark, or a count. */
 export function encodeAnchor(into: Buffer, at: number, anchor: Anchor, extra: number): void {
@@ -40,13 +60,13 @@ export function encodeAnchor(into: Buffer, at: number, anchor: Anchor, extra: nu
 }
 
 export function decodeAnchor(from: Buffer, at: number): { readonly anchor: Anchor; readonly extra: number } {
-  const anchor = {
-    position: readU64(from, at),
-    entriesEnd: readU64(from, at + 8),
-    lsn: readU64(from, at + 16),
-    incarnation: from.readUInt32LE(at + 24),
-    entryCrc: from.readUInt32LE(at + 28),
-    groupCrc: from.readUInt32LE(at + 32),
-  }
+  const anchor = anchorOf(
+    readU64(from, at),
+    readU64(from, at + 8),
+    readU64(from, at + 16),
+    from.readUInt32LE(at + 24),
+    from.readUInt32LE(at + 28),
+    from.readUInt32LE(at + 32),
+  )
   return { anchor, extra: from.readUInt32LE(at + 36) }
 }

@@ -18,7 +18,7 @@ import {
   type LogPosition,
   type Lsn,
 } from '@sitelink/protocol/entry'
-import type { Anchor } from './anchor.js'
+import { anchorBehind, anchorOf, type Anchor } from './anchor.js'
 import { encodeCheckpoint } from './checkpoint.js'
 import type { LogEntry } from './contract.js'
 import { checkpointBytesMax, roomNeeded, type Geometry } from './geometry.js'
@@ -80,6 +80,27 @@ export class GroupCommit {
   entriesWritten = 0
   bytesWritten = 0
 
+  // One each for all groups: closures of every group would be compiled anew after each collection of the whole heap.
+  readonly #kick = (): void => {
+    this.#kicked = false
+    this.#next()
+  }
+  readonly #landed = (): void => {
+    const group = this.#inFlight as FormedGroup
+    this.#inFlight = null
+    if (this.#stopped) return
+    this.#written = group.after
+    this.groupsWritten++
+    this.entriesWritten += group.entries.length
+    this.bytesWritten += group.after.position - group.position
+    this.#options.hooks.written(group)
+    this.#next()
+  }
+  readonly #failed = (error: unknown): void => {
+    this.#inFlight = null
+    if (!this.#stopped) this.#options.hooks.failed(error)
+  }
+
   /** `head`: where the first group goes. `incarnation`: number of the life that writes. */
   constructor(options: GroupCommitOptions, head: Anchor, incarnation: number) {
     this.#options = options
@@ -119,10 +140,7 @@ export class GroupCommit {
     // One turn of input shares one group; while a write is under way its end starts the next group.
     if (this.#inFlight === null && !this.#kicked) {
       this.#kicked = true
-      this.#options.clock.soon(() => {
-        this.#kicked = false
-        this.#next()
-      })
+      this.#options.clock.soon(this.#kick)
     }
     return entry
   }
@@ -210,14 +228,8 @@ export class GroupCommit {
     assert(position + group.byteCount <= hooks.spaceEnd(), 'appends stay within the room that was promised')
     const wantsSync = this.#gatherWantsSync && this.#gather.length === 0
     if (wantsSync) this.#gatherWantsSync = false
-    const after = {
-      position: position + group.byteCount,
-      entriesEnd: at,
-      lsn: last.lsn,
-      incarnation: last.incarnation,
-      entryCrc: last.headerCrc,
-      groupCrc: group.headerCrc,
-    }
+    const behind = position + group.byteCount
+    const after = anchorOf(behind, at, last.lsn, last.incarnation, last.headerCrc, group.headerCrc)
     this.#write(group, {
       position,
       bodyEnd: at,
@@ -258,7 +270,7 @@ export class GroupCommit {
     const end = anchor.position + group.byteCount
     assert(end <= hooks.spaceEnd(), 'a checkpoint fits into the reserve')
     segments.close({ anchor, entryCount }, end)
-    const after = { ...anchor, position: end, groupCrc: group.headerCrc }
+    const after = anchorBehind(anchor, end, group.headerCrc)
     this.#write(group, {
       position: anchor.position,
       bodyEnd: anchor.entriesEnd,
@@ -298,24 +310,7 @@ export class GroupCommit {
     this.#formed = group.after
     this.#inFlight = group
     this.#options.hooks.formed(group, before)
-    this.#options.space.write(bytes.chunks, bytes.byteCount, group.position).then(
-      () => this.#landed(group, bytes.byteCount),
-      (error: unknown) => {
-        this.#inFlight = null
-        if (!this.#stopped) this.#options.hooks.failed(error)
-      },
-    )
-  }
-
-  #landed(group: FormedGroup, byteCount: number): void {
-    this.#inFlight = null
-    if (this.#stopped) return
-    this.#written = group.after
-    this.groupsWritten++
-    this.entriesWritten += group.entries.length
-    this.bytesWritten += byteCount
-    this.#options.hooks.written(group)
-    this.#next()
+    this.#options.space.write(bytes.chunks, bytes.byteCount, group.position).then(this.#landed, this.#failed)
   }
 
   #wakeIdle(): void {

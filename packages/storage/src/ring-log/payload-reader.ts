@@ -44,7 +44,7 @@ export class PayloadReader {
    * others, and for what cannot be read or does not check: {@link read} knows more of those.
    */
   async readMany(places: readonly PayloadPlace[]): Promise<readonly (Buffer | null)[]> {
-    const found: (Buffer | null)[] = places.map(() => null)
+    const found: (Buffer | null)[] = new Array<null>(places.length).fill(null)
     const first = places[0]?.position
     if (first === undefined || first < this.#view.tail().entriesEnd) return found
     const lease = this.#view.lease(first)

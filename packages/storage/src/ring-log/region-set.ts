@@ -2,7 +2,8 @@
  * Which regions of which devices a stretch of the log touches, in units of 1 MiB.
  *
  * Owns the set while it grows and its compact encoding. Exact: it holds every unit that an entry touches and no other.
- * One entry adds at most one number or one pair, so its memory is bounded by the entries of a segment.
+ * One entry adds at most one number or one pair, so its memory is bounded by the entries of a segment. Without closures: they
+ * are compiled anew after each collection of the whole heap (see part-writer.ts).
  *
  * Encoded, all numbers as LEB128: for each device by id: id minus the id before, count of runs, and for each run its
  * first unit minus the end of the run before, and its units minus one.
@@ -24,9 +25,22 @@ export function touchesDevice(frame: Frame): boolean {
   )
 }
 
+interface UnitRun {
+  first: number
+  count: number
+}
+
+function byFirst(a: UnitRun, b: UnitRun): number {
+  return a.first - b.first
+}
+
+function ascending(a: number, b: number): number {
+  return a - b
+}
+
 class DeviceRegions {
   readonly units = new Set<number>()
-  readonly runs: { first: number; count: number }[] = []
+  readonly runs: UnitRun[] = []
   #last = -1
 
   note(offset: number, length: number): void {
@@ -41,15 +55,16 @@ class DeviceRegions {
     this.units.add(first)
   }
 
-  merged(): { first: number; count: number }[] {
-    const all = [...this.runs, ...Array.from(this.units, (first) => ({ first, count: 1 }))]
-    all.sort((a, b) => a.first - b.first)
-    const merged: { first: number; count: number }[] = []
-    for (const run of all) {
+  merged(): UnitRun[] {
+    const all = [...this.runs]
+    for (const first of this.units) all.push({ first, count: 1 })
+    all.sort(byFirst)
+    const merged: UnitRun[] = []
+    for (const { first, count } of all) {
       const before = merged.at(-1)
-      if (before !== undefined && run.first <= before.first + before.count) {
-        before.count = Math.max(before.count, run.first + run.count - before.first)
-      } else merged.push({ ...run })
+      if (before !== undefined && first <= before.first + before.count) {
+        before.count = Math.max(before.count, first + count - before.first)
+      } else merged.push({ first, count })
     }
     return merged
   }
@@ -77,12 +92,12 @@ export class RegionSet {
 
   /** By device id, then by unit; disjoint and not adjacent. */
   runs(): RegionRun[] {
-    const ids = [...this.#devices.keys()].sort((a, b) => a - b)
-    return ids.flatMap((deviceId) =>
-      (this.#devices.get(deviceId) as DeviceRegions)
-        .merged()
-        .map(({ first, count }) => ({ deviceId, firstUnit: first, unitCount: count })),
-    )
+    const runs: RegionRun[] = []
+    for (const deviceId of [...this.#devices.keys()].sort(ascending)) {
+      const regions = this.#devices.get(deviceId) as DeviceRegions
+      for (const { first, count } of regions.merged()) runs.push({ deviceId, firstUnit: first, unitCount: count })
+    }
+    return runs
   }
 }
 

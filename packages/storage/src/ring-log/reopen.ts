@@ -8,7 +8,7 @@
  */
 import { assert, type Clock, type LogPosition, type Lsn, type Random } from '@sitelink/protocol/entry'
 import type { Disk } from '../disk/disk.js'
-import type { Anchor } from './anchor.js'
+import { anchorBehind, type Anchor } from './anchor.js'
 import type { CheckpointRef } from './checkpoint.js'
 import { readDirectory } from './checkpoint-io.js'
 import type { Incarnation, LogHole, RecoveryReport } from './contract.js'
@@ -218,7 +218,7 @@ export function newLife(
   }
   const checkpoint =
     superblock.checkpoint !== null && superblock.checkpoint.position < end.position ? superblock.checkpoint : null
-  const head = { ...end, position: firstPosition, groupCrc: id.low }
+  const head = anchorBehind(end, firstPosition, id.low)
   return {
     head,
     superblock: {

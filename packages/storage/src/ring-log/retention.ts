@@ -110,8 +110,9 @@ export class Retention {
   moveTail(durable: Anchor): Anchor {
     this.#tail = this.candidate(durable)
     const { position } = this.#tail
-    const keep = this.#marks.findIndex(({ position: at }) => at >= position)
-    this.#marks.splice(0, keep < 0 ? this.#marks.length : keep)
+    let keep = 0
+    while (keep < this.#marks.length && (this.#marks[keep] as Anchor).position < position) keep++
+    this.#marks.splice(0, keep)
     if (this.#marks[0]?.position !== position) this.#marks.unshift(this.#tail)
     return this.#tail
   }

@@ -54,6 +54,9 @@ import { cutAt } from './truncate.js'
 import { SyncSchedule } from './sync-schedule.js'
 
 export class OpenRingLog implements RingLog {
+  // Both are read at every append, where a superblock, of which there is a new one every moment, is slow to look into.
+  readonly identity: Id64
+  incarnation: Incarnation
   readonly ownerStateFound: Buffer
   readonly #options: OpenLogOptions
   #geometry: Geometry
@@ -80,6 +83,8 @@ export class OpenRingLog implements RingLog {
     this.#options = options
     this.ownerStateFound = ownerStateFound
     this.#superblock = found.superblock
+    this.identity = found.superblock.logId
+    this.incarnation = found.superblock.incarnations.at(-1) as Incarnation
     this.#spans = spansOf(found.superblock.incarnations)
     this.#geometry = geometryOf(found.superblock.ringBytes)
     // A resize changes it under those who were given it.
@@ -150,14 +155,6 @@ export class OpenRingLog implements RingLog {
     this.#resizer = new Resizer(this.#parts)
   }
 
-  get identity(): Id64 {
-    return this.#superblock.logId
-  }
-
-  get incarnation(): Incarnation {
-    return this.#superblock.incarnations.at(-1) as Incarnation
-  }
-
   get incarnations(): readonly Incarnation[] {
     return this.#superblock.incarnations
   }
@@ -209,7 +206,7 @@ export class OpenRingLog implements RingLog {
 
   append(frame: Frame): LogEntry {
     assert(this.#state === 'open', 'nothing is appended to a log that failed or was closed')
-    this.#order.take(frame, this.#superblock.logId, this.incarnation.number)
+    this.#order.take(frame, this.identity, this.incarnation.number)
     return this.#commit.append(frame)
   }
 
@@ -391,6 +388,7 @@ export class OpenRingLog implements RingLog {
       superblockNow: () => this.#superblockNow(false),
       adopt: (superblock) => {
         this.#superblock = superblock
+        this.incarnation = superblock.incarnations.at(-1) as Incarnation
         this.#spans = spansOf(superblock.incarnations)
         this.#geometry = geometryOf(superblock.ringBytes)
       },

@@ -92,15 +92,15 @@ export class RingSpace {
 /** Counts reads under way, without a promise of its own for each. */
 class ReadCount {
   #count = 0
-  #none: (() => void)[] = []
+  readonly #none: (() => void)[] = []
+  readonly #ended = (): void => {
+    this.#count--
+    if (this.#count === 0) for (const wake of this.#none.splice(0)) wake()
+  }
 
   count(read: Promise<void>): Promise<void> {
     this.#count++
-    const ended = (): void => {
-      this.#count--
-      if (this.#count === 0) for (const wake of this.#none.splice(0)) wake()
-    }
-    read.then(ended, ended)
+    read.then(this.#ended, this.#ended)
     return read
   }
 

@@ -9,7 +9,7 @@
  * much is unsynced, so such a proof lies near or not at all.
  */
 import { assert, crc32, FRAME_HEADER_BYTES, type Frame, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
-import type { Anchor } from './anchor.js'
+import { anchorOf, type Anchor } from './anchor.js'
 import { decodeCheckpoint, type CheckpointBody } from './checkpoint.js'
 import type { LogEntry, LogHole } from './contract.js'
 import { alignUp } from './geometry.js'
@@ -133,14 +133,7 @@ export class Scanner {
   /** Where it stands, as a place to begin. */
   anchor(): Anchor {
     const { lsn, incarnation, entryCrc, groupCrc } = this.#chain
-    return {
-      position: this.#position,
-      entriesEnd: this.#entriesEnd,
-      lsn,
-      incarnation,
-      entryCrc: entryCrc ?? 0,
-      groupCrc: groupCrc ?? 0,
-    }
+    return anchorOf(this.#position, this.#entriesEnd, lsn, incarnation, entryCrc ?? 0, groupCrc ?? 0)
   }
 
   /** The next place. Not called after `end`. Rejects with LOG_DAMAGED or LOG_READ_FAILED. */

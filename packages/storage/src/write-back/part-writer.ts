@@ -4,12 +4,15 @@
  * Owns the budget of bytes on their way from the log. Never retries: the first error ends the attempt once what was under
  * way has ended, and the whole part is written again later. Payloads that are only in the log are read in windows of bounded
  * size, in the order of the log.
+ *
+ * What is done for each item is a function of the module, given what it needs, never a closure of its part: V8 forgets the
+ * compiled code of a function when it collects everything while no closure of it lives, about once a second under load.
  */
 import { assert, type LogPosition } from '@sitelink/protocol/entry'
 import type { BlockDevice } from '../device/block-device.js'
-import type { RingLog } from '../ring-log/contract.js'
+import type { PayloadPlace, RingLog } from '../ring-log/contract.js'
 import type { Interval } from './chunk-intervals.js'
-import { planFlush, type WriteOperation } from './flush-plan.js'
+import { planFlush, type WriteOperation, type ZeroOperation } from './flush-plan.js'
 import type { Part } from './layer.js'
 import type { WriteBackLimits } from './limits.js'
 
@@ -78,25 +81,37 @@ const LOG_READS_AT_ONCE = 16
 export async function writePart(part: Part, device: BlockDevice, tools: PartWriteTools): Promise<PartWriteTotals> {
   const { limits } = tools
   const plan = planFlush(part, limits.writeBytesMax, limits.writePiecesMax)
-  let zeroBytes = 0
-  await eachOf(plan.zeroes, limits.writesInFlightMax, (operation) => {
-    zeroBytes += operation.length
-    return operation.discard && device.canDiscard
-      ? device.discard(operation.offset, operation.length)
-      : device.zero(operation.offset, operation.length)
-  })
-  let bytes = 0
-  for (const { length } of plan.writes) bytes += length
-  const fromMemory = plan.writes.filter((operation) => operation.logBytes === 0)
-  await eachOf(fromMemory, limits.writesInFlightMax, (operation) =>
-    writePieces(device, operation.pieces.map(bytesOf), operation),
-  )
+  await eachOf(plan.zeroes, limits.writesInFlightMax, makeZero, device)
+  const fromMemory = plan.writes.filter(isInMemory)
+  await eachOf(fromMemory, limits.writesInFlightMax, writeFromMemory, device)
   if (fromMemory.length < plan.writes.length) {
     for (const window of logWindows(plan.writes, limits.logReadBytesMax)) {
       await writeFromLog(part.deviceId, window, device, tools)
     }
   }
-  return { writes: plan.zeroes.length + plan.writes.length, bytes, zeroBytes }
+  return {
+    writes: plan.zeroes.length + plan.writes.length,
+    bytes: lengthOf(plan.writes),
+    zeroBytes: lengthOf(plan.zeroes),
+  }
+}
+
+function isInMemory({ logBytes }: WriteOperation): boolean {
+  return logBytes === 0
+}
+
+function lengthOf(operations: readonly { readonly length: number }[]): number {
+  let sum = 0
+  for (const { length } of operations) sum += length
+  return sum
+}
+
+function makeZero(device: BlockDevice, { offset, length, discard }: ZeroOperation): Promise<void> {
+  return discard && device.canDiscard ? device.discard(offset, length) : device.zero(offset, length)
+}
+
+function writeFromMemory(device: BlockDevice, operation: WriteOperation): Promise<void> | null {
+  return writePieces(device, operation.pieces.map(bytesOf), operation)
 }
 
 /**
@@ -106,10 +121,10 @@ export async function writePart(part: Part, device: BlockDevice, tools: PartWrit
 function logWindows(operations: readonly WriteOperation[], bytesMax: number): WriteOperation[][] {
   const windows: WriteOperation[][] = []
   let left = 0
-  const placed = operations
-    .filter(({ logBytes }) => logBytes > 0)
-    .map((operation) => ({ operation, position: firstInLog(operation) }))
-    .sort((a, b) => a.position - b.position)
+  const placed: { operation: WriteOperation; position: LogPosition }[] = []
+  for (const operation of operations)
+    if (!isInMemory(operation)) placed.push({ operation, position: firstInLog(operation) })
+  placed.sort(byPosition)
   for (const { operation } of placed) {
     if (operation.logBytes > left) {
       windows.push([])
@@ -118,8 +133,16 @@ function logWindows(operations: readonly WriteOperation[], bytesMax: number): Wr
     left -= operation.logBytes
     windows.at(-1)?.push(operation)
   }
-  for (const window of windows) window.sort((a, b) => a.offset - b.offset)
+  for (const window of windows) window.sort(byOffset)
   return windows
+}
+
+function byPosition(a: { readonly position: LogPosition }, b: { readonly position: LogPosition }): number {
+  return a.position - b.position
+}
+
+function byOffset(a: WriteOperation, b: WriteOperation): number {
+  return a.offset - b.offset
 }
 
 /** Position of the first entry in the log whose payload the operation needs from there. */
@@ -129,10 +152,18 @@ function firstInLog({ pieces }: WriteOperation): LogPosition {
   return first
 }
 
-/** A piece whose bytes only the log has, and where it goes on the device. */
-interface Wanted {
+/** A piece whose bytes only the log has, and where it goes on the device: what is asked of the log for it. */
+interface Wanted extends PayloadPlace {
   readonly piece: Interval
   readonly offset: number
+}
+
+/** What the operations of a window share. */
+interface Window extends PartWriteTools {
+  readonly deviceId: number
+  readonly device: BlockDevice
+  /** What came from the log. */
+  readonly loaded: Map<Interval, Buffer>
 }
 
 /** Reads what a window needs in the order of the log, which a disk reads ahead, then writes it in the order of the device. */
@@ -143,47 +174,51 @@ async function writeFromLog(
   tools: PartWriteTools,
 ): Promise<void> {
   const { budget, log, limits } = tools
+  const loaded = new Map<Interval, Buffer>()
+  const window: Window = { ...tools, deviceId, device, loaded }
   const wanted: Wanted[] = []
   let logBytes = 0
   for (const operation of operations) {
     let { offset } = operation
     logBytes += operation.logBytes
     for (const piece of operation.pieces) {
-      if (piece.bytes === null) wanted.push({ piece, offset })
+      if (piece.bytes === null)
+        wanted.push({ position: piece.position, payloadBytes: piece.end - piece.base, piece, offset })
       offset += piece.end - piece.start
     }
   }
-  wanted.sort((a, b) => a.piece.position - b.piece.position)
+  wanted.sort(byPosition)
   await budget.take(logBytes)
   try {
-    const loaded = new Map<Interval, Buffer>()
-    const payloads = await log.readPayloads(
-      wanted.map(({ piece }) => ({ position: piece.position, payloadBytes: piece.end - piece.base })),
-    )
-    const missing = wanted.filter(({ piece: { start, end, base } }, at) => {
+    const payloads = await log.readPayloads(wanted)
+    const missing: Wanted[] = []
+    for (let at = 0; at < wanted.length; at++) {
+      const one = wanted[at] as Wanted
+      const { start, end, base } = one.piece
       const payload = payloads[at] ?? null
-      if (payload === null || end - base > payload.length) return true
-      loaded.set((wanted[at] as Wanted).piece, payload.subarray(start - base, end - base))
-      return false
-    })
-    await eachOf(missing, LOG_READS_AT_ONCE, async ({ piece, offset }) => {
-      const length = piece.end - piece.start
-      try {
-        loaded.set(piece, await log.readPayload(piece.position, piece.start - piece.base, length))
-      } catch (error) {
-        throw new LogReadFailure(deviceId, piece.position, offset, length, error)
-      }
-    })
-    await eachOf(operations, limits.writesInFlightMax, (operation) =>
-      writePieces(
-        device,
-        operation.pieces.map((piece) => loaded.get(piece) ?? bytesOf(piece)),
-        operation,
-      ),
-    )
+      if (payload === null || end - base > payload.length) missing.push(one)
+      else loaded.set(one.piece, payload.subarray(start - base, end - base))
+    }
+    await eachOf(missing, LOG_READS_AT_ONCE, readAlone, window)
+    await eachOf(operations, limits.writesInFlightMax, writeLoaded, window)
   } finally {
     budget.release(logBytes)
   }
+}
+
+async function readAlone({ log, loaded, deviceId }: Window, { piece, offset }: Wanted): Promise<void> {
+  const length = piece.end - piece.start
+  try {
+    loaded.set(piece, await log.readPayload(piece.position, piece.start - piece.base, length))
+  } catch (error) {
+    throw new LogReadFailure(deviceId, piece.position, offset, length, error)
+  }
+}
+
+function writeLoaded({ loaded, device }: Window, operation: WriteOperation): Promise<void> | null {
+  const chunks: Buffer[] = []
+  for (const piece of operation.pieces) chunks.push(loaded.get(piece) ?? bytesOf(piece))
+  return writePieces(device, chunks, operation)
 }
 
 /** Null if it was done in this very call: most writes are small and random, and a promise for each costs as much again. */
@@ -198,27 +233,40 @@ function writePieces(
   return device.writeNow?.(chunks, offset) === true ? null : device.write(chunks, offset)
 }
 
+/** The work on a list of items: where it stands. */
+interface Run<T, C> {
+  readonly items: readonly T[]
+  readonly work: Work<T, C>
+  readonly context: C
+  next: number
+  failed: boolean
+  failure: unknown
+}
+
+/** Null if it was done in the very call. */
+type Work<T, C> = (context: C, item: T) => Promise<void> | null
+
 /** Runs `work` for each item, at most `atOnce` at a time. After an error nothing new begins; it rejects when all has ended. */
-async function eachOf<T>(items: readonly T[], atOnce: number, work: (item: T) => Promise<void> | null): Promise<void> {
-  if (items.length === 0) return
-  let next = 0
-  let failed = false
-  let failure: unknown = null
-  const worker = async (): Promise<void> => {
-    while (next < items.length && !failed) {
-      try {
-        const working = work(items[next++] as T)
-        if (working !== null) await working
-      } catch (error) {
-        if (!failed) failure = error
-        failed = true
-      }
+async function eachOf<T, C>(items: readonly T[], atOnce: number, work: Work<T, C>, context: C): Promise<void> {
+  const run: Run<T, C> = { items, work, context, next: 0, failed: false, failure: null }
+  const workers: Promise<void>[] = []
+  // Where everything is done in the very call, the first one does it all.
+  while (run.next < items.length && workers.length < atOnce && !run.failed) workers.push(worker(run))
+  await Promise.all(workers)
+  if (run.failed) throw run.failure
+}
+
+async function worker<T, C>(run: Run<T, C>): Promise<void> {
+  const { items, work, context } = run
+  while (run.next < items.length && !run.failed) {
+    try {
+      const working = work(context, items[run.next++] as T)
+      if (working !== null) await working
+    } catch (error) {
+      if (!run.failed) run.failure = error
+      run.failed = true
     }
   }
-  const workers: Promise<void>[] = []
-  for (let i = Math.min(atOnce, items.length); i > 0; i--) workers.push(worker())
-  await Promise.all(workers)
-  if (failed) throw failure
 }
 
 function bytesOf(piece: Interval): Buffer {

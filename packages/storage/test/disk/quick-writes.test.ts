@@ -17,9 +17,10 @@ class Bench {
   #soon: (() => void)[] = []
 
   takes(ms: number): void {
-    this.disk.make(() => {
+    const write = (): void => {
       this.ms += ms
-    })
+    }
+    this.disk.make(write, 0, [], 0)
   }
 
   async nextTurn(): Promise<void> {
@@ -126,14 +127,11 @@ test('slow writes at any pace hold up a hundredth of the time, and those that co
 
 test('a write that fails has used its time as well, and its error is told', () => {
   const bench = new Bench()
-  assert.throws(
-    () =>
-      bench.disk.make(() => {
-        bench.ms += 50
-        throw new Error('EIO')
-      }),
-    /EIO/,
-  )
+  const write = (): void => {
+    bench.ms += 50
+    throw new Error('EIO')
+  }
+  assert.throws(() => bench.disk.make(write, 0, [], 0), /EIO/)
   assert.equal(bench.disk.takes(512), false)
 })
 
