@@ -569,8 +569,8 @@ export const LOG: readonly Mutant[] = [
   rule(
     'what the one reader of a log has taken leaves nothing to go on from',
     'storage/ring-log/recent',
-    'this.#first + 1 < this.#groups.length',
-    'this.#first < this.#groups.length',
-    by('storage/ring-log/recent', 'what the one cursor of a log has taken is let go, and nothing else'),
+    'this.#heldFrom = group.bodyEnd;',
+    '',
+    by('storage/ring-log/recent', 'whoever stands behind a group, in front of its fill, finds the next one'),
   ),
 ]

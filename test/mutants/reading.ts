@@ -115,8 +115,8 @@ export const READING: readonly Mutant[] = [
   rule(
     'a log that is read once hands out again what was taken',
     'storage/ring-log/recent',
-    'position < Math.max(first.position, this.#takenEnd)',
-    'position < first.position',
+    'position < Math.max(this.#heldFrom, this.#takenEnd)',
+    'position < this.#heldFrom',
     by('storage/ring-log/recent', 'what was taken in a log that is read once is not handed out again'),
   ),
   rule(

@@ -31,7 +31,7 @@ const INTERVAL_MS = 100
  * Buffers count as heap of V8 once they have lived a little: it would look through the whole heap each time that twice
  * what survived the last time has come in again, several times a second. Read by V8 whenever it sets its next limit.
  */
-const HEAP_GROWTH_PERCENT = 200
+const HEAP_GROWTH_PERCENT = 300
 
 /**
  * Bytes outside the heap that a collection of the whole heap is begun for, whatever the heap holds: more than V8's

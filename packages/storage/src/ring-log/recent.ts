@@ -2,8 +2,8 @@
  * The newest groups, still in memory: cursors that follow closely read nothing from the disk.
  *
  * Owns a list of groups bounded by bytes and by the number of entries; the entries are those of the owner, not copies. Holds only groups that are in
- * the file. A group larger than the bound is not held, and, in a log that one cursor reads once, none that it has passed
- * but the newest. Invariant: in such a log an entry that was taken is not handed out again, for the memory of its
+ * the file. A group larger than the bound is not held, and, in a log that one cursor reads once, none that it has
+ * passed. Invariant: in such a log an entry that was taken is not handed out again, for the memory of its
  * payload may have been given back.
  */
 import { FRAME_HEADER_BYTES, type LogPosition } from '@sitelink/protocol/entry'
@@ -24,6 +24,8 @@ export class RecentGroups {
   #entries = 0
   /** In a log that is read once: a cursor has everything below it. */
   #takenEnd: LogPosition = 0
+  /** Every entry in the file from here on is held: behind the last one that was given up. -1 before the first group. */
+  #heldFrom: LogPosition = -1
 
   /** `readOnce`: what a cursor has taken is wanted by nobody else. */
   constructor(
@@ -40,6 +42,7 @@ export class RecentGroups {
   }
 
   add(group: RecentGroup): void {
+    if (this.#heldFrom < 0) this.#heldFrom = group.position
     this.#groups.push(group)
     this.#bytes += costOf(group)
     this.#entries += group.entries.length
@@ -51,10 +54,13 @@ export class RecentGroups {
     }
   }
 
-  /** Index of the first group that ends above `position`, if all from `position` on is held; else -1. */
+  /**
+   * Index of the first group that ends above `position`, if all from `position` on is held; else -1. Whoever has taken one
+   * group stands in front of the fill behind it, and finds the next one.
+   */
   find(position: LogPosition): number {
     const first = this.#groups[this.#first]
-    if (first === undefined || position < Math.max(first.position, this.#takenEnd)) return -1
+    if (first === undefined || position < Math.max(this.#heldFrom, this.#takenEnd)) return -1
     let low = this.#first
     let high = this.#groups.length
     while (low < high) {
@@ -77,11 +83,11 @@ export class RecentGroups {
     return entry?.position === position ? entry : null
   }
 
-  /** A cursor has taken everything below `position`. The newest group stays: what comes next is found behind it. */
+  /** A cursor has taken everything below `position`. */
   taken(position: LogPosition): void {
     if (!this.readOnce) return
     this.#takenEnd = Math.max(this.#takenEnd, position)
-    while (this.#first + 1 < this.#groups.length && (this.#groups[this.#first] as RecentGroup).bodyEnd <= position)
+    while (this.#first < this.#groups.length && (this.#groups[this.#first] as RecentGroup).bodyEnd <= position)
       this.#dropFirst()
   }
 
@@ -92,12 +98,14 @@ export class RecentGroups {
     this.#bytes = 0
     this.#entries = 0
     this.#takenEnd = 0
+    this.#heldFrom = -1
   }
 
   #dropFirst(): void {
     const group = this.#groups[this.#first] as RecentGroup
     this.#bytes -= costOf(group)
     this.#entries -= group.entries.length
+    this.#heldFrom = group.bodyEnd
     this.#groups[this.#first] = undefined
     this.#first++
   }

@@ -35,6 +35,28 @@ test('what the one cursor of a log has taken is let go, and nothing else', () =>
   assert.equal(recent.group(recent.find(9 * MIB + 1000))?.position, 10 * MIB, 'what follows is found behind it')
 })
 
+test('whoever stands behind a group, in front of its fill, finds the next one, also when nothing before it is held', () => {
+  for (const recent of [new RecentGroups(2000, undefined, true), new RecentGroups(2000)]) {
+    const add = (index: number): void =>
+      recent.add({ position: index * 4096, bodyEnd: index * 4096 + 1000, entries: [] })
+    const found = (position: number): number | undefined => recent.group(recent.find(position))?.position
+    add(5)
+    assert.equal(found(5 * 4096 - 1), undefined, 'what came before was never held')
+    for (const index of [6, 7]) {
+      add(index)
+      recent.taken((index - 1) * 4096 + 1000)
+    }
+    assert.equal(found(6 * 4096 + 1000), 7 * 4096)
+    add(8)
+    add(9)
+    assert.equal(found(7 * 4096 + 999), undefined, 'a group for which there is no room is not there')
+    assert.equal(found(7 * 4096 + 1000), 8 * 4096, 'all that comes behind it is')
+    recent.clear()
+    add(3)
+    assert.equal(found(3 * 4096 - 1), undefined, 'and after a clearing all begins anew')
+  }
+})
+
 test('what was taken in a log that is read once is not handed out again, until its places are written anew', () => {
   const recent = new RecentGroups(100 * MIB, undefined, true)
   const entries = [0, 100, 200].map((position) => ({ position, end: position + 100 }) as LogEntry)
