@@ -60,10 +60,17 @@ export const FILES: readonly Mutant[] = [
     by('storage/disk/direct-writes', 'what is small or lies across blocks is left to the page cache'),
   ),
   rule(
+    'a small write goes through the page cache beside a large one past it',
+    'storage/disk/direct-writes',
+    '(past ? this.#through : this.#past) > 0',
+    'false',
+    by('storage/disk/direct-writes', 'writes past the page cache and through it take turns, each with its like'),
+  ),
+  rule(
     'what a file system does not take is not written at all',
     'storage/disk/node-disk',
-    'direct === null || !(await direct.write(chunks, offset))',
-    'direct === null || !(await direct.write(chunks, offset), true)',
+    'if (past && (await direct.write(chunks, offset, length))) return;',
+    'if (past) { await direct.write(chunks, offset, length); return; }',
     by('storage/disk/direct-writes', 'what a file system does not take goes through the page cache'),
   ),
   rule(

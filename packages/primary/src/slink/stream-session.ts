@@ -231,9 +231,14 @@ export class StreamSession {
     session.sendControl({ kind: 'sync' })
   }
 
-  /** Enough copies were sent for a sync of their own, or no other will come behind them for now. */
+  /**
+   * Enough copies were sent for a sync of their own, or no other will come behind them for now; or so little may be under
+   * way that the next ones wait for these.
+   */
   get #copiesWait(): boolean {
-    return this.#copier.bytesInMemory === 0 || this.feed.copyBytesSent - this.#syncAsked.copyBytes >= COPY_SYNC_BYTES
+    const { ios, bytes } = this.#options.terms().inFlight
+    const unasked = this.feed.copyBytesSent - this.#syncAsked.copyBytes
+    return this.#copier.bytesInMemory === 0 || unasked >= COPY_SYNC_BYTES || ios + bytes > 0
   }
 
   onAck(ack: Ack): void {

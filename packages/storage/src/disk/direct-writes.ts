@@ -5,10 +5,13 @@
  * written out later. Such a write goes to the medium from memory of our own instead, through a second descriptor of the
  * same file (O_DIRECT). Owns that descriptor, and the knowledge whether this file can do it at all. Never changes what a
  * write means: when it has returned, reads see it, and only a sync makes it durable. The system keeps cached pages of the
- * file in step. Whatever cannot be written so (a place, a length, a file system) is left to the page cache.
+ * file in step, as long as nobody makes them dirty meanwhile; a page may be larger than a block and lie half in what is
+ * written. So writes past the cache and writes through it take turns. Whatever cannot be written so (a place, a length, a
+ * file system) is left to the page cache.
  */
 import { constants } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
+import { assert } from '@sitelink/protocol/entry'
 import type { Ffi } from './ffi.js'
 import { writeFully } from './node-disk-io.js'
 
@@ -26,17 +29,18 @@ const NEVER = new Set(['EINVAL', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS'])
 export class Stages {
   readonly #addressOf: Ffi['addressOf']
   readonly #free: Buffer[] = []
+  readonly #waiting: ((stage: Buffer) => void)[] = []
   #made = 0
 
   constructor(addressOf: Ffi['addressOf']) {
     this.#addressOf = addressOf
   }
 
-  /** Null while all are in use. */
-  take(): Buffer | null {
+  /** Resolves when there is one that nobody uses, in order of asking. */
+  async take(): Promise<Buffer> {
     const free = this.#free.pop()
     if (free !== undefined) return free
-    if (this.#made === STAGES_MAX) return null
+    if (this.#made === STAGES_MAX) return new Promise((resolve) => this.#waiting.push(resolve))
     this.#made += 1
     const memory = Buffer.allocUnsafeSlow(STAGE_BYTES + ALIGN_BYTES)
     const over = Number(this.#addressOf(memory) % BigInt(ALIGN_BYTES))
@@ -45,7 +49,9 @@ export class Stages {
   }
 
   giveBack(stage: Buffer): void {
-    this.#free.push(stage)
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#free.push(stage)
+    else next(stage)
   }
 }
 
@@ -55,6 +61,10 @@ export class DirectWrites {
   readonly #stages: Stages
   #handle: Promise<FileHandle | null> | null = null
   #works = true
+  /** Writes under way past the cache, and through it. */
+  #past = 0
+  #through = 0
+  #turn: (() => void)[] = []
 
   /** `fd`: an open descriptor of the file, which stays open as long as this is used. */
   constructor(fd: number, stages: Stages) {
@@ -67,18 +77,43 @@ export class DirectWrites {
     return this.#works && length >= DIRECT_BYTES_MIN && offset % ALIGN_BYTES === 0 && length % ALIGN_BYTES === 0
   }
 
-  /** Writes the buffers one after the other from `offset`. False: it cannot be done here; the range then holds anything. */
-  async write(chunks: readonly Buffer[], offset: number): Promise<boolean> {
+  /** Writes are under way past the cache: who would write through it waits for its turn. */
+  get busy(): boolean {
+    return this.#past > 0
+  }
+
+  /** Resolves when a write past the cache, or through it, may begin; {@link leave} ends it. */
+  async enter(past: boolean): Promise<void> {
+    while ((past ? this.#through : this.#past) > 0) await new Promise<void>((go) => this.#turn.push(go))
+    if (past) this.#past += 1
+    else this.#through += 1
+  }
+
+  leave(past: boolean): void {
+    if (past) this.#past -= 1
+    else this.#through -= 1
+    if ((past ? this.#past : this.#through) > 0) return
+    const waiting = this.#turn
+    this.#turn = []
+    for (const go of waiting) go()
+  }
+
+  /**
+   * Writes the buffers, `length` bytes, one after the other from `offset`. False: it cannot be done here; the range then
+   * holds anything. Between {@link enter} and {@link leave} only.
+   */
+  async write(chunks: readonly Buffer[], offset: number, length: number): Promise<boolean> {
     this.#handle ??= this.#open()
     const handle = await this.#handle
-    const stage = handle === null ? null : this.#stages.take()
-    if (handle === null || stage === null) return false
+    if (handle === null) return false
+    const stage = await this.#stages.take()
     try {
       let at = offset
       for (const filled of fillings(chunks, stage)) {
         await writeFully(handle.fd, [filled], at)
         at += filled.length
       }
+      assert(at === offset + length, 'buffers stay until they are written')
       return true
     } catch (error) {
       if (!NEVER.has((error as NodeJS.ErrnoException).code ?? '')) throw error
@@ -89,9 +124,10 @@ export class DirectWrites {
     }
   }
 
+  /** Never rejects: what became of the bytes is what a sync of the first descriptor says. */
   async close(): Promise<void> {
     const handle = await this.#handle
-    await handle?.close()
+    await handle?.close().catch(() => {})
   }
 
   /** Its path may name another file by now; the descriptor does not. */

@@ -157,23 +157,25 @@ export class NodeDisk implements Disk {
   /** Without closures, as {@link read}. What is quick is made in the calling thread, now or when it has its turn. */
   async write(chunks: readonly Buffer[], offset: number): Promise<void> {
     const length = lengthOf(chunks)
-    const direct = this.#direct?.takes(offset, length) === true ? this.#direct : null
-    const quick = direct === null && this.#quick?.takes(length) === true ? this.#quick : null
-    if (quick !== null && !quick.mustWait) return this.#writeHere(quick, chunks, offset, length)
+    const direct = this.#direct
+    const past = direct !== null && direct.takes(offset, length)
+    const quick = !past && this.#quick?.takes(length) === true ? this.#quick : null
+    if (quick !== null && !quick.mustWait && direct?.busy !== true)
+      return this.#writeHere(quick, chunks, offset, length)
     this.#refuse('write', offset, length)
     this.#underWayCount++
     try {
-      if (quick === null) {
-        if (direct === null || !(await direct.write(chunks, offset))) await writeFully(this.#fd, chunks, offset)
-      } else {
-        await quick.next()
-        // Whatever gave a buffer back meanwhile must not let others take its place.
-        assert(lengthOf(chunks) === length, 'buffers stay until they are written')
-        quick.make(writeFullySync, this.#fd, chunks, offset)
-      }
+      if (direct !== null) await direct.enter(past)
+      if (past && (await direct.write(chunks, offset, length))) return
+      if (quick !== null) await quick.next()
+      // Whatever gave a buffer back meanwhile must not let others take its place.
+      assert(lengthOf(chunks) === length, 'buffers stay until they are written')
+      if (quick === null) await writeFully(this.#fd, chunks, offset)
+      else quick.make(writeFullySync, this.#fd, chunks, offset)
     } catch (error) {
       throw toDiskError(error, this.description, 'cannot write', { offset, length })
     } finally {
+      direct?.leave(past)
       this.#ended()
     }
   }
@@ -182,7 +184,7 @@ export class NodeDisk implements Disk {
     const quick = this.#quick
     if (quick === null || quick.mustWait) return false
     const length = lengthOf(chunks)
-    if (!quick.takes(length) || this.#direct?.takes(offset, length) === true) return false
+    if (!quick.takes(length) || this.#leavesToDirect(offset, length)) return false
     this.#writeHere(quick, chunks, offset, length)
     return true
   }
@@ -194,6 +196,11 @@ export class NodeDisk implements Disk {
     } catch (error) {
       throw toDiskError(error, this.description, 'cannot write', { offset, length })
     }
+  }
+
+  #leavesToDirect(offset: number, length: number): boolean {
+    const direct = this.#direct
+    return direct !== null && (direct.busy || direct.takes(offset, length))
   }
 
   sync(): Promise<void> {

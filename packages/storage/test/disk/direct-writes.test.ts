@@ -38,7 +38,7 @@ function cut(bytes: Buffer, prng: Prng): Buffer[] {
 class CountedStages extends Stages {
   taken = 0
 
-  override take(): Buffer | null {
+  override take(): Promise<Buffer> {
     this.taken += 1
     return super.take()
   }
@@ -103,16 +103,69 @@ test('what is small or lies across blocks is left to the page cache', () => {
   assert.equal(direct.takes(0, DIRECT_BYTES_MIN + 512), false)
 })
 
-test('memory is as a medium wants it, and given out eight times at most', { skip: noFfi }, () => {
-  const stages = new Stages(addressOf)
-  const taken: Buffer[] = []
-  for (let stage = stages.take(); stage !== null; stage = stages.take()) taken.push(stage)
-  assert.equal(taken.length, 8)
-  for (const stage of taken) assert.deepEqual([addressOf(stage) % 4096n, stage.length], [0n, MIB])
-  stages.giveBack(taken[3] as Buffer)
-  assert.equal(stages.take(), taken[3])
-  assert.equal(stages.take(), null)
+test(
+  'memory is as a medium wants it, eight pieces at most; who finds none waits, in order',
+  { skip: noFfi },
+  async () => {
+    const stages = new Stages(addressOf)
+    const taken = await Promise.all(Array.from({ length: 8 }, () => stages.take()))
+    assert.equal(new Set(taken).size, 8)
+    for (const stage of taken) assert.deepEqual([addressOf(stage) % 4096n, stage.length], [0n, MIB])
+    const late: Buffer[] = []
+    const waits = [1, 2].map(() => stages.take().then((stage) => late.push(stage)))
+    await new Promise(setImmediate)
+    assert.deepEqual(late, [])
+    for (const at of [3, 5]) stages.giveBack(taken[at] as Buffer)
+    await Promise.all(waits)
+    assert.deepEqual([late[0] === taken[3], late[1] === taken[5]], [true, true])
+  },
+)
+
+test('writes past the page cache and through it take turns, each with its like', async () => {
+  const direct = new DirectWrites(0, new Stages(anywhere))
+  const begun: string[] = []
+  const enter = (name: string, past: boolean): Promise<unknown> => direct.enter(past).then(() => begun.push(name))
+  await Promise.all([enter('past 1', true), enter('past 2', true)])
+  assert.equal(direct.busy, true)
+  void enter('through 1', false)
+  void enter('through 2', false)
+  direct.leave(true)
+  await new Promise(setImmediate)
+  assert.deepEqual(begun, ['past 1', 'past 2'])
+  direct.leave(true)
+  await new Promise(setImmediate)
+  assert.deepEqual(begun.slice(2), ['through 1', 'through 2'])
+  assert.equal(direct.busy, false)
+  void enter('past 3', true)
+  direct.leave(false)
+  await new Promise(setImmediate)
+  assert.equal(begun.length, 4)
+  direct.leave(false)
+  await new Promise(setImmediate)
+  assert.deepEqual(begun.slice(4), ['past 3'])
 })
+
+test(
+  'a small write waits for a large one of the same file, and is not made in the call',
+  { skip: noFfi },
+  async (t) => {
+    const { path, content } = filled(t, new Prng(seed))
+    const clock = { nowMs: () => 0, soon: (action: () => void) => void setImmediate(action) }
+    const disk = await new NodeDiskProvider({ clock }).open(path, { direct: true })
+    assert.equal(disk.writeNow([Buffer.alloc(512, 1)], 0), true)
+    const ended: string[] = []
+    const large = disk.write([content.subarray(0, MIB)], 2 * MIB).then(() => ended.push('large'))
+    assert.equal(disk.writeNow([Buffer.alloc(512, 3)], 0), false)
+    const small = disk.write([Buffer.alloc(512, 3)], 0).then(() => ended.push('small'))
+    await Promise.all([large, small])
+    assert.deepEqual(ended, ['large', 'small'])
+    assert.equal(disk.writeNow([Buffer.alloc(512, 4)], 512), true)
+    await disk.close()
+    content.copy(content, 2 * MIB, 0, MIB)
+    content.fill(3, 0, 512).fill(4, 512, 1024)
+    assert.ok(fs.readFileSync(path).equals(content))
+  },
+)
 
 test('a file that does not take such writes is asked once', { skip: noFfi }, async (t) => {
   const { path, content } = filled(t, new Prng(seed))
@@ -121,7 +174,7 @@ test('a file that does not take such writes is asked once', { skip: noFfi }, asy
   const fd = fs.openSync(path, 'r+')
   t.after(() => fs.closeSync(fd))
   const direct = new DirectWrites(fd, stages)
-  const done = await direct.write([Buffer.alloc(MIB)], 0)
+  const done = await direct.write([Buffer.alloc(MIB)], 0, MIB)
   if (done) return t.skip('here every memory is good')
   assert.equal(direct.takes(0, MIB), false)
   assert.equal(stages.taken, 1)
@@ -147,17 +200,17 @@ test(
     const fd = fs.openSync(path, 'r+')
     t.after(() => fs.closeSync(fd))
     const direct = new DirectWrites(fd, new Stages(addressOf))
-    assert.equal(await direct.write([Buffer.alloc(MIB)], 0), true)
+    assert.equal(await direct.write([Buffer.alloc(MIB)], 0, MIB), true)
     await direct.close()
     // Its descriptor is gone: no medium could be made to fail more simply.
-    await assert.rejects(direct.write([Buffer.alloc(MIB)], 0), { code: 'ERR_OUT_OF_RANGE' })
+    await assert.rejects(direct.write([Buffer.alloc(MIB)], 0, MIB), { code: 'ERR_OUT_OF_RANGE' })
     assert.equal(direct.takes(0, MIB), true)
   },
 )
 
 test('a descriptor that cannot be opened once more writes nothing', async () => {
   const direct = new DirectWrites(1_000_000, new Stages(anywhere))
-  assert.equal(await direct.write([Buffer.alloc(MIB)], 0), false)
+  assert.equal(await direct.write([Buffer.alloc(MIB)], 0, MIB), false)
   assert.equal(direct.takes(0, MIB), false)
   await direct.close()
 })
