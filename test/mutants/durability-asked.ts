@@ -58,6 +58,13 @@ export const DURABILITY_ASKED: readonly Mutant[] = [
     by('pair/resync', 'a resync has the site sync behind every few MiB of copies, not behind each'),
   ),
   rule(
+    'copies that the next ones wait for are told of late',
+    'primary/slink/stream-session',
+    'unasked >= COPY_SYNC_BYTES || ios + bytes > 0',
+    'unasked >= COPY_SYNC_BYTES',
+    by('pair/resync', 'where only one may be under way, each copy is told of as soon as it is there'),
+  ),
+  rule(
     'each copy is acknowledged at once',
     'agent/agent',
     'if (copiesOnly) session?.noteProgress();',
