@@ -67,6 +67,50 @@ export const FILES: readonly Mutant[] = [
     by('storage/disk/direct-writes', 'writes past the page cache and through it take turns, each with its like'),
   ),
   rule(
+    'small writes go into the large pieces that lie in the page cache',
+    'storage/disk/cache-pieces',
+    'this.#split(this.#fd, window * WINDOW_BYTES);',
+    '',
+    by(
+      'storage/disk/cache-pieces',
+      'the first small write into a window has its piece split, and no other small write',
+    ),
+  ),
+  rule(
+    'what a large write made into one piece again stays one',
+    'storage/disk/cache-pieces',
+    'this.#seen[at] = seen & ~bit;',
+    'this.#seen[at] = seen;',
+    by(
+      'storage/disk/cache-pieces',
+      'a large write makes a large piece again; one between splits nothing and makes none',
+    ),
+  ),
+  rule(
+    'small writes through the thread pool, and late ones, go into large pieces',
+    'storage/disk/node-disk',
+    'this.#pieces?.before(offset, length); if (quick === null)',
+    'if (quick === null)',
+    by('storage/disk/cache-pieces', 'every way of writing a disk has pieces split'),
+  ),
+  rule(
+    'small writes made at once go into large pieces',
+    'storage/disk/node-disk',
+    'this.#pieces?.before(offset, length); try',
+    'try',
+    by('storage/disk/cache-pieces', 'every way of writing a disk has pieces split'),
+  ),
+  rule(
+    'the devices of the primary are opened for large writes only',
+    'primary/group/open-group',
+    'scattered: true',
+    'scattered: false',
+    by(
+      'primary/group/group',
+      'devices are opened for small writes to any place of them; the log, which is written in order, is not',
+    ),
+  ),
+  rule(
     'what a file system does not take is not written at all',
     'storage/disk/node-disk',
     'if (past && (await direct.write(chunks, offset, length))) return;',

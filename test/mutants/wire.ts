@@ -7,14 +7,14 @@ export const WIRE: readonly Mutant[] = [
   rule(
     'the payload of a frame on the wire is not checked',
     'protocol/entry/frame',
-    'return (bytes === 0 ? 0 : crc32(payload)) === header.readUInt32LE(FRAME_OFFSET.payloadCrc);',
+    'return (bytes === 0 ? 0 : crc32(payload)) === readU32(header, FRAME_OFFSET.payloadCrc);',
     'return true;',
     by('protocol/entry/frame', 'random bytes and random damage are never taken for a frame'),
   ),
   rule(
     'the header of a frame is not checked',
     'protocol/entry/frame',
-    "if (crc32(header.subarray(0, FRAME_OFFSET.headerCrc)) !== header.readUInt32LE(FRAME_OFFSET.headerCrc)) return 'crc';",
+    "if (crc32(header.subarray(0, FRAME_OFFSET.headerCrc)) !== readU32(header, FRAME_OFFSET.headerCrc)) return 'crc';",
     '',
     by('protocol/entry/frame', 'random bytes and random damage are never taken for a frame'),
   ),
@@ -145,7 +145,7 @@ export const WIRE: readonly Mutant[] = [
   rule(
     'the CRC of a control frame does not cover the CRC of its payload',
     'protocol/entry/frame',
-    'controlTail.writeUInt32LE(payloadCrc, FRAME_OFFSET.payloadCrc - FRAME_OFFSET.payloadBytes);',
+    'writeU32(controlTail, payloadCrc, FRAME_OFFSET.payloadCrc - FRAME_OFFSET.payloadBytes);',
     '',
     by('protocol/entry/frame', 'a control frame is what any frame of that type is, to the byte, whatever its payload'),
   ),

@@ -179,13 +179,22 @@ export class ReplyBatch {
   }
 
   #u16(value: number): void {
-    this.#end = this.#block.writeUInt16BE(value, this.#end)
+    this.#byte(value >>> 8)
+    this.#byte(value)
     this.#bytes += 2
   }
 
   #u32(value: number): void {
-    this.#end = this.#block.writeUInt32BE(value, this.#end)
+    this.#byte(value >>> 24)
+    this.#byte(value >>> 16)
+    this.#byte(value >>> 8)
+    this.#byte(value)
     this.#bytes += 4
+  }
+
+  /** By index: V8 looks up the name of a Buffer's method at each call. There is room: `#room` saw to it. */
+  #byte(value: number): void {
+    this.#block[this.#end++] = value
   }
 
   #copy(piece: Buffer): void {

@@ -26,16 +26,25 @@ export class RequestHeader {
 
   /** Reads the 28 bytes at `at`. False: they do not begin with the magic of a request. */
   parse(view: Buffer, at: number): boolean {
-    if (view.readUInt32BE(at) !== MAGIC_REQUEST) return false
-    this.flags = view.readUInt16BE(at + 4)
-    this.type = view.readUInt16BE(at + 6)
-    this.cookieHigh = view.readUInt32BE(at + 8)
-    this.cookieLow = view.readUInt32BE(at + 12)
-    this.offsetLow = view.readUInt32BE(at + 20)
-    this.offset = view.readUInt32BE(at + 16) * 2 ** 32 + this.offsetLow
-    this.length = view.readUInt32BE(at + 24)
+    if (u32(view, at) !== MAGIC_REQUEST) return false
+    this.flags = u16(view, at + 4)
+    this.type = u16(view, at + 6)
+    this.cookieHigh = u32(view, at + 8)
+    this.cookieLow = u32(view, at + 12)
+    this.offsetLow = u32(view, at + 20)
+    this.offset = u32(view, at + 16) * 2 ** 32 + this.offsetLow
+    this.length = u32(view, at + 24)
     return true
   }
+}
+
+/** Big-endian, by index: V8 looks up the name of a Buffer's method at each call. */
+function u16(from: Uint8Array, at: number): number {
+  return ((from[at] as number) << 8) | (from[at + 1] as number)
+}
+
+function u32(from: Uint8Array, at: number): number {
+  return u16(from, at) * 0x1_0000 + u16(from, at + 2)
 }
 
 /** Why a request is answered with an error and not shown to the device. */

@@ -135,7 +135,7 @@ async function openDevices(group: Group): Promise<void> {
 
 /** Opens the block device of `config`; rejects with a sentence if it cannot be had or has shrunk. */
 export async function openLocal(group: Group, config: DeviceConfig): Promise<BlockDevice> {
-  const device = await openBlockDevice(group.parts.disks, config.path, { exclusive: true })
+  const device = await openBlockDevice(group.parts.disks, config.path, { exclusive: true, scattered: true })
   if (device.sizeBytes >= config.sizeBytes) return device
   await device.close()
   throw new Error(`${config.path} has ${device.sizeBytes} bytes, ${config.sizeBytes} when it was added`)

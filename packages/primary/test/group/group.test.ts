@@ -25,6 +25,21 @@ test('[WR-01] [WR-14] a write is answered once it is in the log, and no device i
   await world.ok(write)
 })
 
+test('devices are opened for small writes to any place of them; the log, which is written in order, is not', async () => {
+  const world = await GroupWorld.make()
+  const { disks } = world
+  const scattered = new Map<string, boolean>()
+  const open = disks.open.bind(disks)
+  disks.open = (path, options) => {
+    scattered.set(path, options?.scattered === true)
+    return open(path, options)
+  }
+  await world.open()
+  assert.deepEqual(scattered.get('/dev/0'), true)
+  assert.deepEqual(scattered.get('/dev/1'), true)
+  assert.deepEqual(scattered.get(LOG_PATH), false)
+})
+
 test('[FLU-01] [FLU-04] flush and FUA are answered after the sync that covers them, on whichever device', async () => {
   const world = await GroupWorld.running()
   await world.ok(world.write(0, 0, bytes(4096, 1)))

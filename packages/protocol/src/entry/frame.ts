@@ -12,6 +12,7 @@
  *  80  payload bytes u32  84 payload crc u32  88 reserved u32      92 header crc u32
  */
 import { assert } from './assert.js'
+import { readU16, readU32, readU64, writeU16, writeU32, writeU64 } from './bytes.js'
 import { crc32 } from './crc.js'
 import { FRAME_PAYLOAD_BYTES_MAX } from './limits.js'
 import type { Lsn } from './lsn.js'
@@ -139,20 +140,6 @@ export interface FrameFields {
 }
 
 const NO_ID: Id64 = { high: 0, low: 0 }
-const TWO_32 = 0x1_0000_0000
-
-/** Writes an integer of 0 .. 2^53 - 1 as u64 little-endian. */
-export function writeU64(into: Buffer, value: number, at: number): void {
-  const high = Math.floor(value / TWO_32)
-  into.writeUInt32LE(value - high * TWO_32, at)
-  into.writeUInt32LE(high, at + 4)
-}
-
-/** Reads a u64; a value above 2^53 - 1, which nothing of ours writes, comes back as -1. */
-export function readU64(from: Buffer, at: number): number {
-  const high = from.readUInt32LE(at + 4)
-  return high > 0x1f_ffff ? -1 : high * TWO_32 + from.readUInt32LE(at)
-}
 
 /** Total bytes of a frame on disk and wire. */
 export function frameBytes(frame: Frame): number {
@@ -173,27 +160,27 @@ export function encodeFrame(
   assert(header.length === FRAME_HEADER_BYTES, 'a header buffer has the size of a header')
   const { type, flags = 0, deviceId = 0, lsn = 0, incarnation = 0, offset = 0, length = 0 } = fields
   const { wallUs = 0, durableLsn = 0, aux = 0, logId = NO_ID, previousCrc = 0 } = fields
-  header.writeUInt32LE(FRAME_MAGIC, FRAME_OFFSET.magic)
-  header.writeUInt8(FRAME_VERSION, FRAME_OFFSET.version)
-  header.writeUInt8(type, FRAME_OFFSET.type)
-  header.writeUInt16LE(FRAME_HEADER_BYTES, FRAME_OFFSET.headerBytes)
-  header.writeUInt32LE(flags, FRAME_OFFSET.flags)
-  header.writeUInt32LE(deviceId, FRAME_OFFSET.deviceId)
+  writeU32(header, FRAME_MAGIC, FRAME_OFFSET.magic)
+  header[FRAME_OFFSET.version] = FRAME_VERSION
+  header[FRAME_OFFSET.type] = type
+  writeU16(header, FRAME_HEADER_BYTES, FRAME_OFFSET.headerBytes)
+  writeU32(header, flags, FRAME_OFFSET.flags)
+  writeU32(header, deviceId, FRAME_OFFSET.deviceId)
   writeU64(header, lsn, FRAME_OFFSET.lsn)
-  header.writeUInt32LE(logId.low, FRAME_OFFSET.logId)
-  header.writeUInt32LE(logId.high, FRAME_OFFSET.logId + 4)
-  header.writeUInt32LE(incarnation, FRAME_OFFSET.incarnation)
-  header.writeUInt32LE(previousCrc, FRAME_OFFSET.previousCrc)
+  writeU32(header, logId.low, FRAME_OFFSET.logId)
+  writeU32(header, logId.high, FRAME_OFFSET.logId + 4)
+  writeU32(header, incarnation, FRAME_OFFSET.incarnation)
+  writeU32(header, previousCrc, FRAME_OFFSET.previousCrc)
   writeU64(header, offset, FRAME_OFFSET.offset)
   writeU64(header, length, FRAME_OFFSET.length)
   writeU64(header, wallUs, FRAME_OFFSET.wallUs)
   writeU64(header, durableLsn, FRAME_OFFSET.durableLsn)
   writeU64(header, aux, FRAME_OFFSET.aux)
-  header.writeUInt32LE(payloadBytes, FRAME_OFFSET.payloadBytes)
-  header.writeUInt32LE(payloadBytes === 0 ? 0 : crc32(payload as Buffer), FRAME_OFFSET.payloadCrc)
-  header.writeUInt32LE(0, FRAME_OFFSET.reserved)
+  writeU32(header, payloadBytes, FRAME_OFFSET.payloadBytes)
+  writeU32(header, payloadBytes === 0 ? 0 : crc32(payload as Buffer), FRAME_OFFSET.payloadCrc)
+  writeU32(header, 0, FRAME_OFFSET.reserved)
   const headerCrc = crc32(header.subarray(0, FRAME_OFFSET.headerCrc))
-  header.writeUInt32LE(headerCrc, FRAME_OFFSET.headerCrc)
+  writeU32(header, headerCrc, FRAME_OFFSET.headerCrc)
   const bytes = payloadBytes === 0 ? null : payload
   return {
     type,
@@ -224,14 +211,14 @@ export function encodeControlFrame(payload: Buffer): Frame {
   const payloadBytes = payload.length
   assert(payloadBytes > 0 && payloadBytes <= FRAME_PAYLOAD_BYTES_MAX, 'a control frame has a payload within its limit')
   const payloadCrc = crc32(payload)
-  controlTail.writeUInt32LE(payloadBytes, 0)
-  controlTail.writeUInt32LE(payloadCrc, FRAME_OFFSET.payloadCrc - FRAME_OFFSET.payloadBytes)
+  writeU32(controlTail, payloadBytes, 0)
+  writeU32(controlTail, payloadCrc, FRAME_OFFSET.payloadCrc - FRAME_OFFSET.payloadBytes)
   const headerCrc = crc32(controlTail, CONTROL_CRC)
   const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES)
   header.set(CONTROL_HEADER, 0)
-  header.writeUInt32LE(payloadBytes, FRAME_OFFSET.payloadBytes)
-  header.writeUInt32LE(payloadCrc, FRAME_OFFSET.payloadCrc)
-  header.writeUInt32LE(headerCrc, FRAME_OFFSET.headerCrc)
+  writeU32(header, payloadBytes, FRAME_OFFSET.payloadBytes)
+  writeU32(header, payloadCrc, FRAME_OFFSET.payloadCrc)
+  writeU32(header, headerCrc, FRAME_OFFSET.headerCrc)
   return {
     type: FrameType.control,
     flags: 0,
@@ -252,15 +239,15 @@ export function encodeControlFrame(payload: Buffer): Frame {
 
 /** Why a header is not one of ours, or null if it is. Reads nothing beyond the header; bounds the payload's length. */
 export function headerProblem(header: Buffer): 'magic' | 'crc' | 'version' | 'type' | 'field' | 'too-large' | null {
-  if (header.readUInt32LE(FRAME_OFFSET.magic) !== FRAME_MAGIC) return 'magic'
-  if (crc32(header.subarray(0, FRAME_OFFSET.headerCrc)) !== header.readUInt32LE(FRAME_OFFSET.headerCrc)) return 'crc'
-  if (header.readUInt8(FRAME_OFFSET.version) !== FRAME_VERSION) return 'version'
-  if (header.readUInt16LE(FRAME_OFFSET.headerBytes) !== FRAME_HEADER_BYTES) return 'version'
-  if (!KNOWN_TYPES.has(header.readUInt8(FRAME_OFFSET.type))) return 'type'
-  if ((header.readUInt32LE(FRAME_OFFSET.flags) & ~KNOWN_FLAGS) !== 0) return 'field'
-  if (header.readUInt32LE(FRAME_OFFSET.reserved) !== 0) return 'field'
+  if (readU32(header, FRAME_OFFSET.magic) !== FRAME_MAGIC) return 'magic'
+  if (crc32(header.subarray(0, FRAME_OFFSET.headerCrc)) !== readU32(header, FRAME_OFFSET.headerCrc)) return 'crc'
+  if ((header[FRAME_OFFSET.version] as number) !== FRAME_VERSION) return 'version'
+  if (readU16(header, FRAME_OFFSET.headerBytes) !== FRAME_HEADER_BYTES) return 'version'
+  if (!KNOWN_TYPES.has(header[FRAME_OFFSET.type] as number)) return 'type'
+  if ((readU32(header, FRAME_OFFSET.flags) & ~KNOWN_FLAGS) !== 0) return 'field'
+  if (readU32(header, FRAME_OFFSET.reserved) !== 0) return 'field'
   for (const at of U64_OFFSETS) if (readU64(header, at) < 0) return 'field'
-  if (header.readUInt32LE(FRAME_OFFSET.payloadBytes) > FRAME_PAYLOAD_BYTES_MAX) return 'too-large'
+  if (readU32(header, FRAME_OFFSET.payloadBytes) > FRAME_PAYLOAD_BYTES_MAX) return 'too-large'
   return null
 }
 const U64_OFFSETS = [
@@ -274,40 +261,40 @@ const U64_OFFSETS = [
 
 /** Payload length that a header announces, in bytes. The header must have passed {@link headerProblem}. */
 export function headerPayloadBytes(header: Buffer): number {
-  return header.readUInt32LE(FRAME_OFFSET.payloadBytes)
+  return readU32(header, FRAME_OFFSET.payloadBytes)
 }
 
 /** Log identity that a header carries. */
 export function headerLogId(header: Buffer): Id64 {
-  return { low: header.readUInt32LE(FRAME_OFFSET.logId), high: header.readUInt32LE(FRAME_OFFSET.logId + 4) }
+  return { low: readU32(header, FRAME_OFFSET.logId), high: readU32(header, FRAME_OFFSET.logId + 4) }
 }
 
 /** Header CRC of the entry before this one, as the header repeats it. */
 export function headerPreviousCrc(header: Buffer): number {
-  return header.readUInt32LE(FRAME_OFFSET.previousCrc)
+  return readU32(header, FRAME_OFFSET.previousCrc)
 }
 
 /** True if `payload` has the CRC that `header` announces. */
 export function payloadMatches(header: Buffer, payload: Buffer | null): boolean {
   const bytes = payload === null ? 0 : payload.length
   if (bytes !== headerPayloadBytes(header)) return false
-  return (bytes === 0 ? 0 : crc32(payload as Buffer)) === header.readUInt32LE(FRAME_OFFSET.payloadCrc)
+  return (bytes === 0 ? 0 : crc32(payload as Buffer)) === readU32(header, FRAME_OFFSET.payloadCrc)
 }
 
 /** The frame of a header that passed {@link headerProblem} and a payload that passed {@link payloadMatches}. */
 export function decodeFrame(header: Buffer, payload: Buffer | null, memory: PayloadMemory | null = null): Frame {
   return {
-    type: header.readUInt8(FRAME_OFFSET.type) as FrameType,
-    flags: header.readUInt32LE(FRAME_OFFSET.flags),
-    deviceId: header.readUInt32LE(FRAME_OFFSET.deviceId),
+    type: header[FRAME_OFFSET.type] as number as FrameType,
+    flags: readU32(header, FRAME_OFFSET.flags),
+    deviceId: readU32(header, FRAME_OFFSET.deviceId),
     lsn: readU64(header, FRAME_OFFSET.lsn),
-    incarnation: header.readUInt32LE(FRAME_OFFSET.incarnation),
+    incarnation: readU32(header, FRAME_OFFSET.incarnation),
     offset: readU64(header, FRAME_OFFSET.offset),
     length: readU64(header, FRAME_OFFSET.length),
     durableLsn: readU64(header, FRAME_OFFSET.durableLsn),
     aux: readU64(header, FRAME_OFFSET.aux),
     wallUs: readU64(header, FRAME_OFFSET.wallUs),
-    headerCrc: header.readUInt32LE(FRAME_OFFSET.headerCrc),
+    headerCrc: readU32(header, FRAME_OFFSET.headerCrc),
     header,
     payload: payload === null || payload.length === 0 ? null : payload,
     memory,

@@ -1,5 +1,6 @@
 /** Entry frames and what they are made of: the part of the protocol that storage may use. */
 export * from './assert.js'
+export * from './bytes.js'
 export * from './clock.js'
 export * from './crc.js'
 export * from './frame.js'

@@ -66,6 +66,8 @@ export interface OpenOptions {
   readonly exclusive?: boolean
   /** Large writes go past the page cache where they can: for what comes in bulk and is seldom read again. */
   readonly direct?: boolean
+  /** Small writes come to any place of it: the page cache is kept from making them dear. */
+  readonly scattered?: boolean
   /** It may hang, as what is behind a network does: nothing of it is ever waited for in the calling thread. */
   readonly mayHang?: boolean
 }

@@ -1,5 +1,5 @@
 /**
- * The system calls that Node does not offer: flock, fallocate, lseek with SEEK_DATA and SEEK_HOLE, BLKGETSIZE64, preadv2.
+ * The system calls that Node does not offer: flock, fallocate, lseek with SEEK_DATA and SEEK_HOLE, BLKGETSIZE64, preadv2, madvise.
  *
  * Owns the optional package `koffi` and the knowledge of how the C library is called. Loaded once, on first use, and
  * never needed: whoever gets null does without, and {@link ffiProblem} says what is then missing. Calls that may wait
@@ -45,6 +45,12 @@ export interface Ffi {
   readonly readCached: ((fd: number, into: Buffer, offset: number) => number) | null
   /** Lets the page cache forget what of a file is on stable storage. Null where the C library does not have it. */
   readonly uncache: ((fd: number) => Promise<void>) | null
+  /**
+   * Splits the piece of the page cache that holds the page at `offset` (a multiple of the page size) into pages, in the
+   * calling thread, where the kernel can do that now. Content stays; never waits for a medium, never fails. Null where
+   * the C library does not have what it takes.
+   */
+  readonly splitPiece: ((fd: number, offset: number) => void) | null
   /** Where the bytes of a buffer lie: they stay there as long as it lives. */
   addressOf(buffer: Buffer): bigint
   /** Size of a block device. */
@@ -67,6 +73,12 @@ const SEEK_HOLE = 4
 const BLKGETSIZE64 = 0x8008_1272
 const RWF_NOWAIT = 8
 const FADV_DONTNEED = 4
+const PROT_READ = 1
+const MAP_SHARED = 1
+const MADV_COLD = 20
+const MADV_POPULATE_READ = 22
+/** Enough to name a page, of whatever size. */
+const PAGE_PART_BYTES = 4096
 const EAGAIN = 11
 const ENXIO = 6
 const EBADF = 9
@@ -97,7 +109,7 @@ function load(): { ffi: Ffi | null; problem: string | null } {
   } catch (error) {
     const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
     const missing =
-      'discarded space is not given back, holes are not seen, files are locked by a socket name instead of flock, and reads are slower'
+      'discarded space is not given back, holes are not seen, files are locked by a socket name instead of flock, and reads and small writes are slower'
     return { ffi: null, problem: `the optional package koffi cannot be used (${why}); without it ${missing}` }
   }
 }
@@ -138,6 +150,7 @@ function bind(koffi: Koffi): Ffi {
   )
   const ioctl = find('int ioctl(int fd, unsigned long request, void *argument)')
   const queue = new CallQueue(koffi)
+  const readCached = bindReadCached(koffi, find)
 
   const seek = async (fd: number, offset: number, whence: number): Promise<number | null> => {
     try {
@@ -160,8 +173,9 @@ function bind(koffi: Koffi): Ffi {
     punchHole: (fd, offset, length) => allocate(fd, PUNCH_HOLE | KEEP_SIZE, offset, length),
     zeroRange: (fd, offset, length) => allocate(fd, ZERO_RANGE | KEEP_SIZE, offset, length),
     reserve: (fd, offset, length) => allocate(fd, 0, offset, length),
-    readCached: bindReadCached(koffi, find),
+    readCached,
     uncache: bindUncache(find, queue),
+    splitPiece: readCached === null ? null : bindSplitPiece(find, readCached),
     addressOf: (buffer) => koffi.address(buffer),
     seekData: (fd, offset) => seek(fd, offset, SEEK_DATA),
     seekHole: (fd, offset) => seek(fd, offset, SEEK_HOLE),
@@ -203,6 +217,34 @@ function bindUncache(find: (...definitions: string[]) => Call, queue: CallQueue)
       'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)',
     )
     return async (fd) => void (await queue.call('posix_fadvise', advise, [fd, 0, 0, FADV_DONTNEED]))
+  } catch {
+    return null
+  }
+}
+
+/**
+ * The kernel splits a piece when part of what a process has mapped of it is said to be cold: one page is mapped for as
+ * long as that takes. Nothing is read through the mapping, so that a file that gets shorter or a medium that fails does no harm.
+ */
+function bindSplitPiece(
+  find: (...definitions: string[]) => Call,
+  readCached: NonNullable<Ffi['readCached']>,
+): Ffi['splitPiece'] {
+  try {
+    const parameters = '(uintptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)'
+    const mmap = find(`uintptr_t mmap64${parameters}`, `uintptr_t mmap${parameters}`)
+    const madvise = find('int madvise(uintptr_t address, size_t length, int advice)')
+    const munmap = find('int munmap(uintptr_t address, size_t length)')
+    const probe = Buffer.allocUnsafeSlow(1)
+    return (fd, offset) => {
+      // What is not cached would be read from the medium, and has no piece.
+      if (readCached(fd, probe, offset) !== 1) return
+      const address = mmap(0, PAGE_PART_BYTES, PROT_READ, MAP_SHARED, fd, offset)
+      // MAP_FAILED is the largest address there is; all that are given out are exact numbers.
+      if (typeof address !== 'number') return
+      if (madvise(address, PAGE_PART_BYTES, MADV_POPULATE_READ) === 0) madvise(address, PAGE_PART_BYTES, MADV_COLD)
+      munmap(address, PAGE_PART_BYTES)
+    }
   } catch {
     return null
   }

@@ -7,6 +7,7 @@
  */
 import { open, type FileHandle } from 'node:fs/promises'
 import { assert } from '@sitelink/protocol/entry'
+import { CachePieces } from './cache-pieces.js'
 import { DirectWrites, type Stages } from './direct-writes.js'
 import { DiskError, toDiskError } from './disk-error.js'
 import type { Disk, DiskExtent, OpenOptions } from './disk.js'
@@ -37,6 +38,7 @@ interface Opened {
   readonly lock: FileLock | null
   readonly means: HostMeans
   readonly direct: boolean
+  readonly pieces: CachePieces | null
 }
 
 /** A file says 512: what lies under its file system, and may tear there, is not known. */
@@ -57,6 +59,7 @@ export class NodeDisk implements Disk {
   readonly #space: DiskSpace
   readonly #quick: QuickDisk | null
   readonly #direct: DirectWrites | null
+  readonly #pieces: CachePieces | null
   readonly #quickReads: QuickReads | null
   readonly #syncs: SyncTurns
   #underWayCount = 0
@@ -77,6 +80,7 @@ export class NodeDisk implements Disk {
     this.#lock = opened.lock
     this.#quick = turn === null ? null : new QuickDisk(turn)
     this.#direct = opened.direct && stages !== null ? new DirectWrites(this.#fd, stages) : null
+    this.#pieces = opened.pieces
     const readCached = ffi?.readCached ?? null
     this.#quickReads = turn === null || readCached === null ? null : new QuickReads(readCached, turn)
     this.#syncs = new SyncTurns((whole) => (whole ? this.#handle.sync() : dataSync(this.#fd)))
@@ -107,7 +111,9 @@ export class NodeDisk implements Disk {
       const lock = kind === 'file' && options.exclusive === true ? await lockFile(handle.fd, identity, path, ffi) : null
       const ownMeans = options.mayHang === true ? { ...means, turn: null } : means
       const direct = options.direct === true && !readOnly
-      const common = { handle, path, kind, identity, readOnly, lock, means: ownMeans, direct }
+      const scattered = options.scattered === true && !readOnly && kind === 'file'
+      const pieces = scattered ? await CachePieces.of(path, handle.fd, ffi) : null
+      const common = { handle, path, kind, identity, readOnly, lock, means: ownMeans, direct, pieces }
       if (kind === 'file')
         return new NodeDisk({ ...common, sizeBytes: Number(stats.size), sectorBytes: FILE_SECTOR_BYTES })
       const facts = await blockDeviceFacts(stats, handle.fd, path, ffi)
@@ -170,6 +176,7 @@ export class NodeDisk implements Disk {
       if (quick !== null) await quick.next()
       // Whatever gave a buffer back meanwhile must not let others take its place.
       assert(lengthOf(chunks) === length, 'buffers stay until they are written')
+      this.#pieces?.before(offset, length)
       if (quick === null) await writeFully(this.#fd, chunks, offset)
       else quick.make(writeFullySync, this.#fd, chunks, offset)
     } catch (error) {
@@ -191,6 +198,7 @@ export class NodeDisk implements Disk {
 
   #writeHere(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): void {
     this.#refuse('write', offset, length)
+    this.#pieces?.before(offset, length)
     try {
       quick.make(writeFullySync, this.#fd, chunks, offset)
     } catch (error) {

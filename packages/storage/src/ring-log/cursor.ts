@@ -13,6 +13,7 @@ import {
   scanFrame,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
+  readU32,
   FrameType,
   type Frame,
   type LogPosition,
@@ -207,7 +208,7 @@ export class Cursor implements LogCursor, ChunkHolder {
       const at = position - this.#chunkStart
       if (chunk === null || at < 0 || at + 4 > chunk.length) return 'need-more'
       const span = spans[spanIndexAt(spans, position)] as LifeSpan
-      const magic = chunk.readUInt32LE(at)
+      const magic = readU32(chunk, at)
       const inGroup = this.#bodyEnd >= 0 || magic === FRAME_MAGIC
       if (!inGroup) {
         if (position % BLOCK_BYTES !== 0) this.#moveTo(alignUp(position))

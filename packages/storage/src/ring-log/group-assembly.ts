@@ -5,7 +5,7 @@
  * few KiB costs less than one more element of a vectored write; large payloads go to the disk from where they are. The
  * pieces are valid until the next call, so at most one group is being written at a time.
  */
-import { crc32, FRAME_HEADER_BYTES } from '@sitelink/protocol/entry'
+import { crc32, FRAME_HEADER_BYTES, writeU32 } from '@sitelink/protocol/entry'
 import type { LogEntry } from './contract.js'
 import { encodeGroupHeader, GROUP_HEADER_BYTES, groupSpan, type GroupFields } from './group.js'
 import { COPY_BYTES_MAX } from './limits.js'
@@ -39,7 +39,8 @@ export class GroupAssembly {
     for (const { frame } of entries) {
       slab.set(frame.header, at)
       at += FRAME_HEADER_BYTES
-      digestAt = this.#digests.writeUInt32LE(frame.headerCrc, digestAt)
+      writeU32(this.#digests, frame.headerCrc, digestAt)
+      digestAt += 4
       const { payload } = frame
       if (payload === null) continue
       if (payload.length <= COPY_BYTES_MAX) {

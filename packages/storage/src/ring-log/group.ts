@@ -13,7 +13,19 @@
  *  72  last checkpoint's position u64 80 wall-clock us u64
  *  88  body crc u32                   92 header crc u32
  */
-import { assert, crc32, readU64, writeU64, type Id64, type LogPosition, type Lsn } from '@sitelink/protocol/entry'
+import {
+  assert,
+  crc32,
+  readU16,
+  readU32,
+  readU64,
+  writeU16,
+  writeU32,
+  writeU64,
+  type Id64,
+  type LogPosition,
+  type Lsn,
+} from '@sitelink/protocol/entry'
 import { BLOCK_BYTES, GROUP_BODY_BYTES_MAX } from './limits.js'
 
 /** "SLGR" as read in a hex dump. */
@@ -89,53 +101,54 @@ assert(GROUP_OFFSET.headerCrc + 4 === GROUP_HEADER_BYTES, 'the header crc is the
 
 /** Writes a header at `at`; returns its CRC. */
 export function encodeGroupHeader(into: Buffer, at: number, fields: GroupFields): number {
-  into.writeUInt32LE(GROUP_MAGIC, at + GROUP_OFFSET.magic)
-  into.writeUInt8(GROUP_VERSION, at + GROUP_OFFSET.version)
-  into.writeUInt8(fields.kind, at + GROUP_OFFSET.kind)
-  into.writeUInt16LE(GROUP_HEADER_BYTES, at + GROUP_OFFSET.headerBytes)
-  into.writeUInt32LE(fields.logId.low, at + GROUP_OFFSET.logId)
-  into.writeUInt32LE(fields.logId.high, at + GROUP_OFFSET.logId + 4)
-  into.writeUInt32LE(fields.incarnation, at + GROUP_OFFSET.incarnation)
-  into.writeUInt32LE(fields.previousCrc, at + GROUP_OFFSET.previousCrc)
+  writeU32(into, GROUP_MAGIC, at + GROUP_OFFSET.magic)
+  into[at + GROUP_OFFSET.version] = GROUP_VERSION
+  into[at + GROUP_OFFSET.kind] = fields.kind
+  writeU16(into, GROUP_HEADER_BYTES, at + GROUP_OFFSET.headerBytes)
+  writeU32(into, fields.logId.low, at + GROUP_OFFSET.logId)
+  writeU32(into, fields.logId.high, at + GROUP_OFFSET.logId + 4)
+  writeU32(into, fields.incarnation, at + GROUP_OFFSET.incarnation)
+  writeU32(into, fields.previousCrc, at + GROUP_OFFSET.previousCrc)
   writeU64(into, fields.position, at + GROUP_OFFSET.position)
-  into.writeUInt32LE(fields.bodyBytes, at + GROUP_OFFSET.bodyBytes)
-  into.writeUInt32LE(fields.entryCount, at + GROUP_OFFSET.entryCount)
+  writeU32(into, fields.bodyBytes, at + GROUP_OFFSET.bodyBytes)
+  writeU32(into, fields.entryCount, at + GROUP_OFFSET.entryCount)
   writeU64(into, fields.firstLsn, at + GROUP_OFFSET.firstLsn)
   writeU64(into, fields.lastLsn, at + GROUP_OFFSET.lastLsn)
   writeU64(into, fields.durableEnd, at + GROUP_OFFSET.durableEnd)
   writeU64(into, fields.durableLsn, at + GROUP_OFFSET.durableLsn)
   writeU64(into, fields.checkpoint, at + GROUP_OFFSET.checkpoint)
   writeU64(into, fields.wallUs, at + GROUP_OFFSET.wallUs)
-  into.writeUInt32LE(fields.bodyCrc, at + GROUP_OFFSET.bodyCrc)
+  writeU32(into, fields.bodyCrc, at + GROUP_OFFSET.bodyCrc)
   const headerCrc = crc32(into.subarray(at, at + GROUP_OFFSET.headerCrc))
-  into.writeUInt32LE(headerCrc, at + GROUP_OFFSET.headerCrc)
+  writeU32(into, headerCrc, at + GROUP_OFFSET.headerCrc)
   return headerCrc
 }
 
 /** What the 96 bytes at `at` are. Bounds the length of the body; says nothing about whose group it is, or where. */
 export function decodeGroupHeader(from: Buffer, at: number): GroupHeader | GroupProblem {
-  if (from.readUInt32LE(at + GROUP_OFFSET.magic) !== GROUP_MAGIC) return hadMagic(from, at) ? 'crc' : 'none'
-  const headerCrc = from.readUInt32LE(at + GROUP_OFFSET.headerCrc)
+  assert(at + GROUP_HEADER_BYTES <= from.length, 'a group header is read where there is room for one')
+  if (readU32(from, at + GROUP_OFFSET.magic) !== GROUP_MAGIC) return hadMagic(from, at) ? 'crc' : 'none'
+  const headerCrc = readU32(from, at + GROUP_OFFSET.headerCrc)
   if (crc32(from.subarray(at, at + GROUP_OFFSET.headerCrc)) !== headerCrc) return 'crc'
-  if (from.readUInt8(at + GROUP_OFFSET.version) !== GROUP_VERSION) return 'version'
-  if (from.readUInt16LE(at + GROUP_OFFSET.headerBytes) !== GROUP_HEADER_BYTES) return 'version'
-  const kind = from.readUInt8(at + GROUP_OFFSET.kind)
+  if (from[at + GROUP_OFFSET.version] !== GROUP_VERSION) return 'version'
+  if (readU16(from, at + GROUP_OFFSET.headerBytes) !== GROUP_HEADER_BYTES) return 'version'
+  const kind = from[at + GROUP_OFFSET.kind]
   if (kind !== GroupKind.data && kind !== GroupKind.checkpoint) return 'field'
   const header: GroupHeader = {
     kind,
-    logId: { low: from.readUInt32LE(at + GROUP_OFFSET.logId), high: from.readUInt32LE(at + GROUP_OFFSET.logId + 4) },
-    incarnation: from.readUInt32LE(at + GROUP_OFFSET.incarnation),
-    previousCrc: from.readUInt32LE(at + GROUP_OFFSET.previousCrc),
+    logId: { low: readU32(from, at + GROUP_OFFSET.logId), high: readU32(from, at + GROUP_OFFSET.logId + 4) },
+    incarnation: readU32(from, at + GROUP_OFFSET.incarnation),
+    previousCrc: readU32(from, at + GROUP_OFFSET.previousCrc),
     position: readU64(from, at + GROUP_OFFSET.position),
-    bodyBytes: from.readUInt32LE(at + GROUP_OFFSET.bodyBytes),
-    entryCount: from.readUInt32LE(at + GROUP_OFFSET.entryCount),
+    bodyBytes: readU32(from, at + GROUP_OFFSET.bodyBytes),
+    entryCount: readU32(from, at + GROUP_OFFSET.entryCount),
     firstLsn: readU64(from, at + GROUP_OFFSET.firstLsn),
     lastLsn: readU64(from, at + GROUP_OFFSET.lastLsn),
     durableEnd: readU64(from, at + GROUP_OFFSET.durableEnd),
     durableLsn: readU64(from, at + GROUP_OFFSET.durableLsn),
     checkpoint: readU64(from, at + GROUP_OFFSET.checkpoint),
     wallUs: readU64(from, at + GROUP_OFFSET.wallUs),
-    bodyCrc: from.readUInt32LE(at + GROUP_OFFSET.bodyCrc),
+    bodyCrc: readU32(from, at + GROUP_OFFSET.bodyCrc),
     headerCrc,
   }
   return meaningful(header) ? header : 'field'
