@@ -4,6 +4,7 @@
  * Owns the folder: it is removed by `removePlaces`, at the latest when this process ends. Device files are written once,
  * with bytes that are not zeros, and synced, so that no contender allocates blocks or finds holes while it is measured.
  */
+import { spawnSync } from 'node:child_process'
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, readSync, rmSync, statfsSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -53,16 +54,31 @@ export function makeDevice(path, bytes) {
   }
 }
 
-/** Syncs a file, whoever wrote it, and reads it once: afterwards nothing of it is dirty, and it is cached where it fits. */
-export function settleFile(path) {
+/**
+ * Syncs a file, whoever wrote it, lets the page cache forget it and brings it in again: afterwards nothing of it is dirty, and it is
+ * cached where it fits, in pieces of the same size whoever had it before. A small write costs by the size of its piece.
+ * Pieces are as large as reading in order makes them; or, `inPages`, as small as small writes do, which takes longer.
+ */
+export function settleFile(path, { inPages = false } = {}) {
   const file = openSync(path, 'r+')
-  const buffer = Buffer.allocUnsafe(MIB)
   try {
     fdatasyncSync(file)
-    for (let at = 0, got = 1; got > 0; at += got) got = readSync(file, buffer, 0, MIB, at)
+    dd(path, 'dd if="$1" iflag=nocache count=0 status=none')
+    if (inPages) {
+      const read = 'dd if="$1" iflag=direct bs=1M status=none'
+      dd(path, `${read} | dd of="$1" iflag=fullblock bs=4k conv=notrunc,fdatasync status=none`)
+    } else {
+      const buffer = Buffer.allocUnsafe(MIB)
+      for (let at = 0, got = 1; got > 0; at += got) got = readSync(file, buffer, 0, MIB, at)
+    }
   } finally {
     closeSync(file)
   }
+}
+
+function dd(path, script) {
+  const { status } = spawnSync('sh', ['-e', '-c', script, 'sh', path], { stdio: ['ignore', 'ignore', 'inherit'] })
+  if (status !== 0) throw new Error(`${path} cannot be brought into the page cache: ${script}`)
 }
 
 /** Whether two files hold the same bytes; if not, the offset of the first 4 KiB that differ, and how many such blocks do. */

@@ -35,6 +35,8 @@ Starts each contender in turn on the same files, and prints one table of ratios.
   --seconds S         longest load of the rows that goals are judged by; others take half (1.5)
   --warm-up S         work of each contender before its first row, the same for all (8)
   --all               every size of writes at every depth
+  --in-pages          the device files lie in the page cache in pages of 4 KiB, as small writes leave
+                      them; else in pieces as large as reading in order makes them
   --seed S            decides the order and the random numbers (fresh, and printed)
   --dir DIR           where the temporary folder is made (the system's)
   --device-size SIZE  of the device, here and there (1g)
@@ -74,6 +76,7 @@ export function parse(words) {
     seconds: { read: positive },
     warmUp: { read: positive },
     all: { flag: true },
+    inPages: { flag: true },
     seed: { read: text, or: process.env.SEED || randomBytes(4).toString('hex') },
     dir: { read: folder, or: tmpdir() },
     deviceSize: { read: size },

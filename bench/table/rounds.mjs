@@ -75,8 +75,8 @@ async function runOnce(state, contender, round, parts) {
   const { folder, files, options, result } = state
   if (contender.replicates && !state.equal) copyFileSync(files.local, files.remote)
   await during('syncing the device files', async () => {
-    settleFile(files.local)
-    settleFile(files.remote)
+    settleFile(files.local, options)
+    settleFile(files.remote, options)
   })
   state.equal = contender.replicates
   const place = join(folder, 'contender')

@@ -5,9 +5,11 @@
  * and that nothing is left behind.
  */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { requireClients } from '../support/clients.js'
 import { repositoryRoot, temporaryFolder } from '../support/places.js'
 import { Program, runCommand } from '../support/program.js'
@@ -47,6 +49,28 @@ test('a smoke run has a figure of every kind of row for every contender, and lea
   assert.match(readFileSync(files.svg, 'utf8'), /^<svg [\s\S]*<\/svg>\n$/)
   assert.match(result.stdout, /^goal +ratio +wanted/m)
   assert.deepEqual(readdirSync(folder).sort(), ['figures.json', 'goals.svg'])
+})
+
+test('device files keep their content however they are brought into the page cache, and a run says how', async (t) => {
+  const tools = requireClients(t, 'fio', 'nbdkit')
+  if (tools === null) return
+  const folder = temporaryFolder('bench-pages')
+  const path = join(folder, "a file's name")
+  // What it holds is kept, whatever that is.
+  const content = randomBytes(3 * 1024 * 1024 + 4096)
+  writeFileSync(path, content)
+  const { settleFile } = (await import(pathToFileURL(join(repositoryRoot, 'bench', 'lib', 'place.mjs')).href)) as {
+    settleFile: (path: string, options?: { inPages: boolean }) => void
+  }
+  settleFile(path)
+  settleFile(path, { inPages: true })
+  assert.ok(readFileSync(path).equals(content))
+  rmSync(path)
+  const words = ['--smoke', '--in-pages', '--dir', folder, '--contenders', 'nbdkit', '--only', 'randwrite-4k-d1']
+  const result = await runCommand(process.execPath, [bench, ...words], { timeoutMs: 300_000 })
+  assert.equal(result.status, 0, `${result.stdout}\n${result.stderr}`)
+  assert.match(result.stdout, /^device files cached in pages of 4 KiB$/m)
+  assert.deepEqual(readdirSync(folder), [])
 })
 
 test('an interrupted run ends what it started and removes its files', async (t) => {
