@@ -57,28 +57,24 @@ export function makeDevice(path, bytes) {
 /**
  * Syncs a file, whoever wrote it, lets the page cache forget it and brings it in again: afterwards nothing of it is dirty, and it is
  * cached where it fits, in pieces of the same size whoever had it before. A small write costs by the size of its piece.
- * Pieces are as large as reading in order makes them; or, `inPages`, as small as small writes do, which takes longer.
+ * `pieces`: '1m' or '4k', as writes of that size leave it; or 'read', as reading in order does: how large they are then is up to what the system
+ * reads ahead, a setting of each disk.
  */
-export function settleFile(path, { inPages = false } = {}) {
+export function settleFile(path, { pieces = '1m' } = {}) {
   const file = openSync(path, 'r+')
   try {
     fdatasyncSync(file)
-    dd(path, 'dd if="$1" iflag=nocache count=0 status=none')
-    if (inPages) {
-      const read = 'dd if="$1" iflag=direct bs=1M status=none'
-      dd(path, `${read} | dd of="$1" iflag=fullblock bs=4k conv=notrunc,fdatasync status=none`)
-    } else {
-      const buffer = Buffer.allocUnsafe(MIB)
-      for (let at = 0, got = 1; got > 0; at += got) got = readSync(file, buffer, 0, MIB, at)
-    }
   } finally {
     closeSync(file)
   }
-}
-
-function dd(path, script) {
-  const { status } = spawnSync('sh', ['-e', '-c', script, 'sh', path], { stdio: ['ignore', 'ignore', 'inherit'] })
-  if (status !== 0) throw new Error(`${path} cannot be brought into the page cache: ${script}`)
+  const read = 'dd if="$1" bs=1M status=none'
+  const write = `dd of="$1" iflag=fullblock bs=${pieces === '4k' ? '4k' : '1M'} conv=notrunc,fdatasync status=none`
+  const bring = pieces === 'read' ? `${read} of=/dev/null` : `${read} iflag=direct | ${write}`
+  const script = `dd if="$1" iflag=nocache count=0 status=none; ${bring}`
+  const { status, error } = spawnSync('bash', ['-e', '-o', 'pipefail', '-c', script, 'bash', path], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  if (status !== 0) throw new Error(`${path} cannot be brought into the page cache${error ? `: ${error.message}` : ''}`)
 }
 
 /** Whether two files hold the same bytes; if not, the offset of the first 4 KiB that differ, and how many such blocks do. */

@@ -35,8 +35,8 @@ Starts each contender in turn on the same files, and prints one table of ratios.
   --seconds S         longest load of the rows that goals are judged by; others take half (1.5)
   --warm-up S         work of each contender before its first row, the same for all (8)
   --all               every size of writes at every depth
-  --in-pages          the device files lie in the page cache in pages of 4 KiB, as small writes leave
-                      them; else in pieces as large as reading in order makes them
+  --pieces SIZE       in what pieces the device files lie in the page cache: 1m, as copying an image
+                      leaves them; 4k, as small writes do; read, as reading in order does (1m)
   --seed S            decides the order and the random numbers (fresh, and printed)
   --dir DIR           where the temporary folder is made (the system's)
   --device-size SIZE  of the device, here and there (1g)
@@ -49,6 +49,7 @@ Starts each contender in turn on the same files, and prints one table of ratios.
   --list              names rows, contenders and goals, and runs nothing`
 
 const defaults = {
+  pieces: '1m',
   rounds: 5,
   seconds: 1.5,
   warmUp: 8,
@@ -59,6 +60,7 @@ const defaults = {
 }
 /** Small, and one log for all rows, so that Sitelink is started once for each policy. */
 const smokeDefaults = {
+  pieces: '1m',
   rounds: 1,
   seconds: 0.2,
   warmUp: 0.4,
@@ -76,7 +78,7 @@ export function parse(words) {
     seconds: { read: positive },
     warmUp: { read: positive },
     all: { flag: true },
-    inPages: { flag: true },
+    pieces: { read: piecesOf },
     seed: { read: text, or: process.env.SEED || randomBytes(4).toString('hex') },
     dir: { read: folder, or: tmpdir() },
     deviceSize: { read: size },
@@ -102,6 +104,11 @@ export function parse(words) {
 function alternatives(value) {
   const found = value.split(',').map((words) => words.split(/\s+/).filter((word) => word !== ''))
   return found.filter((words) => words.length > 0)
+}
+
+function piecesOf(value, option) {
+  if (['1m', '4k', 'read'].includes(value)) return value
+  throw new UsageError(`${option} ${value}: 1m, 4k or read`)
 }
 
 function folder(path, option) {

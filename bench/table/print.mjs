@@ -37,7 +37,7 @@ function headLines({ machine, options, load, skipped, rounds }) {
     ...machineLines(machine),
     `seed ${options.seed}, ${rounds} of ${options.rounds} rounds, devices of ${bytesText(options.deviceBytes)}, load of the machine before: ${load ?? 'unknown'}`,
     `log ${bytesText(options.logBytes)} (burst) and ${bytesText(options.sustainedLogBytes)} (sustained), journals of ${bytesText(options.journalBytes)}`,
-    `device files cached in ${options.inPages ? 'pages of 4 KiB' : 'pieces as large as reading in order makes them'}`,
+    `device files cached ${{ '1m': 'in pieces of 1 MiB', '4k': 'in pages of 4 KiB', read: 'as reading in order leaves them' }[options.pieces]}`,
     'figures: median of the rounds; ratios: min / median / max of the ratios of the rounds; cpu: of all processes of a',
     'contender, a request, until all is flushed and drained; settled: time for that after the last request',
     ...skipped.map(({ name, why }) => `skipped ${name}: ${why}`),

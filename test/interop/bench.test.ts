@@ -6,7 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
@@ -60,13 +60,18 @@ test('device files keep their content however they are brought into the page cac
   const content = randomBytes(3 * 1024 * 1024 + 4096)
   writeFileSync(path, content)
   const { settleFile } = (await import(pathToFileURL(join(repositoryRoot, 'bench', 'lib', 'place.mjs')).href)) as {
-    settleFile: (path: string, options?: { inPages: boolean }) => void
+    settleFile: (path: string, options?: { pieces: string }) => void
   }
-  settleFile(path)
-  settleFile(path, { inPages: true })
-  assert.ok(readFileSync(path).equals(content))
+  for (const pieces of ['4k', '1m', 'read']) {
+    settleFile(path, { pieces })
+    if (existsSync('/usr/bin/fincore')) {
+      const cached = await runCommand('fincore', ['--bytes', '--noheadings', '--output', 'RES', path])
+      assert.equal(cached.stdout.trim(), String(content.length), `all of it is cached: ${pieces}`)
+    }
+    assert.ok(readFileSync(path).equals(content))
+  }
   rmSync(path)
-  const words = ['--smoke', '--in-pages', '--dir', folder, '--contenders', 'nbdkit', '--only', 'randwrite-4k-d1']
+  const words = ['--smoke', '--pieces', '4k', '--dir', folder, '--contenders', 'nbdkit', '--only', 'randwrite-4k-d1']
   const result = await runCommand(process.execPath, [bench, ...words], { timeoutMs: 300_000 })
   assert.equal(result.status, 0, `${result.stdout}\n${result.stderr}`)
   assert.match(result.stdout, /^device files cached in pages of 4 KiB$/m)
@@ -96,6 +101,7 @@ test('bad usage says what is wrong and what to do, with status 64', async () => 
     ['--rounds', '0'],
     ['--only', 'nonsense'],
     ['--contenders', 'me'],
+    ['--pieces', '2m'],
   ]) {
     const result = await runCommand(process.execPath, [bench, ...words])
     assert.deepEqual([result.status, result.stdout], [64, ''], words.join(' '))

@@ -69,12 +69,19 @@ export const FILES: readonly Mutant[] = [
   rule(
     'small writes go into the large pieces that lie in the page cache',
     'storage/disk/cache-pieces',
-    'this.#split(this.#fd, window * WINDOW_BYTES);',
-    '',
+    'const wasThere = this.#split(this.#fd, window * WINDOW_BYTES);',
+    'const wasThere = true;',
     by(
       'storage/disk/cache-pieces',
       'the first small write into a window has its piece split, and no other small write',
     ),
+  ),
+  rule(
+    'a window of which nothing was cached counts as looked after',
+    'storage/disk/cache-pieces',
+    '&& this.#splitNow(window)) this.#seen[at] = seen | bit;',
+    ') { this.#splitNow(window); this.#seen[at] = seen | bit; }',
+    by('storage/disk/cache-pieces', 'a window that is not cached is asked for again'),
   ),
   rule(
     'what a large write made into one piece again stays one',
@@ -87,18 +94,18 @@ export const FILES: readonly Mutant[] = [
     ),
   ),
   rule(
-    'small writes through the thread pool, and late ones, go into large pieces',
+    'small writes that wait for their turn go into large pieces',
     'storage/disk/node-disk',
-    'this.#pieces?.before(offset, length); if (quick === null)',
+    'this.#pieces?.before(offset, length, quick !== null); if (quick === null)',
     'if (quick === null)',
-    by('storage/disk/cache-pieces', 'every way of writing a disk has pieces split'),
+    by('storage/disk/cache-pieces', 'every write in the calling thread has pieces split'),
   ),
   rule(
     'small writes made at once go into large pieces',
     'storage/disk/node-disk',
-    'this.#pieces?.before(offset, length); try',
+    'this.#pieces?.before(offset, length, true); try',
     'try',
-    by('storage/disk/cache-pieces', 'every way of writing a disk has pieces split'),
+    by('storage/disk/cache-pieces', 'every write in the calling thread has pieces split'),
   ),
   rule(
     'the devices of the primary are opened for large writes only',

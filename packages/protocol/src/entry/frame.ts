@@ -160,6 +160,7 @@ export function encodeFrame(
   assert(header.length === FRAME_HEADER_BYTES, 'a header buffer has the size of a header')
   const { type, flags = 0, deviceId = 0, lsn = 0, incarnation = 0, offset = 0, length = 0 } = fields
   const { wallUs = 0, durableLsn = 0, aux = 0, logId = NO_ID, previousCrc = 0 } = fields
+  assert(deviceId >>> 0 === deviceId && incarnation >>> 0 === incarnation, 'numbers of 32 bits have no more')
   writeU32(header, FRAME_MAGIC, FRAME_OFFSET.magic)
   header[FRAME_OFFSET.version] = FRAME_VERSION
   header[FRAME_OFFSET.type] = type
@@ -239,6 +240,7 @@ export function encodeControlFrame(payload: Buffer): Frame {
 
 /** Why a header is not one of ours, or null if it is. Reads nothing beyond the header; bounds the payload's length. */
 export function headerProblem(header: Buffer): 'magic' | 'crc' | 'version' | 'type' | 'field' | 'too-large' | null {
+  assert(header.length === FRAME_HEADER_BYTES, 'a header buffer has the size of a header')
   if (readU32(header, FRAME_OFFSET.magic) !== FRAME_MAGIC) return 'magic'
   if (crc32(header.subarray(0, FRAME_OFFSET.headerCrc)) !== readU32(header, FRAME_OFFSET.headerCrc)) return 'crc'
   if ((header[FRAME_OFFSET.version] as number) !== FRAME_VERSION) return 'version'
@@ -266,11 +268,13 @@ export function headerPayloadBytes(header: Buffer): number {
 
 /** Log identity that a header carries. */
 export function headerLogId(header: Buffer): Id64 {
+  assert(header.length === FRAME_HEADER_BYTES, 'a header buffer has the size of a header')
   return { low: readU32(header, FRAME_OFFSET.logId), high: readU32(header, FRAME_OFFSET.logId + 4) }
 }
 
 /** Header CRC of the entry before this one, as the header repeats it. */
 export function headerPreviousCrc(header: Buffer): number {
+  assert(header.length === FRAME_HEADER_BYTES, 'a header buffer has the size of a header')
   return readU32(header, FRAME_OFFSET.previousCrc)
 }
 
@@ -283,6 +287,7 @@ export function payloadMatches(header: Buffer, payload: Buffer | null): boolean 
 
 /** The frame of a header that passed {@link headerProblem} and a payload that passed {@link payloadMatches}. */
 export function decodeFrame(header: Buffer, payload: Buffer | null, memory: PayloadMemory | null = null): Frame {
+  assert(header.length === FRAME_HEADER_BYTES, 'a header buffer has the size of a header')
   return {
     type: header[FRAME_OFFSET.type] as number as FrameType,
     flags: readU32(header, FRAME_OFFSET.flags),

@@ -1,14 +1,16 @@
 /**
  * Large pieces of a file in the page cache, split before small writes go into them.
  *
- * Some file systems (ext4 since Linux 6.16) keep what one large write or read brought in as one piece, and go through the
+ * ext4 and block devices keep what one large write or read brought in as one piece (since Linux 6.16), and go through the
  * list of all its blocks for every small write into it: 20 us where 2 would do. Owns the knowledge where that was looked
- * after: one bit for each window of a file. Content, order and what is durable are not touched by it, a medium is never
- * waited for, and where it cannot be done nothing but speed is lost.
+ * after: one bit for each window of a disk. Content, order and what is durable are not touched by it, and where it cannot
+ * be done nothing but speed is lost. Its time counts as that of small writes does.
  */
 import { statfs } from 'node:fs/promises'
 import { release } from 'node:os'
 import type { Ffi } from './ffi.js'
+import type { DiskKind } from './node-disk-block.js'
+import type { QuickTurn } from './quick-writes.js'
 
 /** Pieces are as large as a power of two and lie at multiples of it: who has the first page of a window has all that cover it. */
 export const WINDOW_BYTES = 256 * 1024
@@ -18,31 +20,46 @@ const SMALL_BYTES_MAX = 64 * 1024
 const EXT_MAGIC = 0xef53
 const LARGE_PIECES_SINCE = [6, 16] as const
 
-/** Splits the piece that holds a page of a file, if it is one, clean, and nobody else uses it. */
 type Split = NonNullable<Ffi['splitPiece']>
+
+interface PieceMeans {
+  readonly ffi: Ffi | null
+  readonly turn: QuickTurn | null
+}
 
 export class CachePieces {
   readonly #fd: number
   readonly #split: Split
-  /** A bit for each window: small writes have come to it since the last large one. */
+  readonly #turn: QuickTurn
+  /** A bit for each window: a piece of it was looked after, and no large write has come since. */
   #seen = new Uint32Array(0)
 
-  constructor(fd: number, split: Split) {
+  constructor(fd: number, split: Split, turn: QuickTurn) {
     this.#fd = fd
     this.#split = split
+    this.#turn = turn
   }
 
-  /** For the file at `path`, open as `fd`; null where its pieces are small, or cannot be split. */
-  static async of(path: string, fd: number, ffi: Ffi | null, kernel = release()): Promise<CachePieces | null> {
-    const split = ffi?.splitPiece ?? null
-    if (split === null || !hasLargePieces(kernel)) return null
-    const { type } = await statfs(path)
-    return type === EXT_MAGIC ? new CachePieces(fd, split) : null
+  /**
+   * For the file or block device at `path`, open as `fd`; null where its pieces are small, or cannot be split, or nothing of it is done in
+   * the calling thread.
+   */
+  static async of(
+    path: string,
+    kind: DiskKind,
+    fd: number,
+    means: PieceMeans,
+    kernel = release(),
+  ): Promise<CachePieces | null> {
+    const { turn } = means
+    const split = means.ffi?.splitPiece ?? null
+    if (split === null || turn === null || !hasLargePieces(kernel)) return null
+    return kind === 'block-device' || (await liesOnExt(path)) ? new CachePieces(fd, split, turn) : null
   }
 
-  /** A write is about to be made through the page cache. */
-  before(offset: number, length: number): void {
-    if (length === 0 || (length > SMALL_BYTES_MAX && length < WINDOW_BYTES)) return
+  /** A write is about to be made through the page cache: `here`, in the calling thread, or in another. */
+  before(offset: number, length: number, here: boolean): void {
+    if (length === 0 || (length < WINDOW_BYTES && (length > SMALL_BYTES_MAX || !here))) return
     const last = Math.floor((offset + length - 1) / WINDOW_BYTES)
     for (let window = Math.floor(offset / WINDOW_BYTES); window <= last; window++) {
       const at = window >>> 5
@@ -50,11 +67,21 @@ export class CachePieces {
       if (at >= this.#seen.length) this.#grow(at)
       const seen = this.#seen[at] as number
       if (length >= WINDOW_BYTES) this.#seen[at] = seen & ~bit
-      else if ((seen & bit) === 0) {
-        this.#seen[at] = seen | bit
-        this.#split(this.#fd, window * WINDOW_BYTES)
-      }
+      else if ((seen & bit) === 0 && this.#splitNow(window)) this.#seen[at] = seen | bit
     }
+  }
+
+  /** The page cache has forgotten the file: what comes in next may be large. */
+  forget(): void {
+    this.#seen.fill(0)
+  }
+
+  #splitNow(window: number): boolean {
+    const { clock } = this.#turn
+    const startMs = clock.nowMs()
+    const wasThere = this.#split(this.#fd, window * WINDOW_BYTES)
+    this.#turn.spend(clock.nowMs() - startMs)
+    return wasThere
   }
 
   #grow(at: number): void {
@@ -64,7 +91,15 @@ export class CachePieces {
   }
 }
 
-/** Whether ext4 of this kernel keeps large pieces. `kernel`: as `uname -r` says. */
+async function liesOnExt(path: string): Promise<boolean> {
+  const type = await statfs(path).then(
+    (facts) => facts.type,
+    () => null,
+  )
+  return type === EXT_MAGIC
+}
+
+/** Whether ext4 and block devices of this kernel have large pieces. `kernel`: as `uname -r` says. */
 export function hasLargePieces(kernel: string): boolean {
   const [major = 0, minor = 0] = kernel.split('.').map((part) => Number.parseInt(part, 10))
   const [sinceMajor, sinceMinor] = LARGE_PIECES_SINCE

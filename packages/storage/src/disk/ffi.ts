@@ -47,10 +47,10 @@ export interface Ffi {
   readonly uncache: ((fd: number) => Promise<void>) | null
   /**
    * Splits the piece of the page cache that holds the page at `offset` (a multiple of the page size) into pages, in the
-   * calling thread, where the kernel can do that now. Content stays; never waits for a medium, never fails. Null where
-   * the C library does not have what it takes.
+   * calling thread, if it is a piece, clean, and nobody else uses it now. Content stays. False: that page is not in the
+   * cache; it is then not asked for. Never fails. Null where the C library does not have what it takes.
    */
-  readonly splitPiece: ((fd: number, offset: number) => void) | null
+  readonly splitPiece: ((fd: number, offset: number) => boolean) | null
   /** Where the bytes of a buffer lie: they stay there as long as it lives. */
   addressOf(buffer: Buffer): bigint
   /** Size of a block device. */
@@ -238,12 +238,13 @@ function bindSplitPiece(
     const probe = Buffer.allocUnsafeSlow(1)
     return (fd, offset) => {
       // What is not cached would be read from the medium, and has no piece.
-      if (readCached(fd, probe, offset) !== 1) return
+      if (readCached(fd, probe, offset) !== 1) return false
       const address = mmap(0, PAGE_PART_BYTES, PROT_READ, MAP_SHARED, fd, offset)
       // MAP_FAILED is the largest address there is; all that are given out are exact numbers.
-      if (typeof address !== 'number') return
+      if (typeof address !== 'number') return true
       if (madvise(address, PAGE_PART_BYTES, MADV_POPULATE_READ) === 0) madvise(address, PAGE_PART_BYTES, MADV_COLD)
       munmap(address, PAGE_PART_BYTES)
+      return true
     }
   } catch {
     return null

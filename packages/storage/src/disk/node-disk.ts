@@ -111,8 +111,8 @@ export class NodeDisk implements Disk {
       const lock = kind === 'file' && options.exclusive === true ? await lockFile(handle.fd, identity, path, ffi) : null
       const ownMeans = options.mayHang === true ? { ...means, turn: null } : means
       const direct = options.direct === true && !readOnly
-      const scattered = options.scattered === true && !readOnly && kind === 'file'
-      const pieces = scattered ? await CachePieces.of(path, handle.fd, ffi) : null
+      const scattered = options.scattered === true && !readOnly
+      const pieces = scattered ? await CachePieces.of(path, kind, handle.fd, ownMeans) : null
       const common = { handle, path, kind, identity, readOnly, lock, means: ownMeans, direct, pieces }
       if (kind === 'file')
         return new NodeDisk({ ...common, sizeBytes: Number(stats.size), sectorBytes: FILE_SECTOR_BYTES })
@@ -176,7 +176,7 @@ export class NodeDisk implements Disk {
       if (quick !== null) await quick.next()
       // Whatever gave a buffer back meanwhile must not let others take its place.
       assert(lengthOf(chunks) === length, 'buffers stay until they are written')
-      this.#pieces?.before(offset, length)
+      this.#pieces?.before(offset, length, quick !== null)
       if (quick === null) await writeFully(this.#fd, chunks, offset)
       else quick.make(writeFullySync, this.#fd, chunks, offset)
     } catch (error) {
@@ -198,7 +198,7 @@ export class NodeDisk implements Disk {
 
   #writeHere(quick: QuickDisk, chunks: readonly Buffer[], offset: number, length: number): void {
     this.#refuse('write', offset, length)
-    this.#pieces?.before(offset, length)
+    this.#pieces?.before(offset, length, true)
     try {
       quick.make(writeFullySync, this.#fd, chunks, offset)
     } catch (error) {
@@ -219,6 +219,7 @@ export class NodeDisk implements Disk {
     const { uncache = null } = this.#ffi ?? {}
     // Only memory and speed depend on it.
     if (uncache !== null) await this.#run('uncache', 0, 0, () => uncache(this.#fd)).catch(() => {})
+    this.#pieces?.forget()
   }
 
   discard(offset: number, length: number): Promise<void> {

@@ -1,14 +1,17 @@
 /** Large pieces of the page cache: where small writes have them split, and what that does to a file's content. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { createRequire } from 'node:module'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { after, test, type TestContext } from 'node:test'
 import { CachePieces, hasLargePieces, WINDOW_BYTES } from '../../src/disk/cache-pieces.js'
 import { ffiProblem, systemCalls, type Ffi } from '../../src/disk/ffi.js'
 import { NodeDiskProvider } from '../../src/disk/node-disk-provider.js'
+import { QuickTurn } from '../../src/disk/quick-writes.js'
 import { Prng, seedFromEnv } from '../../src/testing/index.js'
+import { attachLoop, loopProblem } from './loop-device.js'
 
 const MIB = 1024 * 1024
 const EXT4 = 0xef53
@@ -16,44 +19,82 @@ const seed = seedFromEnv('cache-pieces')
 const noExt =
   fs.statfsSync(tmpdir()).type === EXT4 && hasLargePieces(release()) ? false : 'no ext4 with large pieces here'
 
-/** Remembers the windows that were split. */
-function recorded(): { pieces: CachePieces; windows: number[]; taken: () => number[] } {
+/** Remembers the windows that were split; those in `absent` are not cached. Each takes 0.1 ms. */
+function recorded(absent: number[] = []): { pieces: CachePieces; taken: () => number[]; turn: QuickTurn } {
   const windows: number[] = []
-  const pieces = new CachePieces(7, (fd, offset) => {
-    assert.equal(fd, 7)
-    assert.equal(offset % WINDOW_BYTES, 0)
-    windows.push(offset / WINDOW_BYTES)
-  })
-  return { pieces, windows, taken: () => windows.splice(0) }
+  let ms = 0
+  const turn = new QuickTurn({ nowMs: () => ms, soon: () => {} })
+  const pieces = new CachePieces(
+    7,
+    (fd, offset) => {
+      assert.equal(fd, 7)
+      assert.equal(offset % WINDOW_BYTES, 0)
+      ms += 0.1
+      windows.push(offset / WINDOW_BYTES)
+      return !absent.includes(offset / WINDOW_BYTES)
+    },
+    turn,
+  )
+  return { pieces, taken: () => windows.splice(0), turn }
 }
 
 test('the first small write into a window has its piece split, and no other small write', () => {
   const { pieces, taken } = recorded()
-  pieces.before(5 * WINDOW_BYTES + 4096, 4096)
+  pieces.before(5 * WINDOW_BYTES + 4096, 4096, true)
   assert.deepEqual(taken(), [5])
-  pieces.before(5 * WINDOW_BYTES + 8192, 512)
-  pieces.before(5 * WINDOW_BYTES, 64 * 1024)
+  pieces.before(5 * WINDOW_BYTES + 8192, 512, true)
+  pieces.before(5 * WINDOW_BYTES, 64 * 1024, true)
   assert.deepEqual(taken(), [])
-  pieces.before(40 * WINDOW_BYTES - 512, 1024)
+  pieces.before(40 * WINDOW_BYTES - 512, 1024, true)
   assert.deepEqual(taken(), [39, 40], 'one that lies in two windows')
-  for (const window of [0, 31, 32, 63, 1_000_000]) pieces.before(window * WINDOW_BYTES + 1, 1)
-  for (const window of [0, 31, 32, 63, 1_000_000]) pieces.before(window * WINDOW_BYTES, 4096)
+  for (const window of [0, 31, 32, 63, 1_000_000]) pieces.before(window * WINDOW_BYTES + 1, 1, true)
+  for (const window of [0, 31, 32, 63, 1_000_000]) pieces.before(window * WINDOW_BYTES, 4096, true)
   assert.deepEqual(taken(), [0, 31, 32, 63, 1_000_000])
 })
 
 test('a large write makes a large piece again; one between splits nothing and makes none', () => {
   const { pieces, taken } = recorded()
-  for (let window = 0; window < 5; window++) pieces.before(window * WINDOW_BYTES, 4096)
+  for (let window = 0; window < 5; window++) pieces.before(window * WINDOW_BYTES, 4096, true)
   assert.deepEqual(taken(), [0, 1, 2, 3, 4])
-  pieces.before(9 * WINDOW_BYTES, 128 * 1024)
-  pieces.before(WINDOW_BYTES, WINDOW_BYTES - 4096)
-  pieces.before(2 * WINDOW_BYTES + 4096, WINDOW_BYTES)
-  pieces.before(0, 0)
-  for (let window = 0; window < 5; window++) pieces.before(window * WINDOW_BYTES, 4096)
+  pieces.before(9 * WINDOW_BYTES, 128 * 1024, true)
+  pieces.before(WINDOW_BYTES, WINDOW_BYTES - 4096, true)
+  pieces.before(2 * WINDOW_BYTES + 4096, WINDOW_BYTES, true)
+  pieces.before(0, 0, true)
+  for (let window = 0; window < 5; window++) pieces.before(window * WINDOW_BYTES, 4096, true)
   assert.deepEqual(taken(), [2, 3])
 })
 
-test('only ext4 has such pieces, since Linux 6.16', async () => {
+test('a window that is not cached is asked for again', () => {
+  const absent = [3]
+  const { pieces, taken } = recorded(absent)
+  pieces.before(3 * WINDOW_BYTES, 4096, true)
+  pieces.before(3 * WINDOW_BYTES, 4096, true)
+  assert.deepEqual(taken(), [3, 3])
+  absent.pop()
+  pieces.before(3 * WINDOW_BYTES, 4096, true)
+  pieces.before(3 * WINDOW_BYTES, 4096, true)
+  assert.deepEqual(taken(), [3])
+  pieces.forget()
+  pieces.before(3 * WINDOW_BYTES, 4096, true)
+  assert.deepEqual(taken(), [3], 'and again once the page cache has forgotten the file')
+})
+
+test('splitting takes its share of a turn, and is left out for a write in another thread', () => {
+  const { pieces, taken, turn } = recorded()
+  pieces.before(0, 4096, false)
+  assert.deepEqual(taken(), [])
+  for (let window = 0; window < 4; window++) pieces.before(window * WINDOW_BYTES, 4096, true)
+  assert.equal(turn.isSpent, false)
+  pieces.before(4 * WINDOW_BYTES, 4096, true)
+  pieces.before(5 * WINDOW_BYTES, 4096, true)
+  assert.equal(turn.isSpent, true)
+  taken()
+  pieces.before(0, WINDOW_BYTES, false)
+  pieces.before(0, 4096, true)
+  assert.deepEqual(taken(), [0], 'a large write counts in whatever thread')
+})
+
+test('ext4 and block devices have such pieces, since Linux 6.16', async () => {
   for (const [kernel, has] of [
     ['6.16.0', true],
     ['6.18.44-somebody-3', true],
@@ -63,33 +104,40 @@ test('only ext4 has such pieces, since Linux 6.16', async () => {
     ['unknown', false],
   ] as const)
     assert.equal(hasLargePieces(kernel), has, kernel)
-  const ffi = { splitPiece: () => {} } as unknown as Ffi
+  const turn = new QuickTurn({ nowMs: () => 0, soon: () => {} })
+  const ffi = { splitPiece: () => true } as unknown as Ffi
   const isExt = fs.statfsSync(tmpdir()).type === EXT4
-  assert.equal((await CachePieces.of(tmpdir(), 0, ffi, '6.16.0')) !== null, isExt)
-  assert.equal(await CachePieces.of('/proc', 0, ffi, '6.16.0'), null)
-  assert.equal(await CachePieces.of(tmpdir(), 0, ffi, '6.15.0'), null)
-  assert.equal(await CachePieces.of(tmpdir(), 0, null, '6.16.0'), null)
+  assert.equal((await CachePieces.of(tmpdir(), 'file', 0, { ffi, turn }, '6.16.0')) !== null, isExt)
+  assert.equal(await CachePieces.of('/proc', 'file', 0, { ffi, turn }, '6.16.0'), null)
+  assert.notEqual(await CachePieces.of('/proc', 'block-device', 0, { ffi, turn }, '6.16.0'), null)
+  assert.equal(await CachePieces.of(join(tmpdir(), 'there is no such file'), 'file', 0, { ffi, turn }, '6.16.0'), null)
+  assert.equal(await CachePieces.of(tmpdir(), 'file', 0, { ffi, turn }, '6.15.0'), null)
+  assert.equal(await CachePieces.of(tmpdir(), 'file', 0, { ffi: null, turn }, '6.16.0'), null)
+  assert.equal(await CachePieces.of(tmpdir(), 'file', 0, { ffi, turn: null }, '6.16.0'), null)
 })
 
-test('every way of writing a disk has pieces split', { skip: noExt }, async (t) => {
+test('every write in the calling thread has pieces split', { skip: noExt }, async (t) => {
   const path = filled(t, Buffer.alloc(4 * MIB))
   const windows: number[] = []
-  const ffi = {
-    splitPiece: (_fd: number, offset: number) => void windows.push(offset / WINDOW_BYTES),
-  } as unknown as Ffi
-  const clock = { nowMs: () => 0, soon: (action: () => void) => void setImmediate(action) }
-  const provider = new NodeDiskProvider({ ffi: { ...ffi, readCached: null }, clock })
+  const split = (_fd: number, offset: number): boolean => windows.push(offset / WINDOW_BYTES) > 0
+  const ffi = { splitPiece: split, readCached: null } as unknown as Ffi
+  // Each write takes more than its share of a turn, so that the next one has to wait.
+  let ms = 0
+  const clock = { nowMs: () => ms++, soon: (action: () => void) => void setImmediate(action) }
+  const provider = new NodeDiskProvider({ ffi, clock })
   const disk = await provider.open(path, { scattered: true })
   await disk.write([Buffer.alloc(4096)], 0)
-  assert.equal(disk.writeNow([Buffer.alloc(4096)], WINDOW_BYTES), true)
+  assert.equal(disk.writeNow([Buffer.alloc(4096)], 5 * WINDOW_BYTES), false)
+  await disk.write([Buffer.alloc(4096)], WINDOW_BYTES)
+  await new Promise(setImmediate)
+  await new Promise(setImmediate)
+  assert.equal(disk.writeNow([Buffer.alloc(4096)], 2 * WINDOW_BYTES), true)
   await disk.close()
-  // Without a clock, everything goes through the thread pool.
-  const slow = await new NodeDiskProvider({ ffi: { ...ffi, readCached: null } }).open(path, { scattered: true })
-  await slow.write([Buffer.alloc(4096)], 2 * WINDOW_BYTES)
-  await slow.close()
-  const plain = await provider.open(path, {})
-  await plain.write([Buffer.alloc(4096)], 3 * WINDOW_BYTES)
-  await plain.close()
+  for (const options of [{}, { scattered: true, mayHang: true }]) {
+    const other = await provider.open(path, options)
+    await other.write([Buffer.alloc(4096)], 3 * WINDOW_BYTES)
+    await other.close()
+  }
   assert.deepEqual(windows, [0, 1, 2])
 })
 
@@ -136,25 +184,57 @@ test('a file keeps its content whatever is split, cached or not, clean or not', 
   assert.ok(fs.readFileSync(path).equals(content))
 })
 
-const noPieces =
-  noFfi !== false || noExt !== false
-    ? noFfi || noExt
-    : fs.existsSync('/proc/kpageflags') && process.getuid?.() === 0
-      ? false
-      : 'only root sees how the page cache is made up'
+/** Null where the page cache can be looked into: by root, where a page has 4 KiB. */
+function notSeen(): string | null {
+  try {
+    fs.closeSync(fs.openSync('/proc/kpageflags', 'r'))
+    const pageBytes = execFileSync('getconf', ['PAGESIZE'], { encoding: 'utf8' }).trim()
+    return pageBytes === '4096' ? null : `pages have ${pageBytes} bytes`
+  } catch (error) {
+    return `the page cache cannot be looked into: ${String(error)}`
+  }
+}
 
-test('a small write leaves no large piece around it in the page cache', { skip: noPieces }, async (t) => {
-  const path = filled(t, Buffer.alloc(4 * MIB, 1))
-  const before = partsOfPieces(path, 4 * MIB)
-  if (before.every((isPart) => !isPart)) return t.skip('this file system made no large pieces')
-  const disk = await new NodeDiskProvider().open(path, { scattered: true })
+/** Whether the page that is written, and one that is not, are parts of larger pieces, before and after a small write. */
+async function splitBySmallWrite(path: string): Promise<{ before: boolean[]; behind: boolean[] }> {
+  const clock = { nowMs: () => 0, soon: (action: () => void) => void setImmediate(action) }
+  const look = (): boolean[] => {
+    const parts = partsOfPieces(path, 4 * MIB)
+    return [parts[MIB / 4096 + 5] === true, parts[(3 * MIB) / 4096] === true]
+  }
+  const before = look()
+  const disk = await new NodeDiskProvider({ clock }).open(path, { scattered: true })
   await disk.write([Buffer.alloc(4096, 2)], MIB + 5 * 4096)
   await disk.close()
-  const after = partsOfPieces(path, 4 * MIB)
-  const page = MIB / 4096 + 5
-  assert.equal(before[page], true)
-  assert.equal(after[page], false)
-  assert.equal(after[3 * (MIB / 4096)], before[3 * (MIB / 4096)], 'what nobody wrote to stays as it is')
+  return { before, behind: look() }
+}
+
+const notShown = noFfi || notSeen() || false
+
+test('a small write leaves no large piece around it in the page cache', { skip: notShown || noExt }, async (t) => {
+  const { before, behind } = await splitBySmallWrite(filled(t, Buffer.alloc(4 * MIB, 1)))
+  if (before[0] !== true) return t.skip('the file system made no large piece there')
+  assert.deepEqual(behind, [false, before[1]], 'what nobody wrote to stays as it is')
+})
+
+const loops = fs.mkdtempSync(join(tmpdir(), 'sitelink-pieces-loop-'))
+after(() => fs.rmSync(loops, { recursive: true }))
+const noLoop = loopProblem(loops) || (hasLargePieces(release()) ? false : 'no large pieces here')
+
+test('nor in that of a block device', { skip: notShown || noLoop }, async (t) => {
+  const loop = attachLoop(join(loops, 'image'), 4 * MIB)
+  try {
+    // The page cache keeps a block device for as long as somebody has it open.
+    const fd = fs.openSync(loop.path, 'r+')
+    for (let at = 0; at < 4 * MIB; at += MIB) fs.writeSync(fd, Buffer.alloc(MIB, 1), 0, MIB, at)
+    fs.fsyncSync(fd)
+    const { before, behind } = await splitBySmallWrite(loop.path)
+    fs.closeSync(fd)
+    if (before[0] !== true) return t.skip('the block device has no large piece there')
+    assert.deepEqual(behind, [false, before[1]])
+  } finally {
+    loop.detach()
+  }
 })
 
 /** For each page of a file whether it is a part of a larger piece: /proc/PID/pagemap and /proc/kpageflags, as the kernel's pagemap.rst says. */
